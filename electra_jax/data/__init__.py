@@ -1,0 +1,1 @@
+"""Text to token rows, on the host: numpy, no jax."""

@@ -1,0 +1,205 @@
+"""WordPiece as released: clean, split into words, longest match first.
+
+The Rust library does the work. It follows the release on plain English but
+departs from it on some characters: its Unicode tables are older than Python's,
+it lower-cases letter by letter (so a final sigma is lost) and it misses a range
+of Chinese characters. Each character is therefore tried once, in both ways, and
+a text holding one on which they differ is split into words by `release_words`
+before the Rust model cuts the words into pieces.
+"""
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+import tokenizers
+from tokenizers import models, normalizers, pre_tokenizers
+
+CONTINUATION = "##"
+UNKNOWN = "[UNK]"
+MAX_WORD_CHARACTERS = 200  # Release, model/tokenization.py:WordpieceTokenizer.
+
+# Code points that stand as words of their own.
+# Release, model/tokenization.py:BasicTokenizer._is_chinese_char.
+_CHINESE = (
+    (0x3400, 0x4DBF),
+    (0x4E00, 0x9FFF),
+    (0xF900, 0xFAFF),
+    (0x20000, 0x2A6DF),
+    (0x2A700, 0x2B73F),
+    (0x2B740, 0x2B81F),
+    (0x2B820, 0x2CEAF),
+    (0x2F800, 0x2FA1F),
+)
+
+
+class WordSplitter:
+  """Splits text into words as the release does, in Rust wherever it agrees.
+
+  Attributes:
+    lowercase: whether words are lower-cased.
+    strip_accents: whether accents are dropped; only has an effect together with
+      `lowercase`, as in the release.
+    normalizer: the Rust counterpart of cleaning.
+    pre_tokenizer: the Rust counterpart of splitting.
+  """
+
+  def __init__(self, *, lowercase: bool, strip_accents: bool):
+    self.lowercase = lowercase
+    self.strip_accents = strip_accents
+    self.normalizer = normalizers.BertNormalizer(
+        clean_text=True,
+        handle_chinese_chars=True,
+        strip_accents=lowercase and strip_accents,
+        lowercase=lowercase,
+    )
+    self.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    self._agreed = set(map(chr, range(128)))
+    self._departing = set()
+
+  def agrees(self, text: str) -> bool:
+    """Says whether the Rust library splits this text as the release does."""
+    if text.isascii():
+      return True
+    unknown = set(text) - self._agreed
+    if not unknown:
+      return True
+    for character in unknown - self._departing:
+      agreed = self._agrees_on(character)
+      (self._agreed if agreed else self._departing).add(character)
+    return not unknown & self._departing
+
+  def words(self, text: str) -> list[str]:
+    """Splits one text into words by the release's rules."""
+    return release_words(
+        text, lowercase=self.lowercase, strip_accents=self.strip_accents
+    )
+
+  def _agrees_on(self, character: str) -> bool:
+    if unicodedata.category(character) in ("Cn", "Cs"):
+      return False  # Unassigned to Python, and a surrogate cannot reach Rust.
+    # Alone, inside a word, and at its end, where a sigma changes its form.
+    probe = f"a{character}a {character} a{character}"
+    rust = self.pre_tokenizer.pre_tokenize_str(
+        self.normalizer.normalize_str(probe)
+    )
+    return [word for word, _ in rust] == self.words(probe)
+
+
+class WordPiece:
+  """Turns text into ids of a `vocab.txt`, id for id as the release.
+
+  Attributes:
+    pieces: the vocabulary; an id is the number of its line.
+    splitter: how text becomes words.
+  """
+
+  def __init__(
+      self, pieces: Sequence[str], *, lowercase: bool, strip_accents: bool
+  ):
+    self.pieces = list(pieces)
+    self.splitter = WordSplitter(
+        lowercase=lowercase, strip_accents=strip_accents
+    )
+    model = models.WordPiece(
+        vocab={piece: i for i, piece in enumerate(self.pieces)},
+        unk_token=UNKNOWN,
+        max_input_chars_per_word=MAX_WORD_CHARACTERS,
+        continuing_subword_prefix=CONTINUATION,
+    )
+    # No special token is made known to the library, so that a literal "[MASK]"
+    # in the text is split at its brackets.
+    self._from_text = tokenizers.Tokenizer(model)
+    self._from_text.normalizer = self.splitter.normalizer
+    self._from_text.pre_tokenizer = self.splitter.pre_tokenizer
+    self._from_words = tokenizers.Tokenizer(model)
+    self._from_words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+
+  def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+    """Returns the ids of each text, without special tokens."""
+    departing = [
+        i for i, text in enumerate(texts) if not self.splitter.agrees(text)
+    ]
+    if not departing:
+      return _ids(self._from_text, texts)
+    texts = list(texts)
+    words = [" ".join(self.splitter.words(texts[i])) for i in departing]
+    for i in departing:
+      texts[i] = ""
+    ids = _ids(self._from_text, texts)
+    for i, split in zip(departing, _ids(self._from_words, words), strict=True):
+      ids[i] = split
+    return ids
+
+
+def release_words(
+    text: str, *, lowercase: bool, strip_accents: bool
+) -> list[str]:
+  """Cleans text and splits it at white space, punctuation and Chinese.
+
+  Args:
+    text: any string.
+    lowercase: lower-cases each word.
+    strip_accents: drops combining marks; ignored unless `lowercase`.
+
+  Returns:
+    The words in order, none of them empty.
+
+  Source: release model/tokenization.py:BasicTokenizer.
+  """
+  words = []
+  for word in "".join(map(_clean, text)).split():
+    if lowercase:
+      word = word.lower()
+      if strip_accents:
+        word = without_accents(word)
+    words.extend("".join(map(_set_apart, word)).split())
+  return words
+
+
+def without_accents(text: str) -> str:
+  """Drops the combining marks of canonically decomposed text."""
+  return "".join(
+      c
+      for c in unicodedata.normalize("NFD", text)
+      if unicodedata.category(c) != "Mn"
+  )
+
+
+def parse_vocabulary(data: bytes) -> list[str]:
+  """Reads the pieces of a `vocab.txt`, one a line."""
+  lines = data.decode("utf-8").split("\n")
+  if lines and not lines[-1]:
+    lines.pop()
+  return [line.strip() for line in lines]
+
+
+def _ids(
+    tokenizer: tokenizers.Tokenizer, texts: Sequence[str]
+) -> list[list[int]]:
+  encodings: Iterator = tokenizer.encode_batch_fast(
+      texts, add_special_tokens=False
+  )
+  return [encoding.ids for encoding in encodings]
+
+
+def _clean(character: str) -> str:
+  """Drops a control character, widens a space, sets Chinese apart."""
+  if character in " \t\n\r":
+    return " "
+  category = unicodedata.category(character)
+  if category.startswith("C") or character == "\ufffd":
+    return ""
+  if category == "Zs":
+    return " "
+  code = ord(character)
+  if any(first <= code <= last for first, last in _CHINESE):
+    return f" {character} "
+  return character
+
+
+def _set_apart(character: str) -> str:
+  """Puts spaces around punctuation; every ASCII symbol counts as such."""
+  is_symbol = character.isascii() and not character.isalnum()
+  if is_symbol or unicodedata.category(character).startswith("P"):
+    return f" {character} "
+  return character

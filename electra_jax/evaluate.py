@@ -1,0 +1,119 @@
+"""Pre-training metrics of a checkpoint on a split."""
+
+from collections.abc import Callable
+import itertools
+from typing import Any
+
+from etils import epath
+import jax
+import numpy as np
+
+from electra_jax import programs
+from electra_jax import workdir as workdirs
+from electra_jax.data import feed
+from electra_jax.data.store import open_store
+from electra_jax.data.store import Split
+from electra_jax.errors import UserError
+from electra_jax.shapes import Params
+from electra_jax.training import metrics
+from electra_jax.training import sharding
+from electra_jax.training.checkpoint import Checkpointer
+
+
+def evaluate(
+    workdir: epath.PathLike,
+    *,
+    store: epath.PathLike | None = None,
+    split: str = "validation",
+    max_rows: int | None = None,
+) -> dict[str, float]:
+  """Evaluates the newest checkpoint of a run.
+
+  Masks and samples are drawn anew but from fixed keys, so that two
+  evaluations of one checkpoint are equal.
+
+  Args:
+    workdir: of a pretrain run.
+    store: a token store of the run's vocabulary, or None for the run's own.
+    split: "train" or "validation".
+    max_rows: rows to use, or None for the config's number.
+
+  Returns:
+    Losses in nats and shares by name, `rtd_auc` over all tokens but padding,
+    and `unigram_entropy` of the training text in nats.
+
+  Raises:
+    UserError: no run, no checkpoint, or a store of another vocabulary.
+  """
+  run = workdirs.load(workdir)
+  config = run.config
+  opened = open_store(store or config.data.store)
+  if opened.manifest.tokenizer_digest != run.tokenizer.digest:
+    raise UserError(
+        f"store {store or config.data.store} was made with another tokenizer"
+        f" than the run in {workdir}; prepare it with --tokenizer"
+        f" {workdir}/tokenizer"
+    )
+  config.data.length = opened.manifest.length
+  mesh = sharding.make_mesh()
+  parts = programs.build(
+      config, run.tokenizer.vocab_size, run.tokenizer.special, mesh
+  )
+  checkpointer = Checkpointer(workdirs.checkpoints(workdir))
+  params = checkpointer.restore_params(
+      parts.abstract.params, parts.shardings.params
+  )
+  checkpointer.close()
+  figures = make_evaluate(
+      parts,
+      opened.split(split),
+      config.train.eval_batch_size,
+      max_rows or config.train.eval_max_rows,
+  )(params)
+  return {**figures, "unigram_entropy": run.unigram_entropy}
+
+
+def make_evaluate(
+    parts: programs.Programs, split: Split, batch_size: int, max_rows: int
+) -> Callable[[Params], dict[str, float]]:
+  """Returns a function from parameters to figures on the first rows.
+
+  Args:
+    parts: the compiled programs.
+    split: the rows.
+    batch_size: rows per batch over all processes.
+    max_rows: rows to use at most, rounded up to whole batches.
+  """
+  num_batches = -(-min(max_rows, split.num_rows) // batch_size)
+  # Made here, so that evaluating transfers rows and nothing else.
+  indices = [jax.device_put(np.int32(i)) for i in range(num_batches)]
+
+  def evaluate_params(params: Params) -> dict[str, float]:
+    batches = feed.evaluation_batches(
+        split,
+        batch_size=batch_size,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    results = [
+        parts.eval_step(params, sharding.to_global(parts.mesh, batch), index)
+        for index, batch in zip(
+            indices, itertools.islice(batches, num_batches), strict=True
+        )
+    ]
+    return _figures(parts, jax.device_get(results))
+
+  return evaluate_params
+
+
+def _figures(
+    parts: programs.Programs, results: list[tuple[Any, Any]]
+) -> dict[str, float]:
+  figures = metrics.divide(metrics.add_up(sums for sums, _ in results))
+  if results[0][1] is not None:
+    histogram = np.sum([h for _, h in results], axis=0, dtype=np.float64)
+    figures["rtd_auc"] = metrics.area_under_curve(histogram)
+  figures["loss"] = sum(
+      factor * figures[name] for name, factor in parts.loss_weights.items()
+  )
+  return figures

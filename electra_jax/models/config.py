@@ -1,0 +1,146 @@
+"""Shapes of the networks, and the sizes of the paper."""
+
+import dataclasses
+from typing import Literal
+
+from electra_jax.errors import UserError
+
+HEAD_WIDTH = 64  # Release, configure_pretraining.py: heads = hidden // 64.
+LAYER_NORM_EPSILON = 1e-12  # Release: tf.contrib layer_norm.
+INITIALIZER_RANGE = 0.02
+
+EmbeddingSharing = Literal["embeddings", "none", "all"]
+Remat = Literal["none", "dots", "layer"]
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderConfig:
+  """One Transformer encoder.
+
+  Attributes:
+    vocab_size: rows of the word table, V.
+    embedding_size: width of the three tables, E; projected to hidden_size
+      where the two differ.
+    hidden_size: width of the layers, D.
+    num_layers: number of layers.
+    num_heads: attention heads, N; divides hidden_size.
+    intermediate_size: width of the feed-forward layer, F.
+    max_position_embeddings: rows of the position table, the longest row.
+    type_vocab_size: rows of the segment table.
+    hidden_dropout: dropped share of embeddings and of each sublayer's output.
+    attention_dropout: dropped share of attention probabilities.
+    dtype: dtype of activations, "float32" or "bfloat16"; parameters, softmax,
+      norm statistics and losses are float32 always.
+    remat: what the backward pass computes again: "none"; "dots", all but the
+      products with weights; "layer", everything between layer edges.
+  """
+
+  vocab_size: int
+  embedding_size: int
+  hidden_size: int
+  num_layers: int
+  num_heads: int
+  intermediate_size: int
+  max_position_embeddings: int = 512
+  type_vocab_size: int = 2
+  hidden_dropout: float = 0.1
+  attention_dropout: float = 0.1
+  dtype: str = "float32"
+  remat: Remat = "none"
+
+  def __post_init__(self):
+    if self.hidden_size % self.num_heads:
+      raise UserError(
+          f"hidden_size {self.hidden_size} does not divide into num_heads"
+          f" {self.num_heads}; choose a multiple"
+      )
+    if self.dtype not in ("float32", "bfloat16"):
+      raise UserError(
+          f"dtype {self.dtype!r} is neither 'float32' nor 'bfloat16'"
+      )
+    if self.remat not in ("none", "dots", "layer"):
+      raise UserError(f"remat {self.remat!r} is not 'none', 'dots' or 'layer'")
+
+
+@dataclasses.dataclass(frozen=True)
+class ElectraConfig:
+  """Both networks and what they share.
+
+  Attributes:
+    discriminator: the large encoder, the one that is kept.
+    generator: the small encoder, or None where the discriminator's encoder
+      also generates (all weights tied, or masked LM alone).
+    embedding_sharing: "embeddings": word, position and segment tables and
+      their LayerNorm stand once; "none": the generator has its own, of its
+      own width; "all": one encoder serves both (`generator` is None).
+    has_generator_head: whether a masked-LM head exists.
+    has_discriminator_head: whether a replaced-token head exists.
+  """
+
+  discriminator: EncoderConfig
+  generator: EncoderConfig | None
+  embedding_sharing: EmbeddingSharing = "embeddings"
+  has_generator_head: bool = True
+  has_discriminator_head: bool = True
+
+
+# Paper, Table 6: (layers, D, E).
+SIZES = {
+    "small": (12, 256, 128),
+    "base": (12, 768, 768),
+    "large": (24, 1024, 1024),
+}
+
+
+def encoder_config(
+    vocab_size: int,
+    num_layers: int,
+    hidden_size: int,
+    embedding_size: int,
+    **overrides,
+) -> EncoderConfig:
+  """Returns an encoder with the release's heads and feed-forward width.
+
+  Source: release configure_pretraining.py and pretrain_helpers.py: heads are
+  64 wide and at least one, the feed-forward width is four times the width.
+  """
+  return EncoderConfig(
+      vocab_size=vocab_size,
+      embedding_size=embedding_size,
+      hidden_size=hidden_size,
+      num_layers=num_layers,
+      num_heads=max(1, hidden_size // HEAD_WIDTH),
+      intermediate_size=4 * hidden_size,
+      **overrides,
+  )
+
+
+def generator_config(
+    discriminator: EncoderConfig,
+    width_ratio: float,
+    depth_ratio: float = 1.0,
+    own_embeddings: bool = False,
+) -> EncoderConfig:
+  """Scales the discriminator down to its generator.
+
+  Args:
+    discriminator: the network to scale.
+    width_ratio: generator width over discriminator width; feed-forward width
+      and heads follow.
+    depth_ratio: generator layers over discriminator layers.
+    own_embeddings: whether the tables are as wide as the generator, with no
+      projection, in place of the shared ones.
+
+  Source: release run_pretraining.py:get_generator_config.
+  """
+  hidden_size = round(discriminator.hidden_size * width_ratio)
+  return dataclasses.replace(
+      discriminator,
+      hidden_size=hidden_size,
+      embedding_size=(
+          hidden_size if own_embeddings else discriminator.embedding_size
+      ),
+      num_layers=round(discriminator.num_layers * depth_ratio),
+      num_heads=max(1, hidden_size // HEAD_WIDTH),
+      intermediate_size=4 * hidden_size,
+  )

@@ -1,0 +1,87 @@
+"""The encoder: projection of the embeddings and the stack of layers."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from flax import linen as nn
+import jax
+
+from electra_jax.models.config import EncoderConfig
+from electra_jax.models.dropout import dropout
+from electra_jax.models.dropout import fold_seeds
+from electra_jax.models.layers import attention_score_bias
+from electra_jax.models.layers import EncoderLayer
+from electra_jax.shapes import Array, Float, Hidden, RowSeeds, TokenMask
+
+_REMAT_POLICIES = {
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "layer": jax.checkpoint_policies.nothing_saveable,
+}
+
+
+class EncoderOutput(NamedTuple):
+  """States of an encoder.
+
+  Attributes:
+    sequence: [B, L, D] states of the last layer.
+    layers: the encoder's input and the states of every layer but the last.
+  """
+
+  sequence: Hidden
+  layers: tuple[Hidden, ...]
+
+
+class Encoder(nn.Module):
+  """Projects embeddings to the model width and runs the layers.
+
+  The layers are unrolled: their backward pass runs 1.6 times faster on a CPU
+  than a scanned stack's.
+
+  Attributes:
+    config: the shapes.
+    constrain: applied to the states at every layer edge; the place where the
+      caller pins how activations lie on devices.
+  """
+
+  config: EncoderConfig
+  constrain: Callable[[Hidden], Hidden] = lambda x: x
+
+  @nn.compact
+  def __call__(
+      self,
+      embeddings: Float[Array, "B L E"],
+      input_mask: TokenMask,
+      *,
+      dropout_seeds: RowSeeds | None = None,
+  ) -> EncoderOutput:
+    """Encodes rows.
+
+    Args:
+      embeddings: normalised sums of the tables, before dropout.
+      input_mask: 1 for tokens, 0 for padding.
+      dropout_seeds: one seed per row, or None for no dropout.
+    """
+    config = self.config
+    hidden = dropout(
+        embeddings, config.hidden_dropout, fold_seeds(dropout_seeds, 0)
+    )
+    if config.embedding_size != config.hidden_size:
+      hidden = nn.Dense(
+          config.hidden_size,
+          dtype=config.dtype,
+          kernel_init=nn.initializers.glorot_uniform(),
+          name="embeddings_project",
+      )(hidden)
+    hidden = self.constrain(hidden)
+    score_bias = attention_score_bias(input_mask)
+    layer_class = EncoderLayer
+    if config.remat != "none":
+      layer_class = nn.remat(EncoderLayer, policy=_REMAT_POLICIES[config.remat])
+    layers = []
+    for i in range(config.num_layers):
+      layers.append(hidden)
+      hidden = layer_class(config, name=f"layer_{i}")(
+          hidden, score_bias, fold_seeds(dropout_seeds, i + 1)
+      )
+      hidden = self.constrain(hidden)
+    return EncoderOutput(hidden, tuple(layers))

@@ -1,0 +1,162 @@
+"""Layers of the released encoder: BERT's, with LayerNorm after the residual.
+
+Departures from the standard pre-norm Transformer: post-LayerNorm with epsilon
+1e-12; the exact (erf) GELU; biases everywhere; padding is masked on the side
+that is attended to, so the states of padding are computed and unused.
+"""
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from electra_jax.models.config import EncoderConfig
+from electra_jax.models.config import INITIALIZER_RANGE
+from electra_jax.models.config import LAYER_NORM_EPSILON
+from electra_jax.models.dropout import dropout
+from electra_jax.models.dropout import fold_seeds
+from electra_jax.shapes import Array, Float, Hidden, Int, RowSeeds
+from electra_jax.shapes import TokenIds, TokenMask
+
+# Cut at two sigma without rescaling, as TensorFlow's: deviation 0.0176.
+truncated_normal = nn.initializers.truncated_normal(INITIALIZER_RANGE)
+MASKED_SCORE = -10000.0  # Release, model/modeling.py:attention_layer.
+
+
+def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+  """x Φ(x) with the exact normal distribution function."""
+  return jax.nn.gelu(x, approximate=False)
+
+
+def dense(features: int, config: EncoderConfig, name: str) -> nn.Dense:
+  """A linear layer with the release's truncated normal initialisation."""
+  return nn.Dense(
+      features, dtype=config.dtype, kernel_init=truncated_normal, name=name
+  )
+
+
+def layer_norm(config: EncoderConfig, name: str | None = "layer_norm") -> nn.LayerNorm:
+  """LayerNorm over the last axis with float32 statistics."""
+  return nn.LayerNorm(
+      epsilon=LAYER_NORM_EPSILON,
+      use_fast_variance=False,  # E[x²]-E[x]² loses digits.
+      dtype=config.dtype,
+      name=name,
+  )
+
+
+class Embeddings(nn.Module):
+  """Word, position and segment tables with one LayerNorm over their sum.
+
+  Source: release model/modeling.py:BertModel, embedding_postprocessor.
+  """
+
+  config: EncoderConfig
+
+  def setup(self):
+    config = self.config
+    width = config.embedding_size
+    self.word_embeddings = nn.Embed(
+        config.vocab_size, width, embedding_init=truncated_normal
+    )
+    self.position_embeddings = nn.Embed(
+        config.max_position_embeddings, width, embedding_init=truncated_normal
+    )
+    self.token_type_embeddings = nn.Embed(
+        config.type_vocab_size, width, embedding_init=truncated_normal
+    )
+    self.layer_norm = layer_norm(config, None)
+
+  def __call__(
+      self, input_ids: TokenIds, segment_ids: Int[Array, "B L"]
+  ) -> Float[Array, "B L E"]:
+    length = input_ids.shape[1]
+    first = self.token_type_embeddings.embedding[0]
+    # The segment table has two rows: a product with 0 or 1 is a lookup whose
+    # gradient is a sum, not a scatter.
+    step = self.token_type_embeddings.embedding[1] - first
+    words = self.word_embeddings(input_ids)  # [B, L, E]
+    positions = self.position_embeddings.embedding[None, :length]
+    segments = segment_ids[..., None].astype(words.dtype) * step[None, None]
+    return self.layer_norm(words + positions + segments + first[None, None])
+
+  def word_table(self) -> Float[Array, "V E"]:
+    """The table that also turns masked-LM states into logits."""
+    return self.word_embeddings.embedding
+
+
+class SelfAttention(nn.Module):
+  """Multi-head attention with its output projection, before the residual."""
+
+  config: EncoderConfig
+
+  @nn.compact
+  def __call__(
+      self,
+      hidden: Hidden,
+      score_bias: Float[Array, "B 1 1 L"],
+      *,
+      dropout_seeds: RowSeeds | None,
+  ) -> Hidden:
+    config = self.config
+    batch, length, width = hidden.shape
+    head_width = width // config.num_heads
+
+    def heads(name):
+      x = dense(width, config, name)(hidden)
+      x = x.reshape(batch, length, config.num_heads, head_width)
+      return x.swapaxes(1, 2)  # [B, N, L, H]
+
+    query, key, value = heads("query"), heads("key"), heads("value")
+    scores = jnp.einsum(
+        "bnlh,bnmh->bnlm",
+        query * jnp.asarray(head_width**-0.5, query.dtype),
+        key,
+        preferred_element_type=jnp.float32,
+    )
+    probabilities = jax.nn.softmax(scores + score_bias, axis=-1)
+    probabilities = dropout(
+        probabilities.astype(config.dtype),
+        config.attention_dropout,
+        fold_seeds(dropout_seeds, 0),
+    )
+    context = jnp.einsum("bnlm,bnmh->bnlh", probabilities, value)
+    context = context.swapaxes(1, 2).reshape(batch, length, width)
+    return dense(width, config, "output")(context)
+
+
+class EncoderLayer(nn.Module):
+  """Attention and feed-forward, each: dropout, residual, LayerNorm.
+
+  Source: release model/modeling.py:transformer_model.
+  """
+
+  config: EncoderConfig
+
+  @nn.compact
+  def __call__(
+      self,
+      hidden: Hidden,
+      score_bias: Float[Array, "B 1 1 L"],
+      dropout_seeds: RowSeeds | None,
+  ) -> Hidden:
+    config = self.config
+    attended = SelfAttention(config, name="attention")(
+        hidden, score_bias, dropout_seeds=dropout_seeds
+    )
+    attended = dropout(
+        attended, config.hidden_dropout, fold_seeds(dropout_seeds, 1)
+    )
+    hidden = layer_norm(config, "attention_layer_norm")(hidden + attended)
+    expanded = gelu(
+        dense(config.intermediate_size, config, "intermediate")(hidden)
+    )  # [B, L, F]
+    output = dense(config.hidden_size, config, "output")(expanded)
+    output = dropout(
+        output, config.hidden_dropout, fold_seeds(dropout_seeds, 2)
+    )
+    return layer_norm(config, "output_layer_norm")(hidden + output)
+
+
+def attention_score_bias(input_mask: TokenMask) -> Float[Array, "B 1 1 L"]:
+  """0 where a token may be attended to, a large negative number elsewhere."""
+  return (1.0 - input_mask[:, None, None, :].astype(jnp.float32)) * MASKED_SCORE

@@ -1,0 +1,1 @@
+"""Masking, corruption and losses: pure functions of arrays."""

@@ -1,0 +1,91 @@
+"""The generator's samples, and the labels they make."""
+
+import jax
+import jax.numpy as jnp
+
+from electra_jax.objectives.masking import MaskedRows
+from electra_jax.objectives.masking import scatter_ids
+from electra_jax.shapes import Array, Bool, Float, Int, SlotIds, TokenIds
+
+_DISALLOWED = 1000.0  # Release, run_pretraining.py:_get_fake_data.
+
+
+def sample_replacements(
+    logits: Float[Array, "B K V"],
+    uniforms: Float[Array, "B K"],
+    *,
+    temperature: float = 1.0,
+    disallowed_ids: SlotIds | None = None,
+) -> SlotIds:
+  """Samples ids from softmax(logits / temperature), in float32.
+
+  By the inverse of the distribution function, in two levels: blocks of the
+  vocabulary, then the ids of one block. This takes one uniform number per
+  slot where Gumbel noise takes V, and samples the same distribution to within
+  the 2^-23 steps of a uniform number.
+
+  Args:
+    logits: of any float dtype.
+    uniforms: in [0, 1).
+    temperature: divides the logits.
+    disallowed_ids: an id per slot that must not come out, or None.
+
+  Source: release pretrain/pretrain_helpers.py:sample_from_softmax.
+  """
+  logits = jax.lax.stop_gradient(logits).astype(jnp.float32) / temperature
+  vocab_size = logits.shape[-1]
+  if disallowed_ids is not None:
+    ids = jnp.arange(vocab_size, dtype=disallowed_ids.dtype)
+    is_disallowed = ids[None, None] == disallowed_ids[..., None]
+    logits -= _DISALLOWED * is_disallowed
+  logits -= jnp.max(logits, axis=-1, keepdims=True)
+  width = max(1, round(vocab_size**0.5))
+  num_blocks = -(-vocab_size // width)
+  padding = num_blocks * width - vocab_size
+  logits = jnp.pad(
+      logits, ((0, 0), (0, 0), (0, padding)), constant_values=-jnp.inf
+  ).reshape(*logits.shape[:2], num_blocks, width)
+  mass = jnp.sum(jnp.exp(logits), axis=-1)  # [B, K, blocks]
+  block, rest = _inverse_distribution(
+      mass, uniforms * jnp.sum(mass, axis=-1)
+  )
+  chosen = jnp.take_along_axis(logits, block[..., None, None], axis=2)
+  within, _ = _inverse_distribution(jnp.exp(chosen[:, :, 0]), rest)
+  return block * width + within
+
+
+def corrupt(
+    masked: MaskedRows, replacements: SlotIds
+) -> tuple[TokenIds, Bool[Array, "B L"]]:
+  """Writes the samples over the original text.
+
+  Args:
+    masked: the text and its positions; samples of unused slots are ignored.
+    replacements: the generator's samples, also where a token was kept.
+
+  Returns:
+    The corrupted ids, and True where an id differs from the original: a
+    sample that equals the original is original.
+  """
+  original = masked.rows.input_ids
+  corrupted_ids = scatter_ids(
+      original, masked.masked_lm_positions, replacements
+  )
+  return corrupted_ids, corrupted_ids != original
+
+
+def _inverse_distribution(
+    weights: Float[Array, "B K M"], target: Float[Array, "B K"]
+) -> tuple[Int[Array, "B K"], Float[Array, "B K"]]:
+  # The first index whose running sum exceeds the target, and what of the
+  # target lies inside it. Rounding can lift the target to the full sum; the
+  # second count then holds the index at the last weight that is not zero.
+  running = jnp.cumsum(weights, axis=-1)
+  index = jnp.minimum(
+      jnp.sum(running <= target[..., None], axis=-1, dtype=jnp.int32),
+      jnp.sum(running < running[..., -1:], axis=-1, dtype=jnp.int32),
+  )
+  before = jnp.take_along_axis(
+      running, jnp.maximum(index - 1, 0)[..., None], axis=-1
+  )[..., 0]
+  return index, target - jnp.where(index > 0, before, 0.0)

@@ -1,0 +1,67 @@
+"""Weighted sums of losses. Dividing by the weight is the caller's."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from electra_jax.shapes import Array, Bool, Float, Int, Scalar
+
+
+class WeightedSum(NamedTuple):
+  """A sum over weighted elements, and the sum of the weights."""
+
+  sum: Scalar
+  weight: Scalar
+
+
+def masked_lm_loss(
+    logits: Float[Array, "B K V"],
+    labels: Int[Array, "B K"],
+    weights: Float[Array, "B K"],
+) -> tuple[WeightedSum, WeightedSum]:
+  """Sums the cross-entropy of the original ids, and the correct guesses.
+
+  A guess is correct if no logit is larger than the original id's.
+
+  Returns:
+    The loss in nats and the number of correct guesses, each with the weight.
+
+  Source: ELECTRA §2; release run_pretraining.py:_get_masked_lm_output.
+  """
+  logits = logits.astype(jnp.float32)
+  ids = jnp.arange(logits.shape[-1], dtype=labels.dtype)
+  is_label = ids[None, None] == labels[..., None]
+  label_logits = jnp.sum(jnp.where(is_label, logits, 0.0), axis=-1)
+  largest = jax.lax.stop_gradient(jnp.max(logits, axis=-1))
+  total = jnp.sum(jnp.exp(logits - largest[..., None]), axis=-1)
+  nats = jnp.log(total) + largest - label_logits
+  weight = jnp.sum(weights)
+  correct = jnp.sum((label_logits >= largest) * weights)
+  return WeightedSum(jnp.sum(nats * weights), weight), WeightedSum(
+      jax.lax.stop_gradient(correct), weight
+  )
+
+
+def replaced_token_loss(
+    logits: Float[Array, "B L"],
+    is_replaced: Bool[Array, "B L"],
+    weights: Float[Array, "B L"],
+) -> WeightedSum:
+  """Sums the discriminator's binary cross-entropy over weighted tokens.
+
+  Args:
+    logits: log-odds that a token was replaced by the generator.
+    is_replaced: True where the corrupted id differs from the original.
+    weights: 1.0 for tokens that count and 0.0 for padding.
+
+  Returns:
+    The summed loss in nats and the summed weight.
+
+  Source: ELECTRA §2; release run_pretraining.py:_get_discriminator_output.
+  """
+  logits = logits.astype(jnp.float32)  # bfloat16 costs up to 0.016 nats.
+  nats = jnp.where(
+      is_replaced, -jax.nn.log_sigmoid(logits), -jax.nn.log_sigmoid(-logits)
+  )
+  return WeightedSum(jnp.sum(nats * weights), jnp.sum(weights))

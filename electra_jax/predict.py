@@ -1,0 +1,240 @@
+"""Text in, answer out: which tokens were replaced, what fills a gap."""
+
+from collections.abc import Sequence
+import itertools
+from typing import Any, NamedTuple
+
+from etils import epath
+import jax
+import jax.numpy as jnp
+import numpy as np
+import rich.text
+
+from electra_jax import programs
+from electra_jax import workdir as workdirs
+from electra_jax.data.feed import Batch
+from electra_jax.data.feed import evaluation_batches
+from electra_jax.data.store import open_store
+from electra_jax.errors import UserError
+from electra_jax.models.electra import Electra
+from electra_jax.objectives.corruption import corrupt
+from electra_jax.objectives.corruption import sample_replacements
+from electra_jax.objectives.masking import mask_rows
+from electra_jax.objectives.masking import unpack_rows
+from electra_jax.training.checkpoint import Checkpointer
+
+MASK = "[MASK]"
+
+
+class Detection(NamedTuple):
+  """The discriminator's verdict on one text.
+
+  Attributes:
+    tokens: the tokens it saw, [CLS] and [SEP] among them.
+    originals: the tokens of the text; differ where the generator replaced.
+    probabilities: of each token, that it was replaced.
+  """
+
+  tokens: list[str]
+  originals: list[str]
+  probabilities: list[float]
+
+
+class Fill(NamedTuple):
+  """The generator's guesses for one [MASK].
+
+  Attributes:
+    tokens: the likeliest first.
+    probabilities: of each.
+  """
+
+  tokens: list[str]
+  probabilities: list[float]
+
+
+class Predictor:
+  """A pre-trained run, ready to answer."""
+
+  def __init__(self, workdir: epath.PathLike):
+    """Loads the newest checkpoint.
+
+    Raises:
+      UserError: the folder holds no run or no checkpoint.
+    """
+    run = workdirs.load(workdir)
+    self.config = run.config
+    self.tokenizer = run.tokenizer
+    model_config = programs.electra_config(
+        run.config, run.tokenizer.vocab_size
+    )
+    self._model = Electra(model_config)
+    abstract = jax.eval_shape(
+        lambda: programs.init_params_of(self._model, 0)
+    )
+    checkpointer = Checkpointer(workdirs.checkpoints(workdir))
+    self._params = checkpointer.restore_params(abstract)
+    checkpointer.close()
+    self._detect = jax.jit(self._detect_batch, static_argnames="corrupted")
+    self._fill = jax.jit(self._fill_batch)
+
+  def detect(
+      self, texts: Sequence[str], *, corrupted: bool = False, seed: int = 0
+  ) -> list[Detection]:
+    """Says of every token of every text how likely it was replaced.
+
+    Args:
+      texts: what to judge; cut at the model's length.
+      corrupted: whether the generator replaces tokens first.
+      seed: of the generator's masks and samples.
+
+    Raises:
+      UserError: no text, or a model without a discriminator.
+    """
+    return self.detect_rows(self._encode(texts), corrupted=corrupted, seed=seed)
+
+  def detect_held_out(self, count: int, *, seed: int = 0) -> list[Detection]:
+    """Corrupts and judges the first rows that training has held out."""
+    split = open_store(self.config.data.store).split("validation")
+    count = min(count, split.num_rows)
+    batch = next(iter(evaluation_batches(split, batch_size=count)))
+    return self.detect_rows(batch, corrupted=True, seed=seed)
+
+  def detect_rows(
+      self, batch: Batch, *, corrupted: bool, seed: int
+  ) -> list[Detection]:
+    """The same for rows of token ids."""
+    if not self._model.config.has_discriminator_head:
+      raise UserError(
+          "this run has no discriminator: its objective is"
+          f" {self.config.objective.name!r}; use a run of 'electra'"
+      )
+    ids, probabilities = jax.device_get(
+        self._detect(
+            self._params, batch, jax.random.key(seed), corrupted=corrupted
+        )
+    )
+    detections = []
+    for row, original in enumerate(np.asarray(batch.input_ids)):
+      length = int(batch.segment_lengths[row, 1])
+      detections.append(
+          Detection(
+              self.tokenizer.tokens(ids[row, :length].tolist()),
+              self.tokenizer.tokens(original[:length].tolist()),
+              probabilities[row, :length].tolist(),
+          )
+      )
+    return detections
+
+  def fill(self, text: str, top: int = 5) -> list[Fill]:
+    """Returns the generator's likeliest tokens for every [MASK] of a text.
+
+    Raises:
+      UserError: no [MASK] in the text, or a model without a generator.
+    """
+    if not self._model.config.has_generator_head:
+      raise UserError(
+          "this run has no generator: its objective is"
+          f" {self.config.objective.name!r}; use a run of 'electra'"
+      )
+    batch = self._encode([text])
+    places = np.flatnonzero(batch.input_ids[0] == self.tokenizer.special.mask)
+    if not len(places):
+      raise UserError(f"there is no {MASK} to fill in {text!r}")
+    probabilities = np.asarray(
+        self._fill(self._params, batch, places[None].astype(np.int32))
+    )[0]
+    fills = []
+    for row in probabilities:
+      best = np.argsort(-row, kind="stable")[:top]
+      fills.append(
+          Fill(self.tokenizer.tokens(best.tolist()), row[best].tolist())
+      )
+    return fills
+
+  def _encode(self, texts: Sequence[str]) -> Batch:
+    if not texts:
+      raise UserError("there is no text to predict on; give some")
+    special = self.tokenizer.special
+    length = self.config.model.max_position_embeddings
+    rows = []
+    for text in texts:
+      parts = self.tokenizer.encode_batch(text.split(MASK))
+      ids = list(parts[0])
+      for part in parts[1:]:
+        ids += [special.mask, *part]
+      rows.append([special.cls, *ids[: length - 2], special.sep])
+    width = max(map(len, rows))
+    width = min(length, 1 << (width - 1).bit_length())  # Few shapes to compile.
+    padded = [row + [special.pad] * (width - len(row)) for row in rows]
+    lengths = [[len(row), len(row)] for row in rows]
+    return Batch(np.asarray(padded, np.int32), np.asarray(lengths, np.int32))
+
+  def _detect_batch(self, params, batch, rng, *, corrupted: bool):
+    rows = unpack_rows(*batch)
+    networks = programs.bind(self._model, params, None)
+    # Slots must fit rows that are shorter than the training rows.
+    masking = programs.masking_config(
+        self.config, self.tokenizer.special, rows.input_ids.shape[1]
+    )
+    masked = mask_rows(rng, rows, masking)
+    input_ids = rows.input_ids
+    if corrupted:
+      if self._model.config.has_generator_head:
+        logits = networks.masked_lm_logits(
+            masked.masked_input_ids, masked, masked.masked_lm_positions
+        )
+      else:
+        shape = (*masked.masked_lm_ids.shape, self.tokenizer.vocab_size)
+        logits = jnp.zeros(shape)
+      replacements = sample_replacements(
+          logits,
+          masked.sample_uniforms,
+          temperature=self.config.objective.temperature,
+      )
+      input_ids, _ = corrupt(masked, replacements)
+    return input_ids, jax.nn.sigmoid(
+        networks.replaced_token_logits(input_ids, masked)
+    )
+
+  def _fill_batch(self, params, batch, positions) -> Any:
+    rows = unpack_rows(*batch)
+    logits = self._model.apply(
+        {"params": params}, *rows, positions, method="masked_lm_logits"
+    )
+    return jax.nn.softmax(logits, axis=-1)
+
+
+def render(detection: Detection) -> rich.text.Text:
+  """Colours one text: what was replaced, and what the discriminator says.
+
+  A replaced token is underlined, with the original behind it. Green: found;
+  yellow: missed; red: a false alarm; plain: rightly called original.
+  """
+  text = rich.text.Text()
+  places = itertools.pairwise([*detection.tokens, ""])
+  for i, (token, following) in enumerate(places):
+    original = detection.originals[i]
+    probability = detection.probabilities[i]
+    replaced, called = token != original, probability > 0.5
+    style = {
+        (True, True): "bold green underline",
+        (True, False): "yellow underline",
+        (False, True): "red",
+        (False, False): "",
+    }[replaced, called]
+    text.append(token.removeprefix("##").removeprefix("▁"), style=style)
+    if replaced:
+      shown = original.removeprefix("##").removeprefix("▁")
+      text.append(f"({shown} {probability:.0%})", style="dim")
+    elif called:
+      text.append(f"({probability:.0%})", style="dim")
+    if not following.startswith("##"):
+      text.append(" ")
+  return text
+
+
+LEGEND = (
+    "[bold green underline]replaced and found[/]  "
+    "[yellow underline]replaced and missed[/]  [red]false alarm[/]  original"
+    "  [dim](what stood there, probability of a replacement)[/]"
+)

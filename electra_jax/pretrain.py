@@ -1,0 +1,193 @@
+"""Pre-training: config -> data, networks, objective, state; then the loop."""
+
+from collections.abc import Iterator
+import logging
+from typing import Any
+
+from etils import epath
+import jax
+from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
+
+from electra_jax import programs
+from electra_jax import workdir as workdirs
+from electra_jax.data.feed import Feed
+from electra_jax.made_up import make_store
+from electra_jax.data.store import open_store
+from electra_jax.data.store import Store
+from electra_jax.errors import UserError
+from electra_jax.evaluate import make_evaluate
+from electra_jax.training import loop
+from electra_jax.training import sharding
+from electra_jax.training.checkpoint import Checkpointer
+from electra_jax.training.writers import ScalarWriter
+from electra_jax.trees import count_parameters
+from electra_jax.trees import parameter_table
+
+_log = logging.getLogger(__name__)
+
+
+def pretrain(
+    config: ConfigDict, workdir: epath.PathLike, *, quiet: bool = False
+) -> loop.Result:
+  """Pre-trains, or resumes the run that the workdir holds.
+
+  The parameters that come out are a function of config and token store alone:
+  stopping, resuming and the number of hosts do not change them, nor do
+  devices beyond float rounding.
+
+  Args:
+    config: as of configs/pretrain.py.
+    workdir: a local or gs:// folder; made if it is not there.
+    quiet: whether to print nothing.
+
+  Returns:
+    The last state and the figures of the last evaluation.
+
+  Raises:
+    UserError: values that do not fit each other, a broken store or workdir, a
+      full disk, a loss that is not finite.
+  """
+  # --- Data ---
+  store = _open_store(config, workdir)
+  manifest = store.manifest
+  # --- Programs ---
+  mesh = sharding.make_mesh(**config.mesh)
+  parts = programs.build(
+      config, manifest.vocab_size, manifest.special_ids, mesh
+  )
+  train_feed = Feed(
+      store.split("train"),
+      seed=config.seed,
+      global_batch_size=config.train.batch_size,
+      process_index=jax.process_index(),
+      process_count=jax.process_count(),
+  )
+  evaluate = make_evaluate(
+      parts,
+      store.split("validation"),
+      config.train.eval_batch_size,
+      config.train.eval_max_rows,
+  )
+  # --- Workdir; nothing has been written before this line ---
+  workdirs.check(workdir, config, store)
+  is_first = jax.process_index() == 0
+  if is_first:
+    workdirs.begin(workdir, config, store)
+  checkpointer = Checkpointer(
+      workdirs.checkpoints(workdir), config.train.keep_checkpoints
+  )
+  # --- State: (1) the workdir's checkpoint, else (2) fresh ---
+  state = checkpointer.restore_latest(parts.abstract, parts.shardings)
+  if state is None:
+    state = parts.init()
+  step = int(state.step)
+  if is_first and not quiet:
+    _describe(config, parts, store, step)
+  # --- Train ---
+  writer = ScalarWriter(workdir, step) if is_first else None
+  batches = train_feed.iterate(step)
+  try:
+    result = loop.run(
+        state,
+        parts.train_step,
+        _to_global(mesh, batches),
+        evaluate,
+        checkpointer,
+        writer,
+        _loop_config(config),
+        quiet=quiet or not is_first,
+    )
+  finally:
+    batches.close()
+    if writer is not None:
+      writer.close()
+    checkpointer.close()
+  if is_first and not quiet:
+    _summarise(result, store, workdir)
+  return result
+
+
+def _open_store(config: ConfigDict, workdir: epath.PathLike) -> Store:
+  if config.data.made_up:
+    path = epath.Path(workdir) / "made_up_store"
+    if jax.process_index() == 0:
+      make_store(path, length=config.data.length)
+    if jax.process_count() > 1:
+      multihost_utils.sync_global_devices("made-up store")
+    config.data.store = str(path)
+  if not config.data.store:
+    raise UserError(
+        "config.data.store is empty; give the folder that `electra-jax"
+        " prepare` has made: --config.data.store=STORE"
+    )
+  store = open_store(config.data.store)
+  if store.manifest.length != config.data.length:
+    raise UserError(
+        f"store {config.data.store} has rows of {store.manifest.length} tokens"
+        f" and config.data.length is {config.data.length}; prepare it again"
+        f" with --length {config.data.length}, or set"
+        f" --config.data.length={store.manifest.length}"
+    )
+  return store
+
+
+def _to_global(mesh, batches) -> Iterator[Any]:
+  for batch in batches:
+    yield sharding.to_global(mesh, batch)
+
+
+def _loop_config(config: ConfigDict) -> loop.LoopConfig:
+  train = config.train
+  return loop.LoopConfig(
+      num_train_steps=train.num_steps,
+      log_every_steps=train.log_every_steps,
+      eval_every_steps=train.eval_every_steps,
+      checkpoint_every_steps=train.checkpoint_every_steps,
+      batch_size=train.batch_size,
+  )
+
+
+def _describe(config, parts, store, step) -> None:
+  params = parts.abstract.params
+  _log.debug("parameters:\n%s", parameter_table(params))
+  sizes = {name: count_parameters(tree) for name, tree in params.items()}
+  listed = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
+  devices = parts.mesh.devices
+  print(f"parameters   {count_parameters(params):,} ({listed})")
+  print(
+      f"devices      {devices.size} x {devices.flat[0].device_kind}, mesh"
+      f" {dict(parts.mesh.shape)}"
+  )
+  print(
+      f"data         {store.split('train').num_rows:,} rows of"
+      f" {config.data.length} tokens, {store.split('validation').num_rows:,}"
+      f" held out; unigram entropy {store.unigram_entropy():.3f} nats"
+  )
+  print(
+      f"batch        {config.train.batch_size} rows,"
+      f" {config.train.batch_size // devices.size} per device; steps"
+      f" {step:,} to {config.train.num_steps:,}",
+      flush=True,
+  )
+
+
+def _summarise(
+    result: loop.Result, store: Store, workdir: epath.PathLike
+) -> None:
+  if result.stopped_by is not None:
+    print(
+        f"stopped by signal {result.stopped_by} after step {result.step:,};"
+        " the checkpoint is written, the same command resumes"
+    )
+    return
+  print(
+      f"finished     step {result.step:,} in {result.train_secs:,.0f} s;"
+      f" everything is in {workdir}"
+  )
+  for name, value in sorted(result.evaluation.items()):
+    print(f"  {name:<22} {value:.4f}")
+  if "mlm_loss" in result.evaluation:
+    gain = store.unigram_entropy() - result.evaluation["mlm_loss"]
+    print(f"  unigram_entropy        {store.unigram_entropy():.4f}")
+    print(f"  nats under the entropy {gain:.4f}")

@@ -1,0 +1,1 @@
+"""The mechanism of training; takes callables, knows no model."""

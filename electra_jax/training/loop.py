@@ -1,0 +1,253 @@
+"""The only loop: pre-training and fine-tuning call it with other callables."""
+
+from collections.abc import Callable, Iterator, Mapping
+import dataclasses
+import signal
+import threading
+import time
+from typing import Any
+
+import jax
+from jax.experimental import multihost_utils
+import numpy as np
+
+from electra_jax.errors import UserError
+from electra_jax.shapes import Params
+from electra_jax.training import metrics
+from electra_jax.training.checkpoint import Checkpointer
+from electra_jax.training.state import TrainState
+from electra_jax.training.writers import ProgressLine
+from electra_jax.training.writers import ScalarWriter
+
+Evaluate = Callable[[Params], Mapping[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopConfig:
+  """When to do what, in steps; an interval of 0 means at the end only.
+
+  Attributes:
+    num_train_steps: the step to stop at.
+    log_every_steps: interval of training records.
+    eval_every_steps: interval of evaluation.
+    checkpoint_every_steps: interval of checkpoints.
+    batch_size: rows per step over all processes, for the rate.
+  """
+
+  num_train_steps: int
+  log_every_steps: int
+  eval_every_steps: int
+  checkpoint_every_steps: int
+  batch_size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+  """How a run ended.
+
+  Attributes:
+    state: the last state.
+    step: updates done.
+    evaluation: figures of the last evaluation, by name.
+    stopped_by: the signal's number if one ended the run early.
+    train_secs: seconds in the loop, compilation included.
+  """
+
+  state: TrainState
+  step: int
+  evaluation: Mapping[str, float]
+  stopped_by: int | None
+  train_secs: float
+
+
+class StopSignal:
+  """Notes SIGTERM or SIGINT so that the loop can end between two steps."""
+
+  def __init__(self):
+    self.received: int | None = None
+
+  def __enter__(self) -> "StopSignal":
+    self._previous = {}
+    # With several processes jax's own service listens for SIGTERM.
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread and jax.process_count() == 1:
+      for number in (signal.SIGTERM, signal.SIGINT):
+        self._previous[number] = signal.signal(number, self._note)
+    return self
+
+  def __exit__(self, *exc_info) -> None:
+    for number, handler in self._previous.items():
+      signal.signal(number, handler)
+
+  def _note(self, number, frame) -> None:
+    del frame
+    if self.received is not None and number == signal.SIGINT:
+      raise KeyboardInterrupt  # Asked twice: do not wait for the step.
+    self.received = number
+
+  def agreed(self, step: int) -> int | None:
+    """Returns the signal once all processes stand at the same step."""
+    if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(
+        step
+    ):
+      return signal.SIGTERM
+    return self.received
+
+
+def run(
+    state: TrainState,
+    train_step: Callable[[TrainState, Any], tuple[TrainState, Any]],
+    batches: Iterator[Any],
+    evaluate: Evaluate,
+    checkpointer: Checkpointer,
+    writer: ScalarWriter | None,
+    config: LoopConfig,
+    *,
+    quiet: bool = False,
+) -> Result:
+  """Trains until `num_train_steps` or a signal.
+
+  Step n is dispatched before the metrics of step n-1 are read. A checkpoint
+  is written only after every loss before it has been seen to be finite.
+
+  Args:
+    state: where to start; donated to the first step.
+    train_step: compiled; donates its state.
+    batches: global batches from the state's step on.
+    evaluate: parameters -> figures on held-out rows.
+    checkpointer: where states are saved.
+    writer: where figures go, or None in all processes but the first.
+    config: intervals.
+    quiet: whether to show no progress.
+
+  Raises:
+    UserError: a loss is not finite; the last good checkpoint is intact.
+  """
+  step = int(state.step)
+  progress = ProgressLine(config.num_train_steps, step, quiet)
+  window = Window(config, writer, progress, step)
+  began, evaluation, stopped_by = time.monotonic(), {}, None
+
+  def evaluate_now():
+    with window.paused():
+      figures = evaluate(state.params)
+    if writer is not None:
+      writer.write(step, "validation", figures)
+    return figures
+
+  try:
+    with StopSignal() as stop, jax.transfer_guard("disallow"):
+      while step < config.num_train_steps and stopped_by is None:
+        state, sums = train_step(state, next(batches))
+        step += 1
+        window.add(step, sums)
+        progress.update(step)
+        stopped_by = stop.agreed(step)
+        if _due(step, config.eval_every_steps):
+          window.flush(step)
+          evaluation = evaluate_now()
+        if _due(step, config.checkpoint_every_steps):
+          window.flush(step)
+          checkpointer.save(state, step)
+      window.flush(step)
+      checkpointer.save(state, step)
+      if stopped_by is None and not _due(step, config.eval_every_steps):
+        evaluation = evaluate_now()
+  finally:
+    progress.close()
+    checkpointer.wait()
+  return Result(
+      state, step, evaluation, stopped_by, time.monotonic() - began
+  )
+
+
+class Window:
+  """Metrics of the steps since the last record, still on the device."""
+
+  def __init__(
+      self,
+      config: LoopConfig,
+      writer: ScalarWriter | None,
+      progress: ProgressLine,
+      step: int,
+  ):
+    self._config = config
+    self._writer = writer
+    self._progress = progress
+    self._pending: list[tuple[int, Any]] = []
+    self._first_step = step
+    self._began = time.monotonic()
+
+  def add(self, step: int, sums: Any) -> None:
+    """Takes the metrics of a step just dispatched; reads older ones."""
+    self._pending.append((step, sums))
+    if len(self._pending) >= 2:
+      # At most two steps in flight: what is queued stays bounded.
+      jax.block_until_ready(self._pending[-2][1])
+    previous = step - 1
+    if _due(previous, self._config.log_every_steps):
+      self._record(previous)
+
+  def flush(self, step: int) -> None:
+    """Reads everything up to `step`, which is not recorded before its time."""
+    if _due(step, self._config.log_every_steps) or (
+        step == self._config.num_train_steps
+    ):
+      self._record(step)
+    else:
+      self._check([(s, jax.device_get(sums)) for s, sums in self._pending])
+
+  def paused(self):
+    """Keeps the time of evaluations out of the rate."""
+    return _Pause(self)
+
+  def _record(self, until: int) -> None:
+    ready = [(s, sums) for s, sums in self._pending if s <= until]
+    self._pending = [(s, sums) for s, sums in self._pending if s > until]
+    if not ready:
+      return
+    ready = jax.device_get(ready)
+    self._check(ready)
+    figures = metrics.divide(metrics.add_up(sums for _, sums in ready))
+    now = time.monotonic()
+    steps = until - self._first_step
+    figures["steps_per_sec"] = steps / max(now - self._began, 1e-9)
+    figures["rows_per_sec"] = figures["steps_per_sec"] * self._config.batch_size
+    if self._writer is not None:
+      self._writer.write(until, "train", figures)
+    self._first_step, self._began = until, now
+    self._progress.update(until, _describe(figures))
+
+  def _check(self, ready) -> None:
+    for step, sums in ready:
+      if not np.isfinite(sums["loss"][0]):
+        raise UserError(
+            f"the loss of step {step} is {float(sums['loss'][0])}; the last"
+            " checkpoint is intact: resume from it with a smaller"
+            " config.optimizer.learning_rate or another config.seed"
+        )
+
+
+class _Pause:
+
+  def __init__(self, window: Window):
+    self._window = window
+
+  def __enter__(self):
+    self._began = time.monotonic()
+
+  def __exit__(self, *exc_info):
+    self._window._began += time.monotonic() - self._began
+
+
+def _due(step: int, interval: int) -> bool:
+  return bool(interval) and step > 0 and step % interval == 0
+
+
+def _describe(figures: Mapping[str, float]) -> str:
+  parts = [f"loss {figures['loss']:.3f}"]
+  for name in ("mlm_loss", "rtd_loss"):
+    if name in figures:
+      parts.append(f"{name.removesuffix('_loss')} {figures[name]:.3f}")
+  parts.append(f"{figures['rows_per_sec']:,.0f} sequences/s")
+  return " | ".join(parts)

