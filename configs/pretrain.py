@@ -40,9 +40,7 @@ def get_config(arg=None):
   """Returns the config of a size; "SIZE" or "SIZE,runlocal"."""
   args = parse_arg(arg, size="small", runlocal=False)
   if args["size"] not in SIZES:
-    raise ValueError(
-        f"size {args['size']!r} is not one of {', '.join(SIZES)}"
-    )
+    raise ValueError(f"size {args['size']!r} is not one of {', '.join(SIZES)}")
   layers, width, embedding, ratio, length, mask, rate, batch, steps = SIZES[
       args["size"]
   ]
@@ -59,6 +57,7 @@ def get_config(arg=None):
   config.model.hidden_size = width
   config.model.embedding_size = embedding
   config.model.max_position_embeddings = 512
+  config.model.initializer_range = 0.02
   config.model.hidden_dropout = 0.1
   config.model.attention_dropout = 0.1
   config.model.generator_width_ratio = ratio  # Generator over discriminator.

@@ -5,7 +5,9 @@ verb has been chosen, so that --help answers at once.
 """
 
 import argparse
+import importlib.util
 import logging
+import pathlib
 import sys
 from collections.abc import Sequence
 
@@ -71,22 +73,34 @@ def load_config(config_flag: str, overrides: Sequence[str]):
   from absl import flags
   from ml_collections import config_flags
 
+  config = _read_config(config_flag)
   values = flags.FlagValues()
-  config_flags.DEFINE_config_file(
-      "config", lock_config=True, flag_values=values
-  )
+  argv = ["electra-jax", *overrides]
   try:
-    values(["electra-jax", f"--config={config_flag}", *overrides])
-    return values["config"].value
+    config_flags.DEFINE_config_dict(
+        "config", config, lock_config=True, flag_values=values, sys_argv=argv
+    )
+    values(argv)
   except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as e:
-    reason = " ".join(str(e).strip("'\"").split())
+    reason = " ".join(str(e).replace("\\n", " ").replace("\\'", "'").split())
     raise UserError(f"config {config_flag}: {reason}") from e
-  except OSError as e:
+  return config.lock()
+
+
+def _read_config(config_flag: str):
+  path, _, argument = config_flag.partition(":")
+  spec = importlib.util.spec_from_file_location("electra_jax_config", path)
+  if spec is None or not pathlib.Path(path).is_file():
     raise UserError(
-        f"config file {config_flag.split(':')[0]} cannot be read"
-        f" ({e.strerror}); give the path of a .py file such as"
-        " configs/pretrain.py:small"
-    ) from e
+        f"there is no config file {path!r}; give the path of a .py file, such"
+        " as configs/pretrain.py:small"
+    )
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  try:
+    return module.get_config(argument or None)
+  except ValueError as e:
+    raise UserError(f"config {config_flag}: {e}") from e
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -121,9 +135,7 @@ def _parser() -> argparse.ArgumentParser:
   verb.add_argument("--workdir", required=True, help="folder of the run")
   verb.add_argument("--quiet", action="store_true", help="print nothing")
   _add_distributed(verb)
-  verb = add(
-      "evaluate", _evaluate, "a checkpoint's metrics", _EVALUATE_EXAMPLE
-  )
+  verb = add("evaluate", _evaluate, "a checkpoint's metrics", _EVALUATE_EXAMPLE)
   verb.add_argument("--workdir", required=True, help="folder of the run")
   verb.add_argument("--store", help="token store; the run's own by default")
   verb.add_argument(
@@ -316,9 +328,7 @@ def _predict(args: argparse.Namespace, rest: Sequence[str]) -> int:
     texts = [text for text in texts if predict.MASK not in text]
     if gapped and not texts:
       return 0
-    detections = predictor.detect(
-        texts, corrupted=args.corrupt, seed=args.seed
-    )
+    detections = predictor.detect(texts, corrupted=args.corrupt, seed=args.seed)
   console.print(predict.LEGEND)
   for detection in detections:
     console.print()

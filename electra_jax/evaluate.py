@@ -1,22 +1,20 @@
 """Pre-training metrics of a checkpoint on a split."""
 
-from collections.abc import Callable
 import itertools
+from collections.abc import Callable
 from typing import Any
 
-from etils import epath
 import jax
 import numpy as np
+from etils import epath
 
 from electra_jax import programs
 from electra_jax import workdir as workdirs
 from electra_jax.data import feed
-from electra_jax.data.store import open_store
-from electra_jax.data.store import Split
+from electra_jax.data.store import Split, open_store
 from electra_jax.errors import UserError
 from electra_jax.shapes import Params
-from electra_jax.training import metrics
-from electra_jax.training import sharding
+from electra_jax.training import metrics, sharding
 from electra_jax.training.checkpoint import Checkpointer
 
 

@@ -9,8 +9,28 @@ from electra_jax.data.store import open_store
 from electra_jax.prepare import prepare
 
 _VOCAB_SIZE, _DOCUMENTS, _LINES = 256, 300, 8
-_ONSETS = "b d f g k l m n p r s t v z br dr kl st tr".split()
-_VOWELS = "a e i o u ai ou".split()
+_ONSETS = [
+    "b",
+    "d",
+    "f",
+    "g",
+    "k",
+    "l",
+    "m",
+    "n",
+    "p",
+    "r",
+    "s",
+    "t",
+    "v",
+    "z",
+    "br",
+    "dr",
+    "kl",
+    "st",
+    "tr",
+]
+_VOWELS = ["a", "e", "i", "o", "u", "ai", "ou"]
 
 
 def make_store(path: epath.PathLike, *, length: int) -> None:
@@ -20,9 +40,9 @@ def make_store(path: epath.PathLike, *, length: int) -> None:
     path: a local or remote folder.
     length: tokens of a row.
   """
-  if (epath.Path(path) / "manifest.json").exists():
-    if open_store(path).manifest.length == length:
-      return
+  is_there = (epath.Path(path) / "manifest.json").exists()
+  if is_there and open_store(path).manifest.length == length:
+    return
   corpus = pathlib.Path(f"{path}_text.txt")
   corpus.parent.mkdir(parents=True, exist_ok=True)
   corpus.write_text(make_text(), encoding="utf-8")

@@ -1,26 +1,23 @@
 """Text in, answer out: which tokens were replaced, what fills a gap."""
 
-from collections.abc import Sequence
 import itertools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from etils import epath
 import jax
 import jax.numpy as jnp
 import numpy as np
 import rich.text
+from etils import epath
 
 from electra_jax import programs
 from electra_jax import workdir as workdirs
-from electra_jax.data.feed import Batch
-from electra_jax.data.feed import evaluation_batches
+from electra_jax.data.feed import Batch, evaluation_batches
 from electra_jax.data.store import open_store
 from electra_jax.errors import UserError
 from electra_jax.models.electra import Electra
-from electra_jax.objectives.corruption import corrupt
-from electra_jax.objectives.corruption import sample_replacements
-from electra_jax.objectives.masking import mask_rows
-from electra_jax.objectives.masking import unpack_rows
+from electra_jax.objectives.corruption import corrupt, sample_replacements
+from electra_jax.objectives.masking import mask_rows, unpack_rows
 from electra_jax.training.checkpoint import Checkpointer
 
 MASK = "[MASK]"
@@ -64,13 +61,9 @@ class Predictor:
     run = workdirs.load(workdir)
     self.config = run.config
     self.tokenizer = run.tokenizer
-    model_config = programs.electra_config(
-        run.config, run.tokenizer.vocab_size
-    )
+    model_config = programs.electra_config(run.config, run.tokenizer.vocab_size)
     self._model = Electra(model_config)
-    abstract = jax.eval_shape(
-        lambda: programs.init_params_of(self._model, 0)
-    )
+    abstract = jax.eval_shape(lambda: programs.init_params_of(self._model, 0))
     checkpointer = Checkpointer(workdirs.checkpoints(workdir))
     self._params = checkpointer.restore_params(abstract)
     checkpointer.close()

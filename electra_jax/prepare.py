@@ -189,7 +189,8 @@ def _count_workers(num_workers: int | None) -> int:
 
 def _name(source: str) -> str:
   """Names a source in the manifest: of a path, what does not tell the place."""
-  return pathlib.Path(source).name if os.path.exists(source) else source
+  path = pathlib.Path(source)
+  return path.resolve().name if path.exists() else source
 
 
 def _without_held_out(

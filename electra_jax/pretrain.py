@@ -1,28 +1,25 @@
 """Pre-training: config -> data, networks, objective, state; then the loop."""
 
-from collections.abc import Iterator
 import logging
+from collections.abc import Iterator
 from typing import Any
 
-from etils import epath
 import jax
+from etils import epath
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from electra_jax import programs
 from electra_jax import workdir as workdirs
 from electra_jax.data.feed import Feed
-from electra_jax.made_up import make_store
-from electra_jax.data.store import open_store
-from electra_jax.data.store import Store
+from electra_jax.data.store import Store, open_store
 from electra_jax.errors import UserError
 from electra_jax.evaluate import make_evaluate
-from electra_jax.training import loop
-from electra_jax.training import sharding
+from electra_jax.made_up import make_store
+from electra_jax.training import loop, sharding
 from electra_jax.training.checkpoint import Checkpointer
 from electra_jax.training.writers import ScalarWriter
-from electra_jax.trees import count_parameters
-from electra_jax.trees import parameter_table
+from electra_jax.trees import count_parameters, parameter_table
 
 _log = logging.getLogger(__name__)
 

@@ -4,41 +4,44 @@ Everything that knows both the networks and the objective stands here, so that
 pre-training, evaluation, planning and benchmarks compile the same programs.
 """
 
-from collections.abc import Callable
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
-from jax.sharding import Mesh
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec
 import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from electra_jax.data.feed import Batch
 from electra_jax.data.tokenizer import SpecialIds
 from electra_jax.errors import UserError
-from electra_jax.models.config import ElectraConfig
-from electra_jax.models.config import encoder_config
-from electra_jax.models.config import generator_config
+from electra_jax.models.config import (
+    ElectraConfig,
+    encoder_config,
+    generator_config,
+)
 from electra_jax.models.electra import Electra
-from electra_jax.objectives.masking import mask_rows
-from electra_jax.objectives.masking import MaskedRows
-from electra_jax.objectives.masking import MaskingConfig
-from electra_jax.objectives.masking import unpack_rows
-from electra_jax.objectives.pretraining import Networks
-from electra_jax.objectives.pretraining import Objective
-from electra_jax.objectives.pretraining import ObjectiveOptions
-from electra_jax.objectives.pretraining import OBJECTIVES
+from electra_jax.objectives.masking import (
+    MaskedRows,
+    MaskingConfig,
+    mask_rows,
+    unpack_rows,
+)
+from electra_jax.objectives.pretraining import (
+    OBJECTIVES,
+    Networks,
+    Objective,
+    ObjectiveOptions,
+)
 from electra_jax.shapes import Params, Scalar
-from electra_jax.training import metrics
-from electra_jax.training import sharding
-from electra_jax.training.optimizer import learning_rate_schedule
-from electra_jax.training.optimizer import make_optimizer
-from electra_jax.training.optimizer import OptimizerConfig
-from electra_jax.training.state import abstract_state
-from electra_jax.training.state import init_state
-from electra_jax.training.state import TrainState
+from electra_jax.training import metrics, sharding
+from electra_jax.training.optimizer import (
+    OptimizerConfig,
+    learning_rate_schedule,
+    make_optimizer,
+)
+from electra_jax.training.state import TrainState, abstract_state, init_state
 from electra_jax.training.step import make_train_step
 
 # Streams of fold_in(key(seed), …) that no step number reaches.
@@ -95,7 +98,9 @@ def build(
   _check_batches(config, mesh)
   model_config = electra_config(config, vocab_size)
   sharding.check_divisible(
-      mesh, "number of attention heads", model_config.discriminator.num_heads,
+      mesh,
+      "number of attention heads",
+      model_config.discriminator.num_heads,
       ("tensor",),
   )
   model = Electra(model_config, sharding.constrain_hidden(mesh))
@@ -174,6 +179,7 @@ def electra_config(config: ConfigDict, vocab_size: int) -> ElectraConfig:
       model.hidden_size,
       model.embedding_size,
       max_position_embeddings=model.max_position_embeddings,
+      initializer_range=model.initializer_range,
       hidden_dropout=model.hidden_dropout,
       attention_dropout=model.attention_dropout,
       dtype=model.dtype,
@@ -186,7 +192,11 @@ def electra_config(config: ConfigDict, vocab_size: int) -> ElectraConfig:
         " 'embeddings', 'none' or 'all'"
     )
   generator = None
-  if objective.has_generator and objective.has_discriminator and sharing != "all":
+  if (
+      objective.has_generator
+      and objective.has_discriminator
+      and sharing != "all"
+  ):
     generator = generator_config(
         discriminator,
         model.generator_width_ratio,
@@ -278,7 +288,10 @@ def _total(loss_weights, losses, weights) -> Scalar:
 
 def _check_batches(config: ConfigDict, mesh: Mesh) -> None:
   train = config.train
-  if train.accumulation_steps < 1 or train.batch_size % train.accumulation_steps:
+  if (
+      train.accumulation_steps < 1
+      or train.batch_size % train.accumulation_steps
+  ):
     raise UserError(
         f"config.train.batch_size {train.batch_size} does not divide into"
         f" config.train.accumulation_steps {train.accumulation_steps}; choose"
@@ -291,7 +304,9 @@ def _check_batches(config: ConfigDict, mesh: Mesh) -> None:
       sharding.BATCH_AXES,
   )
   sharding.check_divisible(
-      mesh, "config.train.eval_batch_size", train.eval_batch_size,
+      mesh,
+      "config.train.eval_batch_size",
+      train.eval_batch_size,
       sharding.BATCH_AXES,
   )
   if config.data.length > config.model.max_position_embeddings:
@@ -300,4 +315,3 @@ def _check_batches(config: ConfigDict, mesh: Mesh) -> None:
         " config.model.max_position_embeddings"
         f" {config.model.max_position_embeddings}; raise the latter"
     )
-

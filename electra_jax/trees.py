@@ -6,8 +6,8 @@ serves sharding, weight decay, layer-wise rates, partial loading and
 conversion; a path without a rule is an error.
 """
 
-from collections.abc import Sequence
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -108,6 +108,8 @@ def parameter_table(params: Any) -> str:
       for name, leaf in path_names(params)
   ]
   width = max(len(name) for name, _, _ in rows)
-  lines = [f"{name:<{width}}  {shape:>14}  {size:>12,}" for name, shape, size in rows]
+  lines = [
+      f"{name:<{width}}  {shape:>14}  {size:>12,}" for name, shape, size in rows
+  ]
   total = count_parameters(params)
   return "\n".join([*lines, f"{'total':<{width}}  {'':>14}  {total:>12,}"])

@@ -1,23 +1,22 @@
 """A workdir is the whole truth of a run: config, environment, tokenizer."""
 
-from collections.abc import Iterator
 import dataclasses
 import json
 import pathlib
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
-from etils import epath
 import jax
+from etils import epath
 from ml_collections import ConfigDict
 
 from electra_jax import __version__
 from electra_jax.data.store import Store
-from electra_jax.data.tokenizer import load_tokenizer
-from electra_jax.data.tokenizer import Tokenizer
+from electra_jax.data.tokenizer import Tokenizer, load_tokenizer
 from electra_jax.errors import UserError
 
 # What a run keeps from its first step to its last; the rest may change when
@@ -25,7 +24,13 @@ from electra_jax.errors import UserError
 _FIXED = ("seed", "data.length", "model.", "objective.", "train.batch_size")
 _FREE = ("model.remat",)
 _PACKAGES = (
-    "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tokenizers"
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+    "tokenizers",
 )
 
 
@@ -90,9 +95,7 @@ def begin(workdir: epath.PathLike, config: ConfigDict, store: Store) -> None:
       "unigram_entropy": store.unigram_entropy(),
   }
   (path / "store.json").write_text(json.dumps(facts, indent=1))
-  (path / "environment.json").write_text(
-      json.dumps(_environment(), indent=1)
-  )
+  (path / "environment.json").write_text(json.dumps(_environment(), indent=1))
   if not (path / "tokenizer").exists():
     store.tokenizer().save(path / "tokenizer")
 

@@ -7,13 +7,18 @@ import pathlib
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 
+from electra_jax import cli
 from electra_jax.interop.names import params_from_released
-from electra_jax.models.config import ElectraConfig
-from electra_jax.models.config import encoder_config
-from electra_jax.models.config import generator_config
+from electra_jax.models.config import (
+    ElectraConfig,
+    encoder_config,
+    generator_config,
+)
 from electra_jax.models.electra import Electra
 from electra_jax.objectives.masking import Rows
+from electra_jax.trees import path_names
 
 ROOT = pathlib.Path(__file__).parents[1]
 GOLDEN = pathlib.Path(__file__).parent / "golden"
@@ -65,3 +70,36 @@ def golden_rows() -> Rows:
 def read_json(path: pathlib.Path):
   """Parses a JSON file."""
   return json.loads(path.read_text())
+
+
+def tiny_config(**overrides):
+  """A config of seconds: the shipped one with `runlocal`, and narrower.
+
+  Args:
+    **overrides: values by dotted key, as {"train.num_steps": 4}.
+  """
+  config = load_config("configs/pretrain.py:small,runlocal")
+  config.model.update(hidden_size=64, embedding_size=32)
+  config.model.generator_width_ratio = 0.5
+  for name, value in overrides.items():
+    section, _, key = name.rpartition(".")
+    (config[section] if section else config)[key] = value
+  return config
+
+
+def load_config(argument: str):
+  """Loads a shipped config wherever the tests run from."""
+  return cli.load_config(str(ROOT / argument), [])
+
+
+def read_metrics(workdir: pathlib.Path, group: str) -> list[dict]:
+  """The records of a group in metrics.jsonl."""
+  lines = (workdir / "metrics.jsonl").read_text().splitlines()
+  return [r for r in map(json.loads, lines) if r["group"] == group]
+
+
+def read_params(workdir: pathlib.Path, step: int) -> dict[str, np.ndarray]:
+  """A checkpoint's state by path, read without the package."""
+  with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+    tree = reader.restore(workdir.absolute() / f"checkpoints/{step}/state")
+  return {name: np.asarray(leaf) for name, leaf in path_names(tree)}

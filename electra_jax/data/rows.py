@@ -1,8 +1,8 @@
 """Some documents -> rows of the token store: the pure heart of `prepare`.
 
-What becomes of a document depends on the recipe and on its own text alone; with
-full packing also on the documents that share its chunk. Nothing depends on where
-or in which process it is done.
+What becomes of a document depends on the recipe and on its own text alone, and
+with full packing also on the documents that share its chunk. Nothing depends on
+where or in which process it is done.
 """
 
 import dataclasses

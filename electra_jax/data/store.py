@@ -198,8 +198,8 @@ def open_store(
     version = json.loads(text)["version"]
     if version != VERSION:
       raise UserError(
-          f"{path} is a token store of version {version}, and this program reads"
-          f" version {VERSION}; prepare the store again"
+          f"{path} is a token store of version {version}, and this program"
+          f" reads version {VERSION}; prepare the store again"
       )
     manifest = Manifest.from_json(text)
   except (ValueError, KeyError, TypeError) as error:

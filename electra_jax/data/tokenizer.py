@@ -200,8 +200,8 @@ def load_tokenizer(
     data = path.read_bytes()
   except OSError as error:
     raise UserError(
-        f"cannot read the vocabulary {path}: {error.strerror}; give a vocab.txt,"
-        " a SentencePiece .model or a folder with a saved tokenizer"
+        f"cannot read the vocabulary {path}: {error.strerror}; give a"
+        " vocab.txt, a SentencePiece .model or a folder with a saved tokenizer"
     ) from error
   return Tokenizer(
       kind,
@@ -275,8 +275,8 @@ class _SentencePiece:
       model = sentencepiece.SentencePieceProcessor(model_proto=data)
     except RuntimeError as error:
       raise UserError(
-          f"{origin} is not a SentencePiece model; give a .model file written by"
-          " sentencepiece"
+          f"{origin} is not a SentencePiece model; give a .model file written"
+          " by sentencepiece"
       ) from error
     self._model = model
     self._lowercase = lowercase

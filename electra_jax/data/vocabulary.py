@@ -114,7 +114,7 @@ def _train_wordpiece(
   splitter = wordpiece.WordSplitter(
       lowercase=lowercase, strip_accents=strip_accents
   )
-  alphabet = _alphabet(_normalized(sample, splitter), vocab_size // 4)
+  alphabet = _alphabet(sample, splitter, vocab_size // 4)
   # The library numbers the letters in the order of a hash table that differs
   # from run to run, and breaks ties by these numbers. Naming every letter
   # beforehand, alone and as a continuation, fixes them. Punctuation always
@@ -158,21 +158,19 @@ def _agreed(
       yield " ".join(splitter.words(text))
 
 
-def _normalized(
-    sample: Iterable[str], splitter: wordpiece.WordSplitter
-) -> Iterator[str]:
-  for text in _agreed(sample, splitter):
-    yield splitter.normalizer.normalize_str(text)
-
-
-def _alphabet(texts: Iterable[str], limit: int) -> list[str]:
-  """Returns the most frequent characters, in the order of code points."""
-  counts = Counter()
-  for text in texts:
-    counts.update(text)
-  letters = [c for c in counts if not c.isspace()]
-  letters.sort(key=lambda c: (-counts[c], c))
-  return sorted(letters[: min(limit, _MAX_ALPHABET)])
+def _alphabet(
+    sample: Iterable[str], splitter: wordpiece.WordSplitter, limit: int
+) -> list[str]:
+  """Returns the most frequent letters of words, in the order of code points."""
+  characters = Counter()
+  for text in sample:
+    characters.update(text)
+  letters = Counter()
+  for character, count in characters.items():
+    for letter in "".join(splitter.words(character)):
+      letters[letter] += count
+  ranked = sorted(letters, key=lambda letter: (-letters[letter], letter))
+  return sorted(ranked[: min(limit, _MAX_ALPHABET)])
 
 
 def _train_sentencepiece(

@@ -1,7 +1,7 @@
 """THE name table: our parameter paths and the released variable names."""
 
-from collections.abc import Mapping
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -74,7 +74,9 @@ def released_name(path: str) -> str:
       if "LayerNorm" in name:
         name = name.replace("/scale", "/gamma").replace("/bias", "/beta")
       return name
-  raise UserError(f"parameter {path!r} has no released name; add it to names.py")
+  raise UserError(
+      f"parameter {path!r} has no released name; add it to names.py"
+  )
 
 
 def params_from_released(

@@ -1,16 +1,11 @@
 """Shapes of the networks, and the sizes of the paper."""
 
 import dataclasses
-from typing import Literal
 
 from electra_jax.errors import UserError
 
 HEAD_WIDTH = 64  # Release, configure_pretraining.py: heads = hidden // 64.
 LAYER_NORM_EPSILON = 1e-12  # Release: tf.contrib layer_norm.
-INITIALIZER_RANGE = 0.02
-
-EmbeddingSharing = Literal["embeddings", "none", "all"]
-Remat = Literal["none", "dots", "layer"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +22,9 @@ class EncoderConfig:
     intermediate_size: width of the feed-forward layer, F.
     max_position_embeddings: rows of the position table, the longest row.
     type_vocab_size: rows of the segment table.
+    initializer_range: deviation of fresh tables and kernels, before they are
+      cut at two deviations; the heads' last layers and the projection are
+      Glorot uniform.
     hidden_dropout: dropped share of embeddings and of each sublayer's output.
     attention_dropout: dropped share of attention probabilities.
     dtype: dtype of activations, "float32" or "bfloat16"; parameters, softmax,
@@ -43,10 +41,11 @@ class EncoderConfig:
   intermediate_size: int
   max_position_embeddings: int = 512
   type_vocab_size: int = 2
+  initializer_range: float = 0.02
   hidden_dropout: float = 0.1
   attention_dropout: float = 0.1
   dtype: str = "float32"
-  remat: Remat = "none"
+  remat: str = "none"
 
   def __post_init__(self):
     if self.hidden_size % self.num_heads:
@@ -79,7 +78,7 @@ class ElectraConfig:
 
   discriminator: EncoderConfig
   generator: EncoderConfig | None
-  embedding_sharing: EmbeddingSharing = "embeddings"
+  embedding_sharing: str = "embeddings"
   has_generator_head: bool = True
   has_discriminator_head: bool = True
 

@@ -25,8 +25,8 @@ def fold_seeds(seeds: RowSeeds | None, place: int) -> RowSeeds | None:
 
 
 def dropout(
-    x: Float[Array, "B *rest"], rate: float, seeds: RowSeeds | None
-) -> Float[Array, "B *rest"]:
+    x: Float[Array, " B *rest"], rate: float, seeds: RowSeeds | None
+) -> Float[Array, " B *rest"]:
   """Zeroes a share of the elements and scales the others to keep the mean.
 
   Args:

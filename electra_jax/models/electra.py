@@ -2,18 +2,24 @@
 
 from collections.abc import Callable
 
-from flax import linen as nn
 import jax.numpy as jnp
+from flax import linen as nn
 
 from electra_jax.models.config import ElectraConfig
 from electra_jax.models.dropout import fold_seeds
-from electra_jax.models.encoder import Encoder
-from electra_jax.models.encoder import EncoderOutput
-from electra_jax.models.heads import MaskedLMHead
-from electra_jax.models.heads import ReplacedTokenHead
+from electra_jax.models.encoder import Encoder, EncoderOutput
+from electra_jax.models.heads import MaskedLMHead, ReplacedTokenHead
 from electra_jax.models.layers import Embeddings
-from electra_jax.shapes import Array, Float, Hidden, Int, Positions
-from electra_jax.shapes import RowSeeds, TokenIds, TokenMask
+from electra_jax.shapes import (
+    Array,
+    Float,
+    Hidden,
+    Int,
+    Positions,
+    RowSeeds,
+    TokenIds,
+    TokenMask,
+)
 
 _GENERATOR_PLACE, _DISCRIMINATOR_PLACE = 0, 1  # Each draws its own dropout.
 

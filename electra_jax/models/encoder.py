@@ -3,14 +3,12 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from flax import linen as nn
 import jax
+from flax import linen as nn
 
 from electra_jax.models.config import EncoderConfig
-from electra_jax.models.dropout import dropout
-from electra_jax.models.dropout import fold_seeds
-from electra_jax.models.layers import attention_score_bias
-from electra_jax.models.layers import EncoderLayer
+from electra_jax.models.dropout import dropout, fold_seeds
+from electra_jax.models.layers import EncoderLayer, Linear, attention_score_bias
 from electra_jax.shapes import Array, Float, Hidden, RowSeeds, TokenMask
 
 _REMAT_POLICIES = {
@@ -66,10 +64,10 @@ class Encoder(nn.Module):
         embeddings, config.hidden_dropout, fold_seeds(dropout_seeds, 0)
     )
     if config.embedding_size != config.hidden_size:
-      hidden = nn.Dense(
+      hidden = Linear(
           config.hidden_size,
-          dtype=config.dtype,
-          kernel_init=nn.initializers.glorot_uniform(),
+          config.dtype,
+          nn.initializers.glorot_uniform(),
           name="embeddings_project",
       )(hidden)
     hidden = self.constrain(hidden)

@@ -1,12 +1,16 @@
 """What is put on top of an encoder for pre-training."""
 
-from flax import linen as nn
 import jax.numpy as jnp
+from flax import linen as nn
 
 from electra_jax.models.config import EncoderConfig
-from electra_jax.models.layers import dense
-from electra_jax.models.layers import gelu
-from electra_jax.models.layers import layer_norm
+from electra_jax.models.layers import (
+    Linear,
+    gelu,
+    layer_norm,
+    linear,
+    matmul,
+)
 from electra_jax.shapes import Array, Float, Hidden
 
 
@@ -24,17 +28,12 @@ class MaskedLMHead(nn.Module):
       self, hidden: Float[Array, "B K D"], word_table: Float[Array, "V E"]
   ) -> Float[Array, "B K V"]:
     config = self.config
-    hidden = gelu(dense(config.embedding_size, config, "dense")(hidden))
+    hidden = gelu(linear(config.embedding_size, config, "dense")(hidden))
     hidden = layer_norm(config)(hidden)  # [B, K, E]
     bias = self.param(
         "output_bias", nn.initializers.zeros_init(), (config.vocab_size,)
     )
-    logits = jnp.einsum(
-        "bke,ve->bkv",
-        hidden,
-        word_table.astype(hidden.dtype),
-        preferred_element_type=jnp.float32,
-    )
+    logits = matmul(hidden, word_table.astype(hidden.dtype).T, jnp.float32)
     return logits + bias[None, None]
 
 
@@ -49,11 +48,11 @@ class ReplacedTokenHead(nn.Module):
   @nn.compact
   def __call__(self, hidden: Hidden) -> Float[Array, "B L"]:
     config = self.config
-    hidden = gelu(dense(config.hidden_size, config, "dense")(hidden))
-    logits = nn.Dense(
+    hidden = gelu(linear(config.hidden_size, config, "dense")(hidden))
+    logits = Linear(
         1,
-        dtype=config.dtype,
-        kernel_init=nn.initializers.glorot_uniform(),
+        config.dtype,
+        nn.initializers.glorot_uniform(),
         name="prediction",
     )(hidden)
     return logits[..., 0].astype(jnp.float32)

@@ -3,8 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from electra_jax.objectives.masking import MaskedRows
-from electra_jax.objectives.masking import scatter_ids
+from electra_jax.objectives.masking import MaskedRows, scatter_ids
 from electra_jax.shapes import Array, Bool, Float, Int, SlotIds, TokenIds
 
 _DISALLOWED = 1000.0  # Release, run_pretraining.py:_get_fake_data.
@@ -46,9 +45,7 @@ def sample_replacements(
       logits, ((0, 0), (0, 0), (0, padding)), constant_values=-jnp.inf
   ).reshape(*logits.shape[:2], num_blocks, width)
   mass = jnp.sum(jnp.exp(logits), axis=-1)  # [B, K, blocks]
-  block, rest = _inverse_distribution(
-      mass, uniforms * jnp.sum(mass, axis=-1)
-  )
+  block, rest = _inverse_distribution(mass, uniforms * jnp.sum(mass, axis=-1))
   chosen = jnp.take_along_axis(logits, block[..., None, None], axis=2)
   within, _ = _inverse_distribution(jnp.exp(chosen[:, :, 0]), rest)
   return block * width + within

@@ -6,15 +6,24 @@ micro-batches nor on devices, and its weight is known before its sum.
 """
 
 import dataclasses
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from electra_jax.errors import UserError
-from electra_jax.shapes import Array, Bool, Float, Int, Positions
-from electra_jax.shapes import RowSeeds, SlotIds, SlotWeights
-from electra_jax.shapes import TokenIds, TokenMask
+from electra_jax.shapes import (
+    Array,
+    Bool,
+    Float,
+    Int,
+    Positions,
+    RowSeeds,
+    SlotIds,
+    SlotWeights,
+    TokenIds,
+    TokenMask,
+)
 
 WRITE_MASK_PROB = 0.85  # The other 15 % keep their token; none is random.
 
@@ -37,9 +46,7 @@ class MaskingConfig:
   max_length: int
   mask_id: int
   unmaskable_ids: tuple[int, ...]
-  draw: Literal["without_replacement", "with_replacement"] = (
-      "without_replacement"
-  )
+  draw: str = "without_replacement"
 
   def __post_init__(self):
     if not 0 < self.mask_prob < 1:
@@ -113,9 +120,7 @@ def unpack_rows(
   )
 
 
-def mask_rows(
-    rng: jax.Array, rows: Rows, config: MaskingConfig
-) -> MaskedRows:
+def mask_rows(rng: jax.Array, rows: Rows, config: MaskingConfig) -> MaskedRows:
   """Chooses K positions a row and writes [MASK] at 85 % of them.
 
   Source: ELECTRA §2; release pretrain/pretrain_helpers.py:mask.

@@ -5,20 +5,28 @@ To add one: write a function (networks, masked, options) -> Outcome, say in
 in OBJECTIVES.
 """
 
-from collections.abc import Callable, Mapping
 import dataclasses
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from electra_jax.objectives.corruption import corrupt
-from electra_jax.objectives.corruption import sample_replacements
-from electra_jax.objectives.losses import masked_lm_loss
-from electra_jax.objectives.losses import replaced_token_loss
-from electra_jax.objectives.losses import WeightedSum
+from electra_jax.objectives.corruption import corrupt, sample_replacements
+from electra_jax.objectives.losses import (
+    WeightedSum,
+    masked_lm_loss,
+    replaced_token_loss,
+)
 from electra_jax.objectives.masking import MaskedRows
-from electra_jax.shapes import Array, Bool, Float, Positions, Scalar
-from electra_jax.shapes import SlotIds, TokenIds
+from electra_jax.shapes import (
+    Array,
+    Bool,
+    Float,
+    Positions,
+    Scalar,
+    SlotIds,
+    TokenIds,
+)
 
 
 class Networks(NamedTuple):
@@ -32,9 +40,7 @@ class Networks(NamedTuple):
   masked_lm_logits: Callable[
       [TokenIds, MaskedRows, Positions], Float[Array, "B K V"]
   ]
-  replaced_token_logits: Callable[
-      [TokenIds, MaskedRows], Float[Array, "B L"]
-  ]
+  replaced_token_logits: Callable[[TokenIds, MaskedRows], Float[Array, "B L"]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,10 +72,7 @@ class Outcome(NamedTuple):
   losses: Mapping[str, WeightedSum]
   metrics: Mapping[str, WeightedSum]
   replaced: (
-      tuple[
-          Float[Array, "B L"], Bool[Array, "B L"], Float[Array, "B L"]
-      ]
-      | None
+      tuple[Float[Array, "B L"], Bool[Array, "B L"], Float[Array, "B L"]] | None
   )
 
 

@@ -4,13 +4,13 @@ The data position is the step, since a batch is a pure function of it; so the
 train state is all there is to save.
 """
 
-from collections.abc import Callable
 import logging
+from collections.abc import Callable
 from typing import Any
 
-from etils import epath
 import jax
 import orbax.checkpoint as ocp
+from etils import epath
 
 from electra_jax.errors import UserError
 from electra_jax.training.state import TrainState

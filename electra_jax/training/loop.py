@@ -1,23 +1,22 @@
 """The only loop: pre-training and fine-tuning call it with other callables."""
 
-from collections.abc import Callable, Iterator, Mapping
 import dataclasses
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
-from jax.experimental import multihost_utils
 import numpy as np
+from jax.experimental import multihost_utils
 
 from electra_jax.errors import UserError
 from electra_jax.shapes import Params
 from electra_jax.training import metrics
 from electra_jax.training.checkpoint import Checkpointer
 from electra_jax.training.state import TrainState
-from electra_jax.training.writers import ProgressLine
-from electra_jax.training.writers import ScalarWriter
+from electra_jax.training.writers import ProgressLine, ScalarWriter
 
 Evaluate = Callable[[Params], Mapping[str, float]]
 
@@ -87,8 +86,9 @@ class StopSignal:
 
   def agreed(self, step: int) -> int | None:
     """Returns the signal once all processes stand at the same step."""
-    if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(
-        step
+    if (
+        jax.process_count() > 1
+        and multihost_utils.reached_preemption_sync_point(step)
     ):
       return signal.SIGTERM
     return self.received
@@ -156,9 +156,7 @@ def run(
   finally:
     progress.close()
     checkpointer.wait()
-  return Result(
-      state, step, evaluation, stopped_by, time.monotonic() - began
-  )
+  return Result(state, step, evaluation, stopped_by, time.monotonic() - began)
 
 
 class Window:
@@ -246,8 +244,10 @@ def _due(step: int, interval: int) -> bool:
 
 def _describe(figures: Mapping[str, float]) -> str:
   parts = [f"loss {figures['loss']:.3f}"]
-  for name in ("mlm_loss", "rtd_loss"):
-    if name in figures:
-      parts.append(f"{name.removesuffix('_loss')} {figures[name]:.3f}")
+  parts += [
+      f"{name.removesuffix('_loss')} {figures[name]:.3f}"
+      for name in ("mlm_loss", "rtd_loss")
+      if name in figures
+  ]
   parts.append(f"{figures['rows_per_sec']:,.0f} sequences/s")
   return " | ".join(parts)

@@ -4,8 +4,8 @@ BERT's Adam: no bias correction, epsilon outside the root, decoupled weight
 decay that is scaled by the learning rate, warm-up and decay multiplied.
 """
 
-from collections.abc import Callable
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -120,7 +120,7 @@ def scale_by_uncorrected_adam(
 ) -> optax.GradientTransformation:
   """Adam's direction m / (sqrt(v) + epsilon) without bias correction."""
 
-  def init(params: Params) -> AdamState:
+  def init(params):
     return AdamState(
         jax.tree.map(jnp.zeros_like, params),
         jax.tree.map(jnp.zeros_like, params),

@@ -7,17 +7,14 @@ Axes: "data" splits the batch; "fsdp" splits the batch and the parameters;
 from typing import Any
 
 import jax
-from jax.sharding import AxisType
-from jax.sharding import Mesh
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as P
 import numpy as np
 import optax
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from electra_jax.errors import UserError
 from electra_jax.shapes import Hidden
-from electra_jax.trees import match_rules
-from electra_jax.trees import path_names
+from electra_jax.trees import match_rules, path_names
 
 AXES = ("data", "fsdp", "tensor")
 BATCH_AXES = ("data", "fsdp")
@@ -27,7 +24,10 @@ BATCH_AXES = ("data", "fsdp")
 RULES = (
     (r".*(layer_norm|bias).*", P()),
     (r"(\w*)embeddings/\w+/embedding", P(None, "fsdp")),
-    (r"discriminator/.*/(query|key|value|intermediate)/kernel", P("fsdp", "tensor")),
+    (
+        r"discriminator/.*/(query|key|value|intermediate)/kernel",
+        P("fsdp", "tensor"),
+    ),
     (r"discriminator/.*/output/kernel", P("tensor", "fsdp")),
     (r"(generator|discriminator)/embeddings_project/kernel", P("fsdp")),
     (r"generator/.*/kernel", P("fsdp")),

@@ -64,9 +64,7 @@ def make_train_step(
     examples, weights = prepare(rng, batch)
     compute = gradients if accumulation_steps == 1 else accumulated_gradients
     grads, loss, sums = compute(state.params, examples, weights)
-    updates, opt_state = optimizer.update(
-        grads, state.opt_state, state.params
-    )
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     one = jnp.ones(())
     sums = dict(sums)
     sums["loss"] = (loss, one)

@@ -1,16 +1,15 @@
 """What a run leaves to read: JSON lines, TensorBoard, one live line."""
 
-from collections.abc import Mapping
 import json
 import math
 import sys
 import time
+from collections.abc import Mapping
 
-from etils import epath
 import rich.console
 import rich.progress
-from tensorboard.compat.proto import event_pb2
-from tensorboard.compat.proto import summary_pb2
+from etils import epath
+from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.summary.writer import event_file_writer
 
 

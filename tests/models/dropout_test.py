@@ -1,10 +1,8 @@
-from absl.testing import absltest
-from absl.testing import parameterized
 import jax.numpy as jnp
 import numpy as np
+from absl.testing import absltest, parameterized
 
-from electra_jax.models.dropout import dropout
-from electra_jax.models.dropout import fold_seeds
+from electra_jax.models.dropout import dropout, fold_seeds
 
 
 def seeds(*values):

@@ -2,20 +2,20 @@
 
 import dataclasses
 
-from absl.testing import absltest
-from absl.testing import parameterized
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl.testing import absltest, parameterized
 
 from electra_jax.interop.names import released_name
-from electra_jax.models.config import ElectraConfig
-from electra_jax.models.config import encoder_config
-from electra_jax.models.config import generator_config
-from electra_jax.models.config import SIZES
+from electra_jax.models.config import (
+    SIZES,
+    ElectraConfig,
+    encoder_config,
+    generator_config,
+)
 from electra_jax.models.electra import Electra
-from electra_jax.trees import count_parameters
-from electra_jax.trees import path_names
+from electra_jax.trees import count_parameters, path_names
 from tests import helpers
 
 # Everything trainable, and the discriminator with its head.

@@ -1,10 +1,9 @@
 """Masking against the released statistics, and by hand."""
 
-from absl.testing import absltest
-from absl.testing import parameterized
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl.testing import absltest, parameterized
 
 from electra_jax.objectives import masking
 from tests import helpers
@@ -61,9 +60,7 @@ class DrawTest(parameterized.TestCase):
     for prob in (0.15, 0.25):
       stats = STATS[str(prob)]
       cfg = config(prob, draw="with_replacement")
-      masked = masking.mask_rows(
-          jax.random.key(0), rows_of([128] * 4000), cfg
-      )
+      masked = masking.mask_rows(jax.random.key(0), rows_of([128] * 4000), cfg)
       positions = np.asarray(masked.masked_lm_positions)
       distinct = np.asarray([len(set(row)) for row in positions])
       error = stats["std_distinct_positions_full_rows"] / np.sqrt(4000)
@@ -79,7 +76,9 @@ class DrawTest(parameterized.TestCase):
         there = hits == int(count)
         share = expected["share"]
         # Their share is an estimate too.
-        both = np.sqrt(share * (1 - share) * (1 / there.sum() + 1 / expected["count"]))
+        both = np.sqrt(
+            share * (1 - share) * (1 / there.sum() + 1 / expected["count"])
+        )
         self.assertAlmostEqual(is_mask[there].mean(), share, delta=5 * both)
 
   def test_distinct_positions_are_distinct_maskable_and_equally_likely(self):

@@ -1,17 +1,13 @@
 """Losses, gradients and samples against the released code and by hand."""
 
-from absl.testing import absltest
-from absl.testing import parameterized
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl.testing import absltest, parameterized
 
 from electra_jax import programs
 from electra_jax.interop.names import released_name
-from electra_jax.objectives import corruption
-from electra_jax.objectives import losses
-from electra_jax.objectives import masking
-from electra_jax.objectives import pretraining
+from electra_jax.objectives import corruption, losses, masking, pretraining
 from electra_jax.trees import path_names
 from tests import helpers
 
@@ -49,9 +45,7 @@ class GoldenTest(absltest.TestCase):
     corrupted, is_replaced = corruption.corrupt(
         self.masked, self.golden["sampled_ids"].astype(jnp.int32)
     )
-    np.testing.assert_array_equal(
-        corrupted, self.golden["corrupted_input_ids"]
-    )
+    np.testing.assert_array_equal(corrupted, self.golden["corrupted_input_ids"])
     np.testing.assert_array_equal(is_replaced, self.golden["is_replaced"])
 
   def outcome(self, params):
@@ -83,7 +77,9 @@ class GoldenTest(absltest.TestCase):
     )
     forward = helpers.read_json(helpers.TINY / "forward.json")
     np.testing.assert_allclose(mean["mlm_loss"], forward["mlm_loss"], rtol=1e-5)
-    np.testing.assert_allclose(mean["rtd_loss"], forward["disc_loss"], rtol=1e-5)
+    np.testing.assert_allclose(
+        mean["rtd_loss"], forward["disc_loss"], rtol=1e-5
+    )
     for ours, theirs in {
         "mlm_accuracy": "masked_lm_accuracy",
         "sampled_mlm_accuracy": "sampled_masked_lm_accuracy",
@@ -118,7 +114,9 @@ class SampleTest(parameterized.TestCase):
 
   def frequencies(self, logits, draws=40_000, **kwargs):
     uniforms = jax.random.uniform(jax.random.key(0), (draws, 1))
-    tiled = jnp.broadcast_to(jnp.asarray(logits)[None, None], (draws, 1, len(logits)))
+    tiled = jnp.broadcast_to(
+        jnp.asarray(logits)[None, None], (draws, 1, len(logits))
+    )
     if "disallowed_ids" in kwargs:
       kwargs["disallowed_ids"] = jnp.full((draws, 1), kwargs["disallowed_ids"])
     ids = corruption.sample_replacements(tiled, uniforms, **kwargs)
@@ -146,16 +144,16 @@ class SampleTest(parameterized.TestCase):
     logits = np.full(50, -np.inf, np.float32)
     logits[[3, 20, 41]] = 0.0
     tiled = jnp.broadcast_to(logits, (1, 6, 50))
-    uniforms = jnp.asarray([[0.0, 1 / 3 - 1e-7, 0.34, 0.6666, 0.6668, 1 - 2**-24]])
+    uniforms = jnp.asarray(
+        [[0.0, 1 / 3 - 1e-7, 0.34, 0.6666, 0.6668, 1 - 2**-24]]
+    )
     ids = corruption.sample_replacements(tiled, uniforms)
     np.testing.assert_array_equal(ids, [[3, 3, 20, 20, 41, 41]])
 
   def test_every_id_of_a_large_vocabulary_is_reached(self):
     size = 1000
     uniforms = (jnp.arange(size, dtype=jnp.float32)[None] + 0.5) / size
-    ids = corruption.sample_replacements(
-        jnp.zeros((1, size, size)), uniforms
-    )
+    ids = corruption.sample_replacements(jnp.zeros((1, size, size)), uniforms)
     np.testing.assert_array_equal(ids[0], np.arange(size))
 
 

@@ -1,11 +1,10 @@
 """Twelve steps against the released optimizer."""
 
-from absl.testing import absltest
-from absl.testing import parameterized
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from absl.testing import absltest, parameterized
 
 from electra_jax.errors import UserError
 from electra_jax.training import optimizer as optimizers
@@ -39,10 +38,13 @@ class ReleasedTest(parameterized.TestCase):
   def test_every_step(self, name):
     run = RUNS[name]
     config = config_of(run)
-    read = lambda kind, step: {
-        v: jnp.asarray(ARRAYS[f"{name}/{kind}/{v}"][step])
-        for v in run["variables"]
-    }
+
+    def read(kind, step):
+      return {
+          v: jnp.asarray(ARRAYS[f"{name}/{kind}/{v}"][step])
+          for v in run["variables"]
+      }
+
     params = read("params", 0)
     rates = None
     if "n_transformer_layers" in run:
@@ -70,7 +72,9 @@ class ReleasedTest(parameterized.TestCase):
     for name in ("plain", "power_half"):
       schedule = optimizers.learning_rate_schedule(config_of(RUNS[name]))
       rates = [schedule(jnp.asarray(step)) for step in range(12)]
-      np.testing.assert_allclose(rates, ARRAYS[f"{name}/lr"], rtol=1e-5, atol=1e-9)
+      np.testing.assert_allclose(
+          rates, ARRAYS[f"{name}/lr"], rtol=1e-5, atol=1e-9
+      )
 
 
 class LayerwiseTest(absltest.TestCase):
@@ -101,7 +105,9 @@ class LayerwiseTest(absltest.TestCase):
   def test_a_parameter_of_no_depth_is_an_error(self):
     config = optimizers.OptimizerConfig(1e-4, 10, 1, layerwise_decay=0.8)
     with self.assertRaisesRegex(UserError, "'pooler/kernel' matches none"):
-      optimizers.layerwise_rates({"pooler": {"kernel": jnp.zeros(())}}, 2, config)
+      optimizers.layerwise_rates(
+          {"pooler": {"kernel": jnp.zeros(())}}, 2, config
+      )
 
 
 class ScheduleTest(absltest.TestCase):

@@ -1,0 +1,158 @@
+"""The step on one device and on eight, whole and in parts."""
+
+import jax
+import numpy as np
+from absl.testing import absltest, parameterized
+
+from electra_jax import programs
+from electra_jax.data.feed import Batch
+from electra_jax.data.tokenizer import SpecialIds
+from electra_jax.errors import UserError
+from electra_jax.training import sharding
+from electra_jax.trees import path_names
+from tests import helpers
+
+SPECIAL = SpecialIds(pad=0, unk=1, cls=2, sep=3, mask=4)
+VOCAB_SIZE = 100
+
+
+def batch_of(rows=8, length=32, seed=0) -> Batch:
+  rng = np.random.default_rng(seed)
+  ids = rng.integers(5, VOCAB_SIZE, (rows, length)).astype(np.uint16)
+  total = rng.integers(4, length + 1, rows)
+  ids[np.arange(length)[None] >= total[:, None]] = 0
+  ids[:, 0], ids[np.arange(rows), total - 1] = 2, 3
+  lengths = np.stack([total // 2 + 1, total], 1).astype(np.int32)
+  return Batch(ids, lengths)
+
+
+def small_config(**overrides):
+  return helpers.tiny_config(**{"model.num_layers": 1} | overrides)
+
+
+def train(config, steps=3, devices=1):
+  mesh = sharding.make_mesh(**config.mesh, devices=jax.devices()[:devices])
+  parts = programs.build(config, VOCAB_SIZE, SPECIAL, mesh)
+  state, history = parts.init(), []
+  for step in range(steps):
+    batch = batch_of(config.train.batch_size, seed=step)
+    state, sums = parts.train_step(state, sharding.to_global(mesh, batch))
+    history.append({k: float(v[0]) for k, v in sums.items()})
+  return parts, state, history
+
+
+def assert_trees_close(test, actual, expected, **tolerance):
+  for (path, a), (_, b) in zip(
+      path_names(actual), path_names(expected), strict=True
+  ):
+    with test.subTest(path):
+      np.testing.assert_allclose(np.asarray(a), np.asarray(b), **tolerance)
+
+
+class MeshTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      {"data": 8}, {"fsdp": 8}, {"data": 2, "fsdp": 2, "tensor": 2}
+  )  # fmt: skip
+  def test_eight_devices_agree_with_one(self, **mesh):
+    overrides = {"model.hidden_size": 128}
+    _, expected, one = train(small_config(**overrides))
+    overrides |= {f"mesh.{axis}": size for axis, size in mesh.items()}
+    parts, state, eight = train(small_config(**overrides), devices=8)
+    for a, b in zip(eight, one, strict=True):
+      for name, value in b.items():
+        np.testing.assert_allclose(a[name], value, rtol=2e-4, err_msg=name)
+    # Adam without bias correction turns a rounding of a tiny gradient into a
+    # visible step: only steps are compared, at the size of the learning rate.
+    moved = jax.tree.map(lambda x: np.asarray(x), state.params)
+    assert_trees_close(self, moved, expected.params, atol=2e-5, rtol=1e-4)
+    kernel = state.params["discriminator"]["layer_0"]["intermediate"]["kernel"]
+    share = mesh.get("fsdp", 1) * mesh.get("tensor", 1)
+    self.assertEqual(
+        kernel.addressable_shards[0].data.size * share, kernel.size
+    )
+    moment = jax.tree.leaves(
+        jax.tree.map(lambda x: x.sharding, state.opt_state)
+    )
+    self.assertNotEmpty(moment)
+    self.assertEqual(jax.tree.map(lambda x: x.sharding, state), parts.shardings)
+
+
+class AccumulationTest(absltest.TestCase):
+
+  def test_parts_add_up_to_the_whole(self):
+    _, whole, one = train(small_config())
+    config = small_config(**{"train.accumulation_steps": 4})
+    _, parts, four = train(config)
+    for a, b in zip(four, one, strict=True):
+      for name, value in b.items():
+        np.testing.assert_allclose(a[name], value, rtol=2e-4, err_msg=name)
+    assert_trees_close(self, parts.params, whole.params, atol=2e-5, rtol=1e-4)
+
+
+class DeterminismTest(absltest.TestCase):
+
+  def test_two_runs_are_bit_identical(self):
+    _, first, _ = train(small_config())
+    _, second, _ = train(small_config())
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+
+  def test_another_seed_is_another_run(self):
+    _, _, first = train(small_config(), steps=1)
+    _, _, second = train(small_config(seed=1), steps=1)
+    self.assertNotEqual(first[0]["loss"], second[0]["loss"])
+
+  def test_padding_rows_count_for_nothing(self):
+    config = small_config()
+    mesh = sharding.make_mesh(devices=jax.devices()[:1])
+    parts = programs.build(config, VOCAB_SIZE, SPECIAL, mesh)
+    params = parts.init().params
+    batch = batch_of()
+    empty = Batch(
+        np.where(np.arange(8)[:, None] < 5, batch.input_ids, 0),
+        np.where(np.arange(8)[:, None] < 5, batch.segment_lengths, 0),
+    )
+    sums, histogram = parts.eval_step(params, empty, np.int32(0))
+    tokens = batch.segment_lengths[:5, 1].sum()
+    self.assertEqual(float(sums["rtd_loss"].weight), tokens)
+    self.assertEqual(float(np.sum(histogram)), tokens)
+
+
+class DonationTest(absltest.TestCase):
+
+  def test_the_state_is_donated(self):
+    config = small_config()
+    mesh = sharding.make_mesh(devices=jax.devices()[:1])
+    parts = programs.build(config, VOCAB_SIZE, SPECIAL, mesh)
+    state = parts.init()
+    parts.train_step(state, sharding.to_global(mesh, batch_of()))
+    self.assertTrue(all(x.is_deleted() for x in jax.tree.leaves(state)))
+
+
+class ErrorTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      ({"train.batch_size": 10}, 4, "batch_size .* 10 does not divide over the 4"),
+      ({"train.accumulation_steps": 3}, 1, "batch_size 8 does not divide into config.train.accumulation_steps 3"),
+      ({"train.eval_batch_size": 6}, 4, "eval_batch_size 6 does not divide"),
+      ({"mesh.fsdp": 3}, 4, "asks for 3 devices and there are 4"),
+      ({"mesh.tensor": 2}, 2, "attention heads 1 does not divide over the 2"),
+      ({"data.length": 600}, 1, "length 600 exceeds"),
+      ({"objective.name": "electro"}, 1, "'electro'; it must be one of electra"),
+      ({"objective.mask_prob": 1.5}, 1, "mask_prob is 1.5"),
+      ({"objective.masking_draw": "all"}, 1, "draw 'all' is neither"),
+      ({"model.embedding_sharing": "half"}, 1, "embedding_sharing is 'half'"),
+      ({"model.dtype": "float16"}, 1, "dtype 'float16' is neither"),
+      ({"model.remat": "all"}, 1, "remat 'all' is not"),
+      ({"model.hidden_size": 130}, 1, "hidden_size 130 does not divide"),
+      ({"optimizer.warmup_steps": -1}, 1, "warmup_steps -1"),
+  )  # fmt: skip
+  def test_one_clear_sentence(self, overrides, devices, message):
+    config = small_config(**overrides)
+    with self.assertRaisesRegex(UserError, message):
+      mesh = sharding.make_mesh(**config.mesh, devices=jax.devices()[:devices])
+      programs.build(config, VOCAB_SIZE, SPECIAL, mesh)
+
+
+if __name__ == "__main__":
+  absltest.main()
