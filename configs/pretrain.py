@@ -58,6 +58,7 @@ def get_config(arg=None):
   config.model.embedding_size = embedding
   config.model.max_position_embeddings = 512
   config.model.initializer_range = 0.02
+  config.model.position_init = "truncated_normal"  # Or "sinusoidal".
   config.model.hidden_dropout = 0.1
   config.model.attention_dropout = 0.1
   config.model.generator_width_ratio = ratio  # Generator over discriminator.

@@ -25,6 +25,9 @@ class EncoderConfig:
     initializer_range: deviation of fresh tables and kernels, before they are
       cut at two deviations; the heads' last layers and the projection are
       Glorot uniform.
+    position_init: how the position table starts: "truncated_normal" as
+      released, or "sinusoidal", which places neighbours alike everywhere, so
+      that attention to them is learned once and not for each position.
     hidden_dropout: dropped share of embeddings and of each sublayer's output.
     attention_dropout: dropped share of attention probabilities.
     dtype: dtype of activations, "float32" or "bfloat16"; parameters, softmax,
@@ -42,6 +45,7 @@ class EncoderConfig:
   max_position_embeddings: int = 512
   type_vocab_size: int = 2
   initializer_range: float = 0.02
+  position_init: str = "truncated_normal"
   hidden_dropout: float = 0.1
   attention_dropout: float = 0.1
   dtype: str = "float32"
@@ -56,6 +60,11 @@ class EncoderConfig:
     if self.dtype not in ("float32", "bfloat16"):
       raise UserError(
           f"dtype {self.dtype!r} is neither 'float32' nor 'bfloat16'"
+      )
+    if self.position_init not in ("truncated_normal", "sinusoidal"):
+      raise UserError(
+          f"position_init {self.position_init!r} is neither"
+          " 'truncated_normal' nor 'sinusoidal'"
       )
     if self.remat not in ("none", "dots", "layer"):
       raise UserError(f"remat {self.remat!r} is not 'none', 'dots' or 'layer'")

@@ -102,7 +102,9 @@ class Embeddings(nn.Module):
         config.vocab_size, width, embedding_init=init
     )
     self.position_embeddings = nn.Embed(
-        config.max_position_embeddings, width, embedding_init=init
+        config.max_position_embeddings,
+        width,
+        embedding_init=_position_init(config),
     )
     self.token_type_embeddings = nn.Embed(
         config.type_vocab_size, width, embedding_init=init
@@ -202,3 +204,20 @@ class EncoderLayer(nn.Module):
 def attention_score_bias(input_mask: TokenMask) -> Float[Array, "B 1 1 L"]:
   """0 where a token may be attended to, a large negative number elsewhere."""
   return (1.0 - input_mask[:, None, None, :].astype(jnp.float32)) * MASKED_SCORE
+
+
+def _position_init(config: EncoderConfig) -> nn.initializers.Initializer:
+  if config.position_init == "truncated_normal":
+    return truncated_normal(config)
+
+  def sinusoidal(key, shape, dtype=jnp.float32):
+    # Vaswani et al. (2017), §3.5, scaled to the deviation of the other tables.
+    del key
+    length, width = shape
+    half = (width + 1) // 2
+    rates = 10_000.0 ** (-jnp.arange(half) / half)
+    angles = jnp.arange(length)[:, None] * rates[None]
+    table = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=1)
+    return (2**0.5 * config.initializer_range * table[:, :width]).astype(dtype)
+
+  return sinusoidal

@@ -2,8 +2,9 @@
 
 The TPU compiler ships with `pip install "jax[tpu]"` and takes the shape of a
 slice in place of devices. It tells whether a size fits into the memory of a
-chip and what travels between chips; it tells nothing about speed. Prints one
-JSON object per size and topology:
+chip and what travels between chips; it tells nothing about speed. Its FLOPs
+count the body of a loop once, so with accumulation those of one micro-batch.
+Prints one JSON object per size and topology:
 
   python tests/benchmarks/tpu_compile.py --size small
   python tests/benchmarks/tpu_compile.py --size large --fsdp 16 --remat dots \
@@ -54,7 +55,7 @@ _COMPUTATION = re.compile(r"(?:ENTRY )?(%\S+) \(.*\{$")
 _LAYOUT = re.compile(r"\{[^{}]*\}")
 _SHAPE = re.compile(r"([a-z]+\d*)\w*\[([\d,]*)\]")
 _CALLED = re.compile(r"\b(?:calls|body|to_apply)=(%[\w.-]+)")
-_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
+_CONDITION = re.compile(r"\bcondition=(%[\w.-]+)")
 
 
 def compile_step(args, size: str, topology: str) -> dict:
@@ -73,6 +74,8 @@ def compile_step(args, size: str, topology: str) -> dict:
   parts = programs.build(config, VOCAB_SIZE, SPECIAL, mesh)
   train, length = config.train, config.data.length
   shards = math.prod(mesh.shape[axis] for axis in sharding.BATCH_AXES)
+  leaves = jax.tree.leaves(parts.abstract.params)
+  num_params = sum(math.prod(x.shape) for x in leaves)
   record = {
       "size": size,
       "topology": topology,
@@ -85,6 +88,8 @@ def compile_step(args, size: str, topology: str) -> dict:
       "rows_per_device": train.batch_size // shards,
       "remat": config.model.remat,
       "dtype": config.model.dtype,
+      "parameters": num_params,
+      "min_gradient_all_reduce_mb": round(4 * num_params / 1e6, 3),
   }
   began = time.perf_counter()
   lowered = parts.train_step.lower(*abstract_arguments(parts, train, length))
@@ -93,22 +98,19 @@ def compile_step(args, size: str, topology: str) -> dict:
   try:
     compiled = lowered.compile()
   except jax.errors.JaxRuntimeError as error:  # Such as too little memory.
-    return record | {"error": " ".join(str(error).split())[:300]}
+    compiled, record["error"] = None, " ".join(str(error).split())[:300]
   record["compile_secs"] = round(time.perf_counter() - began, 1)
+  if compiled is None:
+    return record
   text = compiled.as_text()
   if args.hlo:
     args.hlo.mkdir(parents=True, exist_ok=True)
     name = f"{size}_{topology.replace(':', '_')}.txt"
     (args.hlo / name).write_text(text)
-  num_params = sum(
-      math.prod(x.shape) for x in jax.tree.leaves(parts.abstract.params)
-  )
   return record | {
       "gib_per_chip": memory(compiled.memory_analysis()),
       "gflops_per_chip": round(compiled.cost_analysis()["flops"] / 1e9, 1),
       "collectives": collectives(text),
-      "parameters": num_params,
-      "min_gradient_all_reduce_mb": round(4 * num_params / 1e6, 1),
   }
 
 
@@ -151,12 +153,14 @@ def collectives(text: str) -> dict[str, dict]:
     their trips) and the megabytes per data type of the whole array on one
     chip: the operand of a reduce-scatter, the result of an all-gather.
   """
-  types, found, callers = {}, [], {}
+  types, found, callers, limits = {}, [], {}, {}
   for computation, name, result, op, rest in instructions(text):
     types[name] = result
+    if op == "constant" and result.startswith("s32[]"):
+      limits[computation] = int(rest.partition(")")[0])
     for called in _CALLED.findall(rest):
-      trips = _TRIPS.search(rest) if op == "while" else None
-      callers[called] = computation, int(trips[1]) if trips else 1
+      condition = _CONDITION.search(rest)
+      callers[called] = computation, condition and condition[1]
     if op.removesuffix("-start") in COLLECTIVES:
       operands = re.findall(r"%[\w.-]+", rest.partition(")")[0])
       found.append((computation, op, result, operands))
@@ -164,8 +168,9 @@ def collectives(text: str) -> dict[str, dict]:
   for computation, op, result, operands in found:
     executions = 1
     while computation in callers:
-      computation, trips = callers[computation]
-      executions *= trips
+      computation, condition = callers[computation]
+      # A scan compares its counter, which starts at 0, with one constant.
+      executions *= limits.get(condition, 1)
     sizes = bytes_by_type(result)
     inputs = sum((bytes_by_type(types[x]) for x in operands), sizes - sizes)
     if op.endswith("-start") and op != "all-reduce-start":
