@@ -180,7 +180,7 @@ def electra_config(config: ConfigDict, vocab_size: int) -> ElectraConfig:
       model.embedding_size,
       max_position_embeddings=model.max_position_embeddings,
       initializer_range=model.initializer_range,
-      position_init=model.position_init,
+      initialization=model.initialization,
       hidden_dropout=model.hidden_dropout,
       attention_dropout=model.attention_dropout,
       dtype=model.dtype,

