@@ -333,4 +333,6 @@ def _predict(args: argparse.Namespace, rest: Sequence[str]) -> int:
   for detection in detections:
     console.print()
     console.print(predict.render(detection))
+    listed = ", ".join(f"{t} {p:.0%}" for t, p in predict.suspects(detection))
+    console.print(f"  most suspicious: {listed}", markup=False)
   return 0

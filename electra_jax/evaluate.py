@@ -84,7 +84,10 @@ def make_evaluate(
   """
   num_batches = -(-min(max_rows, split.num_rows) // batch_size)
   # Made here, so that evaluating transfers rows and nothing else.
-  indices = [jax.device_put(np.int32(i)) for i in range(num_batches)]
+  indices = [
+      sharding.to_everywhere(parts.mesh, np.int32(i))
+      for i in range(num_batches)
+  ]
 
   def evaluate_params(params: Params) -> dict[str, float]:
     batches = feed.evaluation_batches(

@@ -67,6 +67,7 @@ class Predictor:
     checkpointer = Checkpointer(workdirs.checkpoints(workdir))
     self._params = checkpointer.restore_params(abstract)
     checkpointer.close()
+    self._masking = programs.masking_config(run.config, run.tokenizer.special)
     self._detect = jax.jit(self._detect_batch, static_argnames="corrupted")
     self._fill = jax.jit(self._fill_batch)
 
@@ -76,14 +77,20 @@ class Predictor:
     """Says of every token of every text how likely it was replaced.
 
     Args:
-      texts: what to judge; cut at the model's length.
+      texts: what to judge; one longer than a training row is judged in parts.
       corrupted: whether the generator replaces tokens first.
       seed: of the generator's masks and samples.
 
     Raises:
       UserError: no text, or a model without a discriminator.
     """
-    return self.detect_rows(self._encode(texts), corrupted=corrupted, seed=seed)
+    batch, owners = self._encode(texts)
+    parts = self.detect_rows(batch, corrupted=corrupted, seed=seed)
+    whole = [Detection([], [], []) for _ in texts]
+    for owner, part in zip(owners, parts, strict=True):
+      for values, more in zip(whole[owner], part, strict=True):
+        values += more
+    return whole
 
   def detect_held_out(self, count: int, *, seed: int = 0) -> list[Detection]:
     """Corrupts and judges the first rows that training has held out."""
@@ -129,47 +136,45 @@ class Predictor:
           "this run has no generator: its objective is"
           f" {self.config.objective.name!r}; use a run of 'electra'"
       )
-    batch = self._encode([text])
-    places = np.flatnonzero(batch.input_ids[0] == self.tokenizer.special.mask)
-    if not len(places):
+    batch, _ = self._encode([text])
+    rows, places = np.nonzero(batch.input_ids == self.tokenizer.special.mask)
+    if not len(rows):
       raise UserError(f"there is no {MASK} to fill in {text!r}")
-    probabilities = np.asarray(
-        self._fill(self._params, batch, places[None].astype(np.int32))
-    )[0]
+    batch = Batch(*(array[rows] for array in batch))
+    positions = places[:, None].astype(np.int32)
     fills = []
-    for row in probabilities:
+    for row in np.asarray(self._fill(self._params, batch, positions))[:, 0]:
       best = np.argsort(-row, kind="stable")[:top]
       fills.append(
           Fill(self.tokenizer.tokens(best.tolist()), row[best].tolist())
       )
     return fills
 
-  def _encode(self, texts: Sequence[str]) -> Batch:
+  def _encode(self, texts: Sequence[str]) -> tuple[Batch, list[int]]:
+    """Returns rows and, for each, the text it is a part of."""
     if not texts:
       raise UserError("there is no text to predict on; give some")
     special = self.tokenizer.special
-    length = self.config.model.max_position_embeddings
-    rows = []
-    for text in texts:
-      parts = self.tokenizer.encode_batch(text.split(MASK))
-      ids = list(parts[0])
-      for part in parts[1:]:
+    room = self.config.data.length - 2  # Positions past it are untrained.
+    rows, owners = [], []
+    for owner, text in enumerate(texts):
+      first, *others = self.tokenizer.encode_batch(text.split(MASK))
+      ids = list(first)
+      for part in others:
         ids += [special.mask, *part]
-      rows.append([special.cls, *ids[: length - 2], special.sep])
-    width = max(map(len, rows))
-    width = min(length, 1 << (width - 1).bit_length())  # Few shapes to compile.
+      for start in range(0, max(len(ids), 1), room):
+        rows.append([special.cls, *ids[start : start + room], special.sep])
+        owners.append(owner)
+    width = self.config.data.length  # One shape to compile.
     padded = [row + [special.pad] * (width - len(row)) for row in rows]
     lengths = [[len(row), len(row)] for row in rows]
-    return Batch(np.asarray(padded, np.int32), np.asarray(lengths, np.int32))
+    batch = Batch(np.asarray(padded, np.int32), np.asarray(lengths, np.int32))
+    return batch, owners
 
   def _detect_batch(self, params, batch, rng, *, corrupted: bool):
     rows = unpack_rows(*batch)
     networks = programs.bind(self._model, params, None)
-    # Slots must fit rows that are shorter than the training rows.
-    masking = programs.masking_config(
-        self.config, self.tokenizer.special, rows.input_ids.shape[1]
-    )
-    masked = mask_rows(rng, rows, masking)
+    masked = mask_rows(rng, rows, self._masking)
     input_ids = rows.input_ids
     if corrupted:
       if self._model.config.has_generator_head:
@@ -224,6 +229,14 @@ def render(detection: Detection) -> rich.text.Text:
     if not following.startswith("##"):
       text.append(" ")
   return text
+
+
+def suspects(detection: Detection, top: int = 3) -> list[tuple[str, float]]:
+  """Returns the tokens most likely replaced, with their probabilities."""
+  order = np.argsort(-np.asarray(detection.probabilities), kind="stable")
+  return [
+      (detection.tokens[i], detection.probabilities[i]) for i in order[:top]
+  ]
 
 
 LEGEND = (

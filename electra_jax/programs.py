@@ -213,13 +213,11 @@ def electra_config(config: ConfigDict, vocab_size: int) -> ElectraConfig:
   )
 
 
-def masking_config(
-    config: ConfigDict, special: SpecialIds, max_length: int | None = None
-) -> MaskingConfig:
-  """Returns the masking of a config, for its own length or another."""
+def masking_config(config: ConfigDict, special: SpecialIds) -> MaskingConfig:
+  """Returns the masking of a pre-training config."""
   return MaskingConfig(
       mask_prob=config.objective.mask_prob,
-      max_length=max_length or config.data.length,
+      max_length=config.data.length,
       mask_id=special.mask,
       unmaskable_ids=(special.cls, special.sep, special.mask),
       draw=config.objective.masking_draw,

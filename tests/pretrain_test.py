@@ -1,7 +1,6 @@
 """Whole runs on the shipped config: stop, resume, kill, break, two processes."""
 
 import json
-import os
 import pathlib
 import signal
 import socket
@@ -49,10 +48,7 @@ def uninterrupted(tmp_path_factory, store) -> pathlib.Path:
   return workdir
 
 
-def run_command(workdir, store, *more, steps=(), devices=1) -> subprocess.Popen:
-  environment = os.environ | {
-      "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"
-  }
+def run_command(workdir, store, *more) -> subprocess.Popen:
   command = [
       *(sys.executable, "-m", "electra_jax", "pretrain", "--workdir", workdir),
       *("--config", helpers.ROOT / "configs/pretrain.py:small,runlocal"),
@@ -60,10 +56,8 @@ def run_command(workdir, store, *more, steps=(), devices=1) -> subprocess.Popen:
       *NARROW,
       *more,
   ]
-  del steps
   return subprocess.Popen(
       list(map(str, command)),
-      env=environment,
       cwd=helpers.ROOT,
       stdout=subprocess.PIPE,
       stderr=subprocess.STDOUT,

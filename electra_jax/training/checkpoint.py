@@ -97,33 +97,28 @@ class Checkpointer:
     Raises:
       UserError: the checkpoint is of another model, or none can be read.
     """
-    target = jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
-        abstract,
-        shardings,
-    )
+    target = _with_shardings(abstract, shardings)
     restored, broken = self._first_readable(
         lambda step: self._restore(step, target)
     )
     self._put_aside(broken)
     return restored
 
-  def restore_params(self, abstract: Any, sharding: Any = None) -> Any:
+  def restore_params(self, abstract: Any, shardings: Any = None) -> Any:
     """Restores the parameters alone, of the newest readable checkpoint.
 
     Args:
       abstract: shapes and dtypes of the parameters.
-      sharding: one sharding for all of them, or None for the first device.
+      shardings: where each is to lie, or None for the first device.
 
     Raises:
       UserError: there is no checkpoint, it is of another model, or none can
         be read.
     """
-    sharding = sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    target = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
-        abstract,
-    )
+    if shardings is None:
+      here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+      shardings = jax.tree.map(lambda _: here, abstract)
+    target = _with_shardings(abstract, shardings)
     restored, _ = self._first_readable(
         lambda step: self._restore_params(step, target)
     )
@@ -212,3 +207,11 @@ class Checkpointer:
         f" good one is {saved[-1] if saved else 'none'}; free space there and"
         " run the same command again"
     )
+
+
+def _with_shardings(abstract: Any, shardings: Any) -> Any:
+  return jax.tree.map(
+      lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+      abstract,
+      shardings,
+  )

@@ -124,10 +124,16 @@ def to_global(mesh: Mesh, local_batch: Any) -> Any:
     local_batch: a tree of numpy arrays [b, ...], this process's rows.
   """
   sharding = batch_sharding(mesh)
-  return jax.tree.map(
-      lambda rows: jax.make_array_from_process_local_data(sharding, rows),
-      local_batch,
-  )
+  with jax.transfer_guard("allow"):  # The one transfer a step may make.
+    return jax.tree.map(
+        lambda rows: jax.make_array_from_process_local_data(sharding, rows),
+        local_batch,
+    )
+
+
+def to_everywhere(mesh: Mesh, value: np.ndarray | np.generic) -> jax.Array:
+  """Puts one value, the same in every process, on all devices."""
+  return jax.device_put(value, NamedSharding(mesh, P()))
 
 
 def constrain_hidden(mesh: Mesh):

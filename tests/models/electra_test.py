@@ -133,6 +133,26 @@ class ForwardTest(absltest.TestCase):
         logits, self.golden["discriminator_logits"], atol=0.1
     )
 
+  def test_gradients_of_matrices_are_not_rounded_to_bfloat16(self):
+    # What is summed over devices must carry float32's digits.
+    model = helpers.golden_model(dtype="bfloat16")
+    ids = self.golden["corrupted_input_ids"].astype(jnp.int32)
+
+    def loss(params):
+      logits = model.apply(
+          {"params": params},
+          ids,
+          *self.rows[1:],
+          method="replaced_token_logits",
+      )
+      return jnp.mean(jnp.square(logits))
+
+    grads = jax.grad(loss)(helpers.golden_params())
+    for path, leaf in path_names(grads["discriminator"]):
+      if path.endswith("kernel"):
+        low_bits = np.asarray(leaf).view(np.uint32) & 0xFFFF
+        self.assertGreater(np.mean(low_bits != 0), 0.5, path)
+
   def test_remat_changes_nothing(self):
     ids = self.golden["corrupted_input_ids"].astype(jnp.int32)
 
