@@ -12,14 +12,16 @@ import jax
 import numpy as np
 import pytest
 
-from electra_jax import cli
+from electra_jax import cli, programs
+from electra_jax.data.feed import Feed
 from electra_jax.data.store import open_store
 from electra_jax.errors import UserError
 from electra_jax.evaluate import evaluate
 from electra_jax.made_up import make_store
 from electra_jax.predict import Predictor, render
 from electra_jax.pretrain import pretrain
-from electra_jax.training import loop
+from electra_jax.training import loop, sharding
+from electra_jax.training.checkpoint import Checkpointer
 from tests import helpers
 
 STEPS = 12
@@ -217,29 +219,25 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, store):
     ).all()
 
 
-def test_the_loop_admits_no_hidden_transfer(tmp_path):
-  class Nothing:
-
-    def wait(self):
-      pass
-
-    def save(self, state, step):
-      pass
-
-  class State:
-    step = 0
-    params = None
-
-  step = jax.jit(lambda state, batch: batch.sum())
+def test_the_loop_admits_no_hidden_transfer(tmp_path, store):
+  config = helpers.tiny_config(**{"model.num_layers": 1})
+  manifest = open_store(store).manifest
+  parts = programs.build(
+      config,
+      manifest.vocab_size,
+      manifest.special_ids,
+      sharding.make_mesh(devices=jax.devices()[:1]),
+  )
+  feed = Feed(open_store(store).split("train"), seed=0, global_batch_size=8)
   with pytest.raises(Exception, match=r"[Dd]isallowed host-to-device"):
     loop.run(
-        State(),
-        lambda state, batch: (state, {"loss": (step(0.0, batch), 1.0)}),
-        iter([np.ones(3)] * 3),
+        parts.init(),
+        parts.train_step,
+        (feed.batch(step) for step in range(3)),  # Not put on the devices.
         lambda params: {},
-        Nothing(),
+        Checkpointer(tmp_path),
         None,
-        loop.LoopConfig(3, 1, 0, 0, 1),
+        loop.LoopConfig(3, 1, 0, 0, 8),
         quiet=True,
     )
 
@@ -282,7 +280,12 @@ def test_mistakes_leave_nothing_behind(tmp_path, store, overrides, message):
 
 def test_a_workdir_of_another_run_is_refused(finished, store):
   config = helpers.tiny_config(
-      **{"data.made_up": False, "data.store": store, "model.hidden_size": 128}
+      **{
+          "data.made_up": False,
+          "data.store": store,
+          "model.num_layers": 1,
+          "model.hidden_size": 128,
+      }
   )
   with pytest.raises(UserError, match=r"hidden_size = 64 and this"):
     pretrain(config, finished, quiet=True)

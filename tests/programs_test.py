@@ -144,7 +144,7 @@ class ErrorTest(parameterized.TestCase):
       ({"model.embedding_sharing": "half"}, 1, "embedding_sharing is 'half'"),
       ({"model.dtype": "float16"}, 1, "dtype 'float16' is neither"),
       ({"model.remat": "all"}, 1, "remat 'all' is not"),
-      ({"model.hidden_size": 130}, 1, "hidden_size 130 does not divide"),
+      ({"model.hidden_size": 200}, 1, "hidden_size 200 does not divide"),
       ({"optimizer.warmup_steps": -1}, 1, "warmup_steps -1"),
   )  # fmt: skip
   def test_one_clear_sentence(self, overrides, devices, message):
