@@ -65,37 +65,6 @@ def match_rules(rules: Rules, tree: Any, purpose: str) -> Any:
   return jax.tree.unflatten(jax.tree.structure(tree), values)
 
 
-def merge_params(target: Any, source: Any) -> Any:
-  """Fills the leaves of `target` with the equally named leaves of `source`.
-
-  Args:
-    target: the tree to fill; its leaves give shapes and dtypes.
-    source: a tree that holds every path of `target`, and may hold more.
-
-  Returns:
-    A tree like `target` with the leaves of `source`.
-
-  Raises:
-    UserError: a path is missing in `source` or differs in shape.
-  """
-  available = dict(path_names(source))
-  merged = []
-  for name, leaf in path_names(target):
-    if name not in available:
-      raise UserError(
-          f"parameter {name!r} is missing in the source, which has"
-          f" {len(available)} parameters; use a checkpoint of this model"
-      )
-    if available[name].shape != leaf.shape:
-      raise UserError(
-          f"parameter {name!r} has shape {tuple(available[name].shape)} in the"
-          f" source and {tuple(leaf.shape)} in the model; use a checkpoint of"
-          " the same size, embedding width and vocabulary"
-      )
-    merged.append(available[name])
-  return jax.tree.unflatten(jax.tree.structure(target), merged)
-
-
 def count_parameters(tree: Any) -> int:
   """Returns the number of scalars in a tree of arrays or shapes."""
   return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree))
