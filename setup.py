@@ -49,6 +49,7 @@ setuptools.setup(
         "tokenizers>=0.21",
     ],
     extras_require={
+        "gcs": ["etils[epath-gcs]>=1.9"],
         "gpu": ["jax[cuda12]>=0.10,<0.13"],
         "parquet": ["pyarrow>=17"],
         "quickstart": QUICKSTART,
