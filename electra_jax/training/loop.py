@@ -222,7 +222,7 @@ class Window:
         raise UserError(
             f"the loss of step {step} is {float(sums['loss'][0])}; the last"
             " checkpoint is intact: resume from it with a smaller"
-            " config.optimizer.learning_rate or another config.seed"
+            " config.optimizer.learning_rate"
         )
 
 
