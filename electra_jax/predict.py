@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import rich.text
 from etils import epath
@@ -16,8 +15,9 @@ from electra_jax.data.feed import Batch, evaluation_batches
 from electra_jax.data.store import open_store
 from electra_jax.errors import UserError
 from electra_jax.models.electra import Electra
-from electra_jax.objectives.corruption import corrupt, sample_replacements
+from electra_jax.objectives.corruption import corrupt
 from electra_jax.objectives.masking import mask_rows, unpack_rows
+from electra_jax.objectives.pretraining import sample, uniform_logits
 from electra_jax.training.checkpoint import Checkpointer
 
 MASK = "[MASK]"
@@ -68,6 +68,9 @@ class Predictor:
     self._params = checkpointer.restore_params(abstract)
     checkpointer.close()
     self._masking = programs.masking_config(run.config, run.tokenizer.special)
+    self._options = programs.objective_options(
+        run.config, run.tokenizer.vocab_size
+    )
     self._detect = jax.jit(self._detect_batch, static_argnames="corrupted")
     self._fill = jax.jit(self._fill_batch)
 
@@ -182,14 +185,8 @@ class Predictor:
             masked.masked_input_ids, masked, masked.masked_lm_positions
         )
       else:
-        shape = (*masked.masked_lm_ids.shape, self.tokenizer.vocab_size)
-        logits = jnp.zeros(shape)
-      replacements = sample_replacements(
-          logits,
-          masked.sample_uniforms,
-          temperature=self.config.objective.temperature,
-      )
-      input_ids, _ = corrupt(masked, replacements)
+        logits = uniform_logits(masked, self._options)
+      input_ids, _ = corrupt(masked, sample(logits, masked, self._options))
     return input_ids, jax.nn.sigmoid(
         networks.replaced_token_logits(input_ids, masked)
     )

@@ -90,11 +90,7 @@ def build(
   """
   objective = _objective(config)
   masking = masking_config(config, special)
-  options = ObjectiveOptions(
-      vocab_size=vocab_size,
-      temperature=config.objective.temperature,
-      disallow_correct=config.objective.disallow_correct,
-  )
+  options = objective_options(config, vocab_size)
   _check_batches(config, mesh)
   model_config = electra_config(config, vocab_size)
   sharding.check_divisible(
@@ -221,6 +217,15 @@ def masking_config(config: ConfigDict, special: SpecialIds) -> MaskingConfig:
       mask_id=special.mask,
       unmaskable_ids=(special.cls, special.sep, special.mask),
       draw=config.objective.masking_draw,
+  )
+
+
+def objective_options(config: ConfigDict, vocab_size: int) -> ObjectiveOptions:
+  """Returns how a pre-training config samples replacements."""
+  return ObjectiveOptions(
+      vocab_size=vocab_size,
+      temperature=config.objective.temperature,
+      disallow_correct=config.objective.disallow_correct,
   )
 
 

@@ -124,9 +124,7 @@ def uniform(
 
   Source: release configure_pretraining.py, uniform_generator.
   """
-  logits = jnp.zeros(
-      (*masked.masked_lm_positions.shape, options.vocab_size), jnp.float32
-  )
+  logits = uniform_logits(masked, options)
   return _detect(networks, masked, options, logits)
 
 
@@ -147,11 +145,21 @@ def masked_lm(
   return Outcome({"mlm_loss": loss}, {"mlm_accuracy": correct}, None)
 
 
-def _detect(networks, masked, options, generator_logits) -> Outcome:
-  mlm, correct = masked_lm_loss(
-      generator_logits, masked.masked_lm_ids, masked.masked_lm_weights
-  )
-  replacements = sample_replacements(
+def uniform_logits(
+    masked: MaskedRows, options: ObjectiveOptions
+) -> Float[Array, "B K V"]:
+  """Logits of a generator to which all ids are equally likely."""
+  slots = masked.masked_lm_positions.shape
+  return jnp.zeros((*slots, options.vocab_size), jnp.float32)
+
+
+def sample(
+    generator_logits: Float[Array, "B K V"],
+    masked: MaskedRows,
+    options: ObjectiveOptions,
+) -> SlotIds:
+  """Samples every slot's replacement as the options say."""
+  return sample_replacements(
       generator_logits,
       masked.sample_uniforms,
       temperature=options.temperature,
@@ -159,6 +167,13 @@ def _detect(networks, masked, options, generator_logits) -> Outcome:
           masked.masked_lm_ids if options.disallow_correct else None
       ),
   )
+
+
+def _detect(networks, masked, options, generator_logits) -> Outcome:
+  mlm, correct = masked_lm_loss(
+      generator_logits, masked.masked_lm_ids, masked.masked_lm_weights
+  )
+  replacements = sample(generator_logits, masked, options)
   corrupted_ids, is_replaced = corrupt(masked, replacements)
   logits = networks.replaced_token_logits(corrupted_ids, masked)
   weights = masked.rows.input_mask.astype(jnp.float32)
