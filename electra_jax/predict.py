@@ -1,15 +1,17 @@
 """Text in, answer out: which tokens were replaced, what fills a gap."""
 
 import itertools
+import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import rich.console
 import rich.text
 from etils import epath
 
-from electra_jax import programs
+from electra_jax import finetuned, programs
 from electra_jax import workdir as workdirs
 from electra_jax.data.feed import Batch, evaluation_batches
 from electra_jax.data.store import open_store
@@ -59,6 +61,11 @@ class Predictor:
       UserError: the folder holds no run or no checkpoint.
     """
     run = workdirs.load(workdir)
+    if run.kind is not workdirs.PRETRAINING:
+      raise UserError(
+          f"{workdir} holds a finetune run, which detects nothing; open it with"
+          " electra_jax.finetuned.FinetunedModel"
+      )
     self.config = run.config
     self.tokenizer = run.tokenizer
     model_config = programs.electra_config(run.config, run.tokenizer.vocab_size)
@@ -234,6 +241,91 @@ def suspects(detection: Detection, top: int = 3) -> list[tuple[str, float]]:
   return [
       (detection.tokens[i], detection.probabilities[i]) for i in order[:top]
   ]
+
+
+def print_detections(
+    workdir: epath.PathLike,
+    texts: Sequence[str],
+    *,
+    corrupted: bool = False,
+    held_out: int | None = None,
+    seed: int = 0,
+    as_json: bool = False,
+) -> None:
+  """Prints what a pre-trained model says of texts.
+
+  Args:
+    workdir: of a pretrain run.
+    texts: one with [MASK] is filled in, any other judged token by token.
+    corrupted: whether the generator replaces tokens first.
+    held_out: judge so many corrupted held-out rows in place of texts.
+    seed: of the corruption.
+    as_json: a JSON object a line, in place of colours.
+  """
+  predictor = Predictor(workdir)
+  console = rich.console.Console(highlight=False)
+  gapped = [text for text in texts if MASK in text]
+  for text in gapped:
+    fills = predictor.fill(text)
+    if as_json:
+      print(json.dumps({"text": text, "fills": [f._asdict() for f in fills]}))
+    else:
+      _print_fills(console, text, fills)
+  texts = [text for text in texts if MASK not in text]
+  if held_out:
+    detections = predictor.detect_held_out(held_out, seed=seed)
+  elif texts or not gapped:
+    detections = predictor.detect(texts, corrupted=corrupted, seed=seed)
+  else:
+    return
+  if as_json:
+    for detection in detections:
+      print(json.dumps(detection._asdict()))
+    return
+  console.print(LEGEND)
+  for detection in detections:
+    console.print()
+    console.print(render(detection))
+    listed = ", ".join(f"{t} {p:.0%}" for t, p in suspects(detection))
+    console.print(f"  most suspicious: {listed}", markup=False)
+
+
+def print_answers(
+    workdir: epath.PathLike,
+    lines: Sequence[str],
+    *,
+    task: str | None = None,
+    seed: int | None = None,
+    question: str | None = None,
+    as_json: bool = False,
+) -> None:
+  """Prints what a fine-tuned model answers; see `finetuned.parse_inputs`.
+
+  Args:
+    workdir: of a finetune run.
+    lines: what is typed.
+    task: of a model that has learned several.
+    seed: whose model, or None for the best.
+    question: asked of every line.
+    as_json: a JSON object a line, in place of colours.
+  """
+  model = finetuned.FinetunedModel(workdir, seed=seed)
+  one = model.task(task)
+  examples = finetuned.parse_inputs(one, lines, question)
+  console = rich.console.Console(highlight=False)
+  for record in model.predict(examples, one.name).records:
+    if as_json:
+      print(json.dumps(record, ensure_ascii=False))
+    else:
+      console.print(finetuned.render(one, record))
+
+
+def _print_fills(console, text: str, fills: Sequence[Fill]) -> None:
+  console.print(text, markup=False)
+  for fill in fills:
+    pairs = zip(fill.tokens, fill.probabilities, strict=True)
+    listed = ", ".join(f"{token} {p:.1%}" for token, p in pairs)
+    console.print(f"  {MASK} {listed}", markup=False)
 
 
 LEGEND = (

@@ -67,10 +67,13 @@ def pretrain(
       config.train.eval_max_rows,
   )
   # --- Workdir; nothing has been written before this line ---
-  workdirs.check(workdir, config, store)
+  facts = facts_of(store)
+  workdirs.check(workdir, workdirs.PRETRAINING, config, facts)
   is_first = jax.process_index() == 0
   if is_first:
-    workdirs.begin(workdir, config, store)
+    workdirs.begin(
+        workdir, workdirs.PRETRAINING, config, store.tokenizer(), facts
+    )
   checkpointer = Checkpointer(
       workdirs.checkpoints(workdir), config.train.keep_checkpoints
   )
@@ -105,6 +108,16 @@ def pretrain(
   return result
 
 
+def facts_of(store: Store) -> dict[str, Any]:
+  """Returns what a workdir keeps of its token store."""
+  return {
+      "rows_digest": store.manifest.rows_digest,
+      "tokenizer_digest": store.manifest.tokenizer_digest,
+      "sources": store.manifest.sources,
+      "unigram_entropy": store.unigram_entropy(),
+  }
+
+
 def _open_store(config: ConfigDict, workdir: epath.PathLike) -> Store:
   if config.data.made_up:
     path = epath.Path(workdir) / "made_up_store"
@@ -118,6 +131,8 @@ def _open_store(config: ConfigDict, workdir: epath.PathLike) -> Store:
         "config.data.store is empty; give the folder that `electra-jax"
         " prepare` has made: --config.data.store=STORE"
     )
+  if "://" not in config.data.store:  # Evaluated from anywhere later on.
+    config.data.store = str(epath.Path(config.data.store).absolute())
   store = open_store(config.data.store)
   if store.manifest.length != config.data.length:
     raise UserError(

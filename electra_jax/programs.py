@@ -141,7 +141,7 @@ def build(
       loss_fn,
       optimizer,
       learning_rate_schedule(optimizer_config),
-      seed=config.seed,
+      root_key=lambda batch: jax.random.key(config.seed),
       accumulation_steps=config.train.accumulation_steps,
   )
   abstract = abstract_state(init_params, optimizer)

@@ -18,6 +18,7 @@ SlotIds = Int[Array, "B K"]
 SlotWeights = Float[Array, "B K"]
 Hidden = Float[Array, "B L D"]
 RowSeeds = UInt32[Array, " B"]
+TokenSeeds = UInt32[Array, "B L"]
 Scalar = Float[Array, ""]
 Params = Mapping[str, Any]
 
@@ -35,6 +36,7 @@ __all__ = [
     "SlotWeights",
     "TokenIds",
     "TokenMask",
+    "TokenSeeds",
     "TokenWeights",
     "UInt32",
 ]

@@ -6,7 +6,7 @@ import pathlib
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -15,14 +15,9 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from electra_jax import __version__
-from electra_jax.data.store import Store
 from electra_jax.data.tokenizer import Tokenizer, load_tokenizer
 from electra_jax.errors import UserError
 
-# What a run keeps from its first step to its last; the rest may change when
-# it is resumed.
-_FIXED = ("seed", "data.length", "model.", "objective.", "train.batch_size")
-_FREE = ("model.remat",)
 _PACKAGES = (
     "jax",
     "jaxlib",
@@ -35,18 +30,67 @@ _PACKAGES = (
 
 
 @dataclasses.dataclass(frozen=True)
+class Kind:
+  """What sort of run a workdir holds.
+
+  Attributes:
+    verb: the command that makes it.
+    facts_file: where the facts about its data stand.
+    digest: the fact that tells one set of data from another.
+    fixed: beginnings of config keys that a run keeps from its first step to
+      its last; the rest may change when it is resumed.
+    free: keys excepted from them.
+  """
+
+  verb: str
+  facts_file: str
+  digest: str
+  fixed: tuple[str, ...]
+  free: tuple[str, ...] = ("model.remat",)
+
+
+PRETRAINING = Kind(
+    "pretrain",
+    "store.json",
+    "rows_digest",
+    ("seed", "data.length", "model.", "objective.", "train.batch_size"),
+)
+FINETUNING = Kind(
+    "finetune",
+    "task.json",
+    "examples_digest",
+    (
+        "task",
+        "random_init",
+        "data.max_length",
+        "data.max_query_length",
+        "data.doc_stride",
+        "data.double_unordered",
+        "model.",
+        "optimizer.",
+        "questions.answerable_weight",
+        "train.batch_size",
+        "train.num_epochs",
+        "train.loss_reduction",
+    ),
+)
+
+
+@dataclasses.dataclass(frozen=True)
 class Run:
   """What a workdir says of its run.
 
   Attributes:
+    kind: PRETRAINING or FINETUNING.
     config: the resolved config.
     tokenizer: as used.
-    unigram_entropy: of the training rows, in nats.
+    facts: about the data; see `pretrain.facts_of` and `finetune.facts_of`.
   """
 
+  kind: Kind
   config: ConfigDict
   tokenizer: Tokenizer
-  unigram_entropy: float
+  facts: Mapping[str, Any]
 
 
 def checkpoints(workdir: epath.PathLike) -> epath.Path:
@@ -54,50 +98,59 @@ def checkpoints(workdir: epath.PathLike) -> epath.Path:
   return epath.Path(workdir) / "checkpoints"
 
 
-def check(workdir: epath.PathLike, config: ConfigDict, store: Store) -> None:
+def check(
+    workdir: epath.PathLike,
+    kind: Kind,
+    config: ConfigDict,
+    facts: Mapping[str, Any],
+) -> None:
   """Checks that a workdir is free or holds this very run.
 
   Raises:
-    UserError: it holds a run of another model, objective or store, or is a
-      file.
+    UserError: it holds a run of another kind, config or data, or is a file.
   """
   path = epath.Path(workdir)
   if path.exists() and not path.is_dir():
     raise UserError(f"workdir {workdir} is a file; give a folder")
   if not (path / "config.json").exists():
     return
+  if not (path / kind.facts_file).exists():
+    raise UserError(
+        f"workdir {workdir} holds a run of another verb than {kind.verb};"
+        " choose another --workdir"
+    )
   old = dict(_flat(json.loads((path / "config.json").read_text())))
   for name, value in _flat(_plain(config)):
-    is_fixed = name.startswith(_FIXED) and name not in _FREE
+    is_fixed = name.startswith(kind.fixed) and name not in kind.free
     if is_fixed and old.get(name) != value:
       raise UserError(
           f"workdir {workdir} holds a run with config.{name} ="
           f" {old.get(name)!r} and this one has {value!r}; choose another"
           " --workdir or the same value"
       )
-  digest = json.loads((path / "store.json").read_text())["rows_digest"]
-  if digest != store.manifest.rows_digest:
+  old_facts = json.loads((path / kind.facts_file).read_text())
+  if old_facts[kind.digest] != facts[kind.digest]:
     raise UserError(
-        f"workdir {workdir} holds a run on other rows than those of"
-        f" {config.data.store}; choose another --workdir or that run's store"
+        f"workdir {workdir} holds a run on other data than this one's; choose"
+        " another --workdir, or give that run's data"
     )
 
 
-def begin(workdir: epath.PathLike, config: ConfigDict, store: Store) -> None:
+def begin(
+    workdir: epath.PathLike,
+    kind: Kind,
+    config: ConfigDict,
+    tokenizer: Tokenizer,
+    facts: Mapping[str, Any],
+) -> None:
   """Writes all that resuming, evaluating and explaining the run need."""
   path = epath.Path(workdir)
   path.mkdir(parents=True, exist_ok=True)
   (path / "config.json").write_text(json.dumps(_plain(config), indent=1))
-  facts = {
-      "rows_digest": store.manifest.rows_digest,
-      "tokenizer_digest": store.manifest.tokenizer_digest,
-      "sources": store.manifest.sources,
-      "unigram_entropy": store.unigram_entropy(),
-  }
-  (path / "store.json").write_text(json.dumps(facts, indent=1))
+  (path / kind.facts_file).write_text(json.dumps(facts, indent=1))
   (path / "environment.json").write_text(json.dumps(_environment(), indent=1))
   if not (path / "tokenizer").exists():
-    store.tokenizer().save(path / "tokenizer")
+    tokenizer.save(path / "tokenizer")
 
 
 def load(workdir: epath.PathLike) -> Run:
@@ -107,16 +160,18 @@ def load(workdir: epath.PathLike) -> Run:
     UserError: the folder holds no run.
   """
   path = epath.Path(workdir)
-  if not (path / "config.json").exists():
-    raise UserError(
-        f"{workdir} is not a workdir: it has no config.json; name the"
-        " --workdir of a pretrain run"
-    )
-  facts = json.loads((path / "store.json").read_text())
-  return Run(
-      ConfigDict(json.loads((path / "config.json").read_text())),
-      load_tokenizer(path / "tokenizer"),
-      facts["unigram_entropy"],
+  for kind in (PRETRAINING, FINETUNING):
+    if (path / "config.json").exists() and (path / kind.facts_file).exists():
+      return Run(
+          kind,
+          ConfigDict(json.loads((path / "config.json").read_text())),
+          load_tokenizer(path / "tokenizer"),
+          json.loads((path / kind.facts_file).read_text()),
+      )
+  raise UserError(
+      f"{workdir} is not a workdir: it lacks config.json and"
+      f" {PRETRAINING.facts_file} or {FINETUNING.facts_file}; name the --workdir"
+      " of a pretrain or finetune run"
   )
 
 

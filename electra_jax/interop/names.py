@@ -55,6 +55,13 @@ RELEASED_NAMES = (
     ),
     (r"generator_head/dense/(\w+)", r"generator_predictions/dense/\1"),
     (r"generator_head/output_bias", r"generator_predictions/output_bias"),
+    # Heads of tasks; the release numbers a span head's layers.
+    (r"(task_specific/\w+)/dense/(\w+)", r"\1/dense/\2"),
+    (r"(task_specific/\w+)/start/(\w+)", r"\1/dense/\2"),
+    (r"(task_specific/\w+)/end_hidden/(\w+)", r"\1/qa_hidden/\2"),
+    (r"(task_specific/\w+)/end/(\w+)", r"\1/dense_1/\2"),
+    (r"(task_specific/\w+)/answerable_hidden/(\w+)", r"\1/dense_2/\2"),
+    (r"(task_specific/\w+)/answerable/(\w+)", r"\1/dense_3/\2"),
 )
 
 

@@ -1,55 +1,85 @@
-"""Dropout that depends on the row, not on where or with whom it is computed.
+"""Dropout that depends on the text, not on where or with whom it is computed.
 
-Every row of a batch carries one 32-bit seed. A dropped element is chosen by an
-integer hash of (row seed, place of use, index inside the row), so the result
-is the same for any number of devices, any micro-batch split and any
-recomputation. The hash is a few integer operations that fuse into the
-multiplication: on a CPU it is about twenty times faster than drawing threefry
-bits, and no mask is stored for the backward pass where it is cheap to hash
-again.
+Every row of a batch carries one 32-bit seed, and every token one that follows
+from it and from the token's place in its text. A dropped element is chosen by
+an integer hash of (token seed, place of use, index), so the result is the same
+for any number of devices, any micro-batch split, any amount of padding, any
+packing of texts into rows and any recomputation. The hash is a few integer
+operations that fuse into the multiplication: on a CPU it is about twenty times
+faster than drawing threefry bits, and no mask is stored for the backward pass
+where it is cheap to hash again.
 """
 
-import jax
+import math
+
 import jax.numpy as jnp
 
-from electra_jax.shapes import Array, Float, RowSeeds, UInt32
+from electra_jax.shapes import Array, Float, Int, TokenSeeds, UInt32
 
 _GOLDEN = 0x9E3779B9  # 2^32 over the golden ratio: spreads consecutive numbers.
+_MOST_KEYS = 1 << 12  # Attention's heads are this far apart in the hash.
+
+Seeds = UInt32[Array, "..."]
 
 
-def fold_seeds(seeds: RowSeeds | None, place: int) -> RowSeeds | None:
+def fold_seeds(seeds: Seeds | None, place: int) -> Seeds | None:
   """Derives the seeds of one place of use; None (no dropout) stays None."""
   if seeds is None:
     return None
   return _mix(seeds + jnp.uint32((place + 1) * _GOLDEN & 0xFFFFFFFF))
 
 
+def token_seeds(seeds: Seeds, positions: Int[Array, "_ L"]) -> TokenSeeds:
+  """Derives a seed for every token.
+
+  Args:
+    seeds: [B] one of each row, or [B, L] one of the text that a token is of.
+    positions: of each token in its text; one row of them serves all.
+  """
+  if seeds.ndim == 1:
+    seeds = seeds[:, None]
+  return _mix(seeds + positions.astype(jnp.uint32) * jnp.uint32(_GOLDEN))
+
+
 def dropout(
-    x: Float[Array, " B *rest"], rate: float, seeds: RowSeeds | None
-) -> Float[Array, " B *rest"]:
+    x: Float[Array, "..."], rate: float, seeds: Seeds | None
+) -> Float[Array, "..."]:
   """Zeroes a share of the elements and scales the others to keep the mean.
 
   Args:
-    x: any array with the batch rows first.
+    x: any array.
     rate: the share to drop, in [0, 1).
-    seeds: one seed per row, or None to return x unchanged.
+    seeds: one seed for each place of the first axes of x, such as [B] or
+      [B, L]; or None to return x unchanged.
   """
   if seeds is None or rate == 0.0:
     return x
-  keep = _row_bits(seeds, x.shape) >= jnp.uint32(round(rate * 2**32))
+  rest = x.shape[seeds.ndim :]
+  index = jnp.arange(math.prod(rest), dtype=jnp.uint32)
+  index = index.reshape((1,) * seeds.ndim + rest)
+  return _drop(x, rate, index, seeds.reshape(seeds.shape + (1,) * len(rest)))
+
+
+def attention_dropout(
+    probabilities: Float[Array, "B N L M"],
+    rate: float,
+    seeds: TokenSeeds | None,
+    key_positions: Int[Array, "_ M"],
+) -> Float[Array, "B N L M"]:
+  """Drops attention probabilities; a key counts by its place in its text."""
+  if seeds is None or rate == 0.0:
+    return probabilities
+  heads = jnp.arange(probabilities.shape[1], dtype=jnp.uint32)
+  index = heads[None, :, None, None] * jnp.uint32(_MOST_KEYS) + key_positions[
+      :, None, None
+  ].astype(jnp.uint32)
+  return _drop(probabilities, rate, index, seeds[:, None, :, None])
+
+
+def _drop(x, rate, index, seeds):
+  bits = _mix(index * jnp.uint32(_GOLDEN) + seeds)
+  keep = bits >= jnp.uint32(round(rate * 2**32))
   return jnp.where(keep, x * jnp.asarray(1 / (1 - rate), x.dtype), 0)
-
-
-def _row_bits(seeds: RowSeeds, shape: tuple[int, ...]) -> UInt32[Array, "..."]:
-  index = jnp.zeros((1, *shape[1:]), jnp.uint32)
-  stride = 1
-  for axis in range(len(shape) - 1, 0, -1):
-    index += jnp.uint32(stride) * jax.lax.broadcasted_iota(
-        jnp.uint32, index.shape, axis
-    )
-    stride *= shape[axis]
-  seeds = seeds.reshape((-1,) + (1,) * (len(shape) - 1))
-  return _mix(index * jnp.uint32(_GOLDEN) + seeds)
 
 
 def _mix(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:

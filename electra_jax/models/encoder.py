@@ -4,12 +4,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 from electra_jax.models.config import EncoderConfig
-from electra_jax.models.dropout import dropout, fold_seeds
+from electra_jax.models.dropout import Seeds, dropout, fold_seeds, token_seeds
 from electra_jax.models.layers import EncoderLayer, Linear, attention_score_bias
-from electra_jax.shapes import Array, Float, Hidden, RowSeeds, TokenMask
+from electra_jax.shapes import Array, Float, Hidden, Int, TokenMask
 
 _REMAT_POLICIES = {
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
@@ -50,16 +51,25 @@ class Encoder(nn.Module):
       embeddings: Float[Array, "B L E"],
       input_mask: TokenMask,
       *,
-      dropout_seeds: RowSeeds | None = None,
+      positions: Int[Array, "B L"] | None = None,
+      dropout_seeds: Seeds | None = None,
   ) -> EncoderOutput:
-    """Encodes rows.
+    """Encodes rows of one text each, or of several packed behind each other.
 
     Args:
       embeddings: normalised sums of the tables, before dropout.
-      input_mask: 1 for tokens, 0 for padding.
-      dropout_seeds: one seed per row, or None for no dropout.
+      input_mask: 1 for tokens, 0 for padding; in packed rows the number of
+        the token's text in its row, from 1. Texts do not see each other.
+      positions: of each token in its text, or None where rows are not packed.
+      dropout_seeds: [B] one of each row, or [B, L] one of each token's text,
+        or None for no dropout.
     """
     config = self.config
+    is_packed = positions is not None
+    if not is_packed:
+      positions = jnp.arange(embeddings.shape[1])[None]
+    if dropout_seeds is not None:
+      dropout_seeds = token_seeds(dropout_seeds, positions)
     hidden = dropout(
         embeddings, config.hidden_dropout, fold_seeds(dropout_seeds, 0)
     )
@@ -71,7 +81,7 @@ class Encoder(nn.Module):
           name="embeddings_project",
       )(hidden)
     hidden = self.constrain(hidden)
-    score_bias = attention_score_bias(input_mask)
+    score_bias = attention_score_bias(input_mask, is_packed)
     layer_class = EncoderLayer
     if config.remat != "none":
       layer_class = nn.remat(EncoderLayer, policy=_REMAT_POLICIES[config.remat])
@@ -79,7 +89,7 @@ class Encoder(nn.Module):
     for i in range(config.num_layers):
       layers.append(hidden)
       hidden = layer_class(config, name=f"layer_{i}")(
-          hidden, score_bias, fold_seeds(dropout_seeds, i + 1)
+          hidden, score_bias, positions, fold_seeds(dropout_seeds, i + 1)
       )
       hidden = self.constrain(hidden)
     return EncoderOutput(hidden, tuple(layers))

@@ -12,15 +12,15 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from electra_jax.models.config import LAYER_NORM_EPSILON, EncoderConfig
-from electra_jax.models.dropout import dropout, fold_seeds
+from electra_jax.models.dropout import attention_dropout, dropout, fold_seeds
 from electra_jax.shapes import (
     Array,
     Float,
     Hidden,
     Int,
-    RowSeeds,
     TokenIds,
     TokenMask,
+    TokenSeeds,
 )
 
 LONGEST_WAVE = 100.0  # Over 2π, in tokens, of the sinusoidal positions.
@@ -137,17 +137,24 @@ class Embeddings(nn.Module):
     self.layer_norm = layer_norm(config, None)
 
   def __call__(
-      self, input_ids: TokenIds, segment_ids: Int[Array, "B L"]
+      self,
+      input_ids: TokenIds,
+      segment_ids: Int[Array, "B L"],
+      positions: Int[Array, "B L"] | None = None,
   ) -> Float[Array, "B L E"]:
-    length = input_ids.shape[1]
+    """Embeds rows; `positions` are those of packed rows, else None."""
     first = self.token_type_embeddings.embedding[0]
     # The segment table has two rows: a product with 0 or 1 is a lookup whose
     # gradient is a sum, not a scatter.
     step = self.token_type_embeddings.embedding[1] - first
     words = self.word_embeddings(input_ids)  # [B, L, E]
-    positions = self.position_embeddings.embedding[None, :length]
+    if positions is None:
+      length = input_ids.shape[1]
+      places = self.position_embeddings.embedding[None, :length]
+    else:
+      places = self.position_embeddings(positions)
     segments = segment_ids[..., None].astype(words.dtype) * step[None, None]
-    return self.layer_norm(words + positions + segments + first[None, None])
+    return self.layer_norm(words + places + segments + first[None, None])
 
   def word_table(self) -> Float[Array, "V E"]:
     """The table that also turns masked-LM states into logits."""
@@ -163,9 +170,9 @@ class SelfAttention(nn.Module):
   def __call__(
       self,
       hidden: Hidden,
-      score_bias: Float[Array, "B 1 1 L"],
-      *,
-      dropout_seeds: RowSeeds | None,
+      score_bias: Float[Array, "B 1 _ L"],
+      positions: Int[Array, "_ L"],
+      dropout_seeds: TokenSeeds | None,
   ) -> Hidden:
     config = self.config
     batch, length, width = hidden.shape
@@ -191,10 +198,11 @@ class SelfAttention(nn.Module):
         preferred_element_type=jnp.float32,
     )
     probabilities = jax.nn.softmax(scores + score_bias, axis=-1)
-    probabilities = dropout(
+    probabilities = attention_dropout(
         probabilities.astype(config.dtype),
         config.attention_dropout,
         fold_seeds(dropout_seeds, 0),
+        positions,
     )
     context = jnp.einsum("bnlm,bnmh->bnlh", probabilities, value)
     context = context.swapaxes(1, 2).reshape(batch, length, width)
@@ -213,12 +221,13 @@ class EncoderLayer(nn.Module):
   def __call__(
       self,
       hidden: Hidden,
-      score_bias: Float[Array, "B 1 1 L"],
-      dropout_seeds: RowSeeds | None,
+      score_bias: Float[Array, "B 1 _ L"],
+      positions: Int[Array, "_ L"],
+      dropout_seeds: TokenSeeds | None,
   ) -> Hidden:
     config = self.config
     attended = SelfAttention(config, name="attention")(
-        hidden, score_bias, dropout_seeds=dropout_seeds
+        hidden, score_bias, positions, dropout_seeds
     )
     attended = dropout(
         attended, config.hidden_dropout, fold_seeds(dropout_seeds, 1)
@@ -233,9 +242,20 @@ class EncoderLayer(nn.Module):
     return layer_norm(config, "output_layer_norm")(hidden + output)
 
 
-def attention_score_bias(input_mask: TokenMask) -> Float[Array, "B 1 1 L"]:
-  """0 where a token may be attended to, a large negative number elsewhere."""
-  return (1.0 - input_mask[:, None, None, :].astype(jnp.float32)) * MASKED_SCORE
+def attention_score_bias(
+    input_mask: TokenMask, is_packed: bool = False
+) -> Float[Array, "B 1 _ L"]:
+  """0 where a token may be attended to, a large negative number elsewhere.
+
+  Args:
+    input_mask: 0 for padding, 1 for tokens, or the numbers of packed texts.
+    is_packed: whether a token sees its own text only.
+  """
+  keys = input_mask[:, None, None, :]
+  if is_packed:
+    seen = keys == input_mask[:, None, :, None]
+    return jnp.where(seen, 0.0, MASKED_SCORE)
+  return (1.0 - keys.astype(jnp.float32)) * MASKED_SCORE
 
 
 def _position_init(config: EncoderConfig) -> nn.initializers.Initializer:

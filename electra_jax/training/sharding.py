@@ -32,6 +32,7 @@ RULES = (
     (r"(generator|discriminator)/embeddings_project/kernel", P("fsdp")),
     (r"generator/.*/kernel", P("fsdp")),
     (r"(generator|discriminator)_head/\w+/kernel", P("fsdp")),
+    (r"task_specific/.*kernel", P("fsdp")),
 )
 
 
@@ -69,9 +70,14 @@ def make_mesh(
   )
 
 
+def batch_shards(mesh: Mesh) -> int:
+  """Returns over how many devices the rows of a batch are split."""
+  return _size(mesh, BATCH_AXES)
+
+
 def check_divisible(mesh: Mesh, name: str, value: int, axes: tuple[str, ...]):
   """Raises a UserError unless `value` divides over the mesh axes."""
-  size = int(np.prod([mesh.shape[axis] for axis in axes]))
+  size = _size(mesh, axes)
   if value % size:
     raise UserError(
         f"{name} {value} does not divide over the {size} devices of mesh axes"
@@ -131,6 +137,25 @@ def to_global(mesh: Mesh, local_batch: Any) -> Any:
     )
 
 
+def rows_to_global(mesh: Mesh, batch: Any) -> Any:
+  """Lays out a batch that every process holds whole.
+
+  Args:
+    batch: a tree of numpy arrays [rows, ...], split over the batch axes, and
+      of scalars, which all devices get.
+  """
+  rows, whole = batch_sharding(mesh), NamedSharding(mesh, P())
+
+  def lay_out(array):
+    array = np.asarray(array)
+    return jax.make_array_from_callback(
+        array.shape, rows if array.ndim else whole, lambda part: array[part]
+    )
+
+  with jax.transfer_guard("allow"):  # The one transfer a step may make.
+    return jax.tree.map(lay_out, batch)
+
+
 def to_everywhere(mesh: Mesh, value: np.ndarray | np.generic) -> jax.Array:
   """Puts one value, the same in every process, on all devices."""
   return jax.device_put(value, NamedSharding(mesh, P()))
@@ -144,3 +169,7 @@ def constrain_hidden(mesh: Mesh):
     return jax.lax.with_sharding_constraint(hidden, sharding)
 
   return constrain
+
+
+def _size(mesh: Mesh, axes: tuple[str, ...]) -> int:
+  return int(np.prod([mesh.shape[axis] for axis in axes]))

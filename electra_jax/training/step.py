@@ -21,7 +21,7 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     learning_rate: Callable[[jax.Array], Scalar],
     *,
-    seed: int,
+    root_key: Callable[[Any], jax.Array],
     accumulation_steps: int = 1,
 ) -> Callable[[TrainState, Any], tuple[TrainState, Sums]]:
   """Builds (state, batch) -> (state, sums and weights of metrics).
@@ -35,7 +35,8 @@ def make_train_step(
       loss of all rows.
     optimizer: applied to the gradient of the global mean.
     learning_rate: step -> rate, for the record only.
-    seed: the run's seed; the key of a step is fold_in(key(seed), step).
+    root_key: batch -> key of the run; the key of a step is
+      fold_in(root key, step).
     accumulation_steps: micro-batches whose gradients are added before the
       update. The result does not depend on it but for rounding.
   """
@@ -60,7 +61,7 @@ def make_train_step(
     return total
 
   def train_step(state: TrainState, batch: Any) -> tuple[TrainState, Sums]:
-    rng = jax.random.fold_in(jax.random.key(seed), state.step)
+    rng = jax.random.fold_in(root_key(batch), state.step)
     examples, weights = prepare(rng, batch)
     compute = gradients if accumulation_steps == 1 else accumulated_gradients
     grads, loss, sums = compute(state.params, examples, weights)

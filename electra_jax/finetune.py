@@ -1,0 +1,338 @@
+"""Fine-tuning: one or several tasks, one or several seeds."""
+
+import dataclasses
+import functools
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import rich.console
+from etils import epath
+from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
+
+from electra_jax import seed_scores, task_data, task_programs
+from electra_jax import workdir as workdirs
+from electra_jax.errors import UserError
+from electra_jax.made_up import make_task
+from electra_jax.starting_point import SCORES, StartingPoint, find_start
+from electra_jax.task_data import TaskData
+from electra_jax.task_outputs import write_outputs
+from electra_jax.task_predictor import TaskPredictor, head_of
+from electra_jax.tasks.batches import Batches
+from electra_jax.tasks.features import Features, make_features
+from electra_jax.tasks.predictions import Predictions
+from electra_jax.training import loop, sharding
+from electra_jax.training.checkpoint import Checkpointer
+from electra_jax.training.writers import ScalarWriter
+from electra_jax.trees import count_parameters
+
+
+@dataclasses.dataclass(frozen=True)
+class FinetuneResult:
+  """How a fine-tuning ended.
+
+  Attributes:
+    summary: of `seed_scores.summarise` over the finished seeds, or empty.
+    stopped_by: the signal's number if one ended it early.
+  """
+
+  summary: Mapping[str, Any]
+  stopped_by: int | None = None
+
+
+def finetune(
+    config: ConfigDict, workdir: epath.PathLike, *, quiet: bool = False
+) -> FinetuneResult:
+  """Fine-tunes on the config's tasks, once for each seed, and scores.
+
+  The same call resumes: a finished seed is not run again, and an interrupted
+  one goes on from its checkpoint.
+
+  Args:
+    config: as of configs/finetune.py.
+    workdir: a local or gs:// folder; made if it is not there.
+    quiet: whether to print nothing.
+
+  Returns:
+    The scores of every seed, their median and spread.
+
+  Raises:
+    UserError: values that do not fit each other, data or a checkpoint that is
+      missing or broken, a loss that is not finite.
+  """
+  # --- Where to start, and what to learn ---
+  if config.data.made_up:
+    _make_up(config, workdir)
+  _with_absolute_paths(config)
+  start = find_start(config)
+  _check_numbers(config, start)
+  source = task_data.source_of(config)
+  tasks = [
+      task_data.read_task(task, source) for task in task_data.find_tasks(config)
+  ]
+  # --- Programs ---
+  mesh = sharding.make_mesh(**config.mesh)
+  batches = _training_batches(config, start, tasks, mesh)
+  parts = task_programs.build(
+      config,
+      start.encoder,
+      [head_of(data.task) for data in tasks],
+      mesh,
+      batches.steps_of(config.train.num_epochs),
+  )
+  encoder_params = start.restore(parts.abstract.params, parts.shardings.params)
+  judge = Judge(
+      tasks, TaskPredictor(config, start.encoder, start.tokenizer, mesh)
+  )
+  # --- Workdir; nothing has been written before this line ---
+  facts = facts_of(start, tasks)
+  workdirs.check(workdir, workdirs.FINETUNING, config, facts)
+  is_first = jax.process_index() == 0
+  if is_first:
+    workdirs.begin(workdir, workdirs.FINETUNING, config, start.tokenizer, facts)
+    if not quiet:
+      _describe(config, start, tasks, parts, batches)
+  # --- Seeds ---
+  scores, summary = {}, {}
+  for seed in range(config.seeds):
+    folder = epath.Path(workdir) / f"seed_{seed}"
+    if (folder / SCORES).exists():
+      scores[seed] = json.loads((folder / SCORES).read_text())
+    else:
+      init = functools.partial(parts.init, seed, encoder_params)
+      result = _train(
+          config, folder, parts, init, batches, judge, seed, quiet=quiet
+      )
+      if result.stopped_by is not None:
+        return FinetuneResult(summary, result.stopped_by)
+      scores[seed] = judge.finish(result.state.params, folder, config)
+    summary = seed_scores.summarise(scores, judge.main_metrics)
+    if is_first:
+      _write_summary(workdir, summary)
+      if not config.train.keep_all_models:
+        _delete_other_models(workdir, scores, summary["best_seed"])
+  if is_first and not quiet:
+    rich.console.Console().print(*seed_scores.make_tables(summary))
+    best = summary["best_seed"]
+    print(f"the best model is of seed {best}; everything is in {workdir}")
+  return FinetuneResult(summary)
+
+
+class Judge:
+  """Predicts and scores the held-out splits of all tasks."""
+
+  def __init__(self, tasks: Sequence[TaskData], predictor: TaskPredictor):
+    self._tasks = tasks
+    self._predictor = predictor
+    self._features: dict[tuple[str, str], Features] = {}
+    self._params, self._answers = None, {}  # The last ones judged.
+    self.main_metrics = [
+        f"{data.task.name}/{data.task.dev_splits[0]}/{data.task.metrics[0]}"
+        for data in tasks
+    ]
+
+  def scores(self, params: Any) -> dict[str, float]:
+    """Returns the dev scores, named "rte/dev/accuracy"."""
+    scores = {}
+    for data in self._tasks:
+      for split in data.task.dev_splits:
+        answers = self._predict(params, data, split)
+        scores |= self._named(data, split, answers)
+    return scores
+
+  def finish(
+      self, params: Any, folder: epath.Path, config: ConfigDict
+  ) -> dict[str, float]:
+    """Writes the predictions of every split, then the dev scores."""
+    scores = {}
+    for data in self._tasks:
+      for split in (*data.task.dev_splits, *data.task.test_splits):
+        if split not in data.splits:
+          continue
+        answers = self._predict(params, data, split)
+        if split in data.task.dev_splits:
+          scores |= self._named(data, split, answers)
+        if jax.process_index() == 0:
+          options = task_data.decode_options(config)
+          write_outputs(folder, data, split, answers, options)
+    if jax.process_index() == 0:  # Last: the sign that the seed is finished.
+      (folder / SCORES).write_text(json.dumps(scores, indent=1))
+    return scores
+
+  def _predict(self, params, data: TaskData, split: str) -> Predictions:
+    key, examples = (data.task.name, split), data.splits[split]
+    if key not in self._features:
+      self._features[key] = self._predictor.features(data.task, examples)
+    if params is not self._params:
+      self._params, self._answers = params, {}
+    if key not in self._answers:
+      self._answers[key] = self._predictor.predict(
+          params, data.task, examples, self._features[key]
+      )
+    return self._answers[key]
+
+  def _named(self, data, split, answers) -> dict[str, float]:
+    scores = self._predictor.score(data.task, data.splits[split], answers)
+    return {f"{data.task.name}/{split}/{n}": v for n, v in scores.items()}
+
+
+def facts_of(start: StartingPoint, tasks: Sequence[TaskData]) -> dict[str, Any]:
+  """Returns what a workdir keeps of its tasks and its encoder."""
+  return {
+      "examples_digest": task_data.digest_of(tasks),
+      "tasks": [task_data.task_to_json(data.task) for data in tasks],
+      "examples": {
+          data.task.name: {split: len(e) for split, e in data.splits.items()}
+          for data in tasks
+      },
+      "tokenizer_digest": start.tokenizer.digest,
+      "encoder": dataclasses.asdict(start.encoder),
+  }
+
+
+def _make_up(config: ConfigDict, workdir: epath.PathLike) -> None:
+  folder = epath.Path(workdir) / "made_up_task"
+  vocabulary = folder / "vocab.txt"
+  if jax.process_index() == 0 and not vocabulary.exists():
+    make_task(config.task.split("+"), folder)
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices("made-up task")
+  config.data.folder = str(folder)
+  if not config.init_from:
+    config.random_init, config.data.tokenizer = True, str(vocabulary)
+
+
+def _with_absolute_paths(config: ConfigDict) -> None:
+  # The model is opened later on, from anywhere.
+  for section, name in (
+      ("data", "folder"),
+      ("table", "train"),
+      ("table", "dev"),
+      ("table", "test"),
+  ):
+    path = config[section][name]
+    if path and "://" not in path:
+      config[section][name] = str(epath.Path(path).absolute())
+
+
+def _check_numbers(config: ConfigDict, start: StartingPoint) -> None:
+  longest = start.encoder.max_position_embeddings
+  if config.data.max_length > longest:
+    raise UserError(
+        f"config.data.max_length {config.data.max_length} exceeds the"
+        f" {longest} positions of the checkpoint; set"
+        f" --config.data.max_length={longest}"
+    )
+  if config.seeds < 1:
+    raise UserError(f"config.seeds is {config.seeds}; it must be at least 1")
+  if config.train.num_epochs <= 0:
+    raise UserError(
+        f"config.train.num_epochs is {config.train.num_epochs}; it must be"
+        " above 0"
+    )
+
+
+def _training_batches(config, start, tasks, mesh) -> Batches:
+  task_programs.check_batches(config, mesh)
+  options = task_data.feature_options(config)
+  return Batches(
+      {
+          data.task.name: make_features(
+              data.task,
+              data.splits["train"],
+              start.tokenizer,
+              options,
+              for_training=True,
+          )
+          for data in tasks
+      },
+      batch_size=config.train.batch_size,
+      row_length=config.data.max_length,
+      pad_id=start.tokenizer.special.pad,
+      is_packed=config.data.packing,
+      accumulation_steps=config.train.accumulation_steps,
+      row_multiple=sharding.batch_shards(mesh),
+  )
+
+
+def _train(
+    config, folder, parts, init, batches, judge, seed, *, quiet
+) -> loop.Result:
+  """Runs one seed, from its checkpoint where there is one."""
+  is_first = jax.process_index() == 0
+  checkpointer = Checkpointer(workdirs.checkpoints(folder), keep=1)
+  state = checkpointer.restore_latest(parts.abstract, parts.shardings)
+  if state is None:
+    state = init()
+  step = int(state.step)
+  if is_first and not quiet:
+    print(f"seed {seed}: steps {step:,} to {parts.num_steps:,}", flush=True)
+  writer = ScalarWriter(folder, step) if is_first else None
+  train = config.train
+  try:
+    return loop.run(
+        state,
+        parts.train_step,
+        _to_global(parts.mesh, batches.training(seed, step)),
+        judge.scores,
+        checkpointer,
+        writer,
+        loop.LoopConfig(
+            num_train_steps=parts.num_steps,
+            log_every_steps=train.log_every_steps,
+            eval_every_steps=train.eval_every_steps,
+            checkpoint_every_steps=train.checkpoint_every_steps,
+            batch_size=train.batch_size,
+        ),
+        quiet=quiet or not is_first,
+    )
+  finally:
+    if writer is not None:
+      writer.close()
+    checkpointer.close()
+
+
+def _to_global(mesh, batches) -> Iterator[Any]:
+  for batch in batches:
+    yield sharding.rows_to_global(mesh, batch)
+
+
+def _write_summary(workdir: epath.PathLike, summary: Mapping[str, Any]) -> None:
+  path = epath.Path(workdir)
+  (path / SCORES).write_text(json.dumps(summary, indent=1))
+  text = io.StringIO()
+  console = rich.console.Console(file=text, width=160)
+  console.print(*seed_scores.make_tables(summary))
+  (path / "scores.txt").write_text(text.getvalue())
+
+
+def _delete_other_models(workdir, scores, best_seed) -> None:
+  for seed in scores:
+    folder = workdirs.checkpoints(epath.Path(workdir) / f"seed_{seed}")
+    if seed != best_seed and folder.exists():
+      folder.rmtree()
+
+
+def _describe(config, start, tasks, parts, batches) -> None:
+  params = parts.abstract.params
+  where = "random weights"
+  if start.checkpoints is not None:
+    where = f"weights from {start.checkpoints}"
+  print(f"parameters   {count_parameters(params):,}, {where}")
+  for data in tasks:
+    sizes = ", ".join(f"{split} {len(e):,}" for split, e in data.splits.items())
+    print(f"task         {data.task.name} ({data.task.kind}): {sizes}")
+    if data.task.labels:
+      shown = ", ".join(data.task.labels[:12])
+      more = len(data.task.labels) - 12
+      print(f"labels       {shown}{f' and {more} more' if more > 0 else ''}")
+  rows = " or ".join(map(str, batches.row_counts))
+  print(
+      f"batch        {config.train.batch_size} texts in {rows} rows of"
+      f" {config.data.max_length} tokens; {parts.num_steps:,} steps for each"
+      f" of {config.seeds} seed{'s' if config.seeds > 1 else ''}",
+      flush=True,
+  )

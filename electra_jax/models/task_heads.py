@@ -1,0 +1,224 @@
+"""What is put on top of the discriminator for a task, as released.
+
+A class comes from one linear layer on the first token; tags from one on the
+first piece of each word; an answer's end is chosen knowing its start, and a
+classifier says whether there is an answer at all.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from electra_jax.models.config import EncoderConfig
+from electra_jax.models.dropout import dropout
+from electra_jax.models.layers import Linear, gelu, matmul
+from electra_jax.shapes import Array, Float, Hidden, Int, RowSeeds, TokenMask
+
+HEAD_DROPOUT = 0.1  # Release, classification_tasks.py:get_prediction_module.
+SPAN_HIDDEN = 512  # Release, finetune/qa/qa_tasks.py: width of qa_hidden.
+NEVER = 1000.0  # Release, qa_tasks.py: taken off logits outside the context.
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadConfig:
+  """One task's head.
+
+  Attributes:
+    name: the task's.
+    kind: the task's kind.
+    size: outputs of a sequence or a token: classes, tags, 1 for a rating.
+  """
+
+  name: str
+  kind: str
+  size: int
+
+
+class SpanLogits(NamedTuple):
+  """What training needs of a span head.
+
+  Attributes:
+    start: [B, L] logits of the first token, masked to the context and [CLS].
+    end: [B, L] logits of the last token, given the gold start.
+    impossible: [B] log-odds that there is no answer.
+  """
+
+  start: Float[Array, "B L"]
+  end: Float[Array, "B L"]
+  impossible: Float[Array, " B"]
+
+
+class SpanBeam(NamedTuple):
+  """The likeliest spans: S starts and, for each, S ends.
+
+  Attributes:
+    start_log_probs: [B, S] falling.
+    start_index: [B, S] token places.
+    end_log_probs: [B, S, S] falling in the last axis.
+    end_index: [B, S, S] token places.
+    impossible: [B] log-odds that there is no answer.
+  """
+
+  start_log_probs: Float[Array, "B S"]
+  start_index: Int[Array, "B S"]
+  end_log_probs: Float[Array, "B S S"]
+  end_index: Int[Array, "B S S"]
+  impossible: Float[Array, " B"]
+
+
+class SequenceHead(nn.Module):
+  """Logits of a text's classes, or its rating.
+
+  Source: release classification_tasks.py:get_prediction_module.
+  """
+
+  size: int
+
+  @nn.compact
+  def __call__(
+      self, first: Float[Array, "B D"], dropout_seeds: RowSeeds | None
+  ) -> Float[Array, "B C"]:
+    first = dropout(first, HEAD_DROPOUT, dropout_seeds)
+    return _last(self.size, "dense")(first)
+
+
+class TokenHead(nn.Module):
+  """Logits of each word's tags; no dropout.
+
+  Source: release tagging_tasks.py:get_prediction_module.
+  """
+
+  size: int
+
+  @nn.compact
+  def __call__(self, words: Float[Array, "B W D"]) -> Float[Array, "B W C"]:
+    return _last(self.size, "dense")(words)
+
+
+class SpanHead(nn.Module):
+  """Start, end given the start, and whether there is an answer.
+
+  Source: release qa_tasks.py:get_prediction_module with joint_prediction and
+  answerable_classifier.
+  """
+
+  dtype: str
+
+  def setup(self):
+    self.start = _last(1)
+    self.end_hidden = PairLinear(SPAN_HIDDEN, self.dtype)
+    self.end = _last(1)
+    self.answerable_hidden = Linear(SPAN_HIDDEN, self.dtype, _GLOROT)
+    self.answerable = _last(1)
+
+  def logits(
+      self,
+      hidden: Hidden,
+      context_mask: TokenMask,
+      starts: Int[Array, " B"],
+  ) -> SpanLogits:
+    """Returns the training branch, whose end knows the gold start.
+
+    Args:
+      hidden: states of unpacked rows.
+      context_mask: 1 for the context and for [CLS], 0 elsewhere.
+      starts: places of the gold starts.
+    """
+    start_logits = self._start_logits(hidden, context_mask)
+    start = jnp.take_along_axis(hidden, starts[:, None, None], axis=1)
+    end_logits = self._end_logits(hidden, start, context_mask)
+    impossible = self._impossible(hidden, start_logits)
+    return SpanLogits(start_logits, end_logits, impossible)
+
+  def search(
+      self, hidden: Hidden, context_mask: TokenMask, beam_size: int
+  ) -> SpanBeam:
+    """Returns the likeliest spans, starts first."""
+    beam_size = min(beam_size, hidden.shape[1])
+    start_logits = self._start_logits(hidden, context_mask)
+    start_log_probs, start_index = jax.lax.top_k(
+        jax.nn.log_softmax(start_logits), beam_size
+    )
+    starts = jnp.take_along_axis(hidden, start_index[..., None], axis=1)
+    ends = []
+    for i in range(beam_size):  # [B, S, L, 512] at once would not fit.
+      logits = self._end_logits(hidden, starts[:, i : i + 1], context_mask)
+      ends.append(jax.lax.top_k(jax.nn.log_softmax(logits), beam_size))
+    return SpanBeam(
+        start_log_probs,
+        start_index,
+        jnp.stack([log_probs for log_probs, _ in ends], axis=1),
+        jnp.stack([index for _, index in ends], axis=1),
+        self._impossible(hidden, start_logits),
+    )
+
+  def _start_logits(self, hidden, context_mask):
+    return _masked(self.start(hidden)[..., 0], context_mask)
+
+  def _end_logits(self, hidden, start, context_mask):
+    joint = gelu(self.end_hidden(start, hidden))  # [B, L, 512]
+    return _masked(self.end(joint)[..., 0], context_mask)
+
+  def _impossible(self, hidden, start_logits):
+    attention = jax.nn.softmax(start_logits)
+    where = jnp.einsum("bl,bld->bd", attention, hidden.astype(jnp.float32))
+    both = jnp.concatenate(
+        [hidden[:, 0], where.astype(hidden.dtype)], axis=-1
+    )  # [B, 2D]
+    return self.answerable(gelu(self.answerable_hidden(both)))[:, 0]
+
+
+class PairLinear(nn.Module):
+  """A linear layer over [one, other] that never builds the pair."""
+
+  features: int
+  dtype: str
+
+  @nn.compact
+  def __call__(
+      self, one: Float[Array, "B 1 D"], other: Float[Array, "B L D"]
+  ) -> Float[Array, "B L O"]:
+    width = other.shape[-1]
+    kernel = self.param("kernel", _GLOROT, (2 * width, self.features))
+    bias = self.param("bias", nn.initializers.zeros_init(), self.features)
+    sum_of_both = matmul(one.astype(self.dtype), kernel[:width]) + matmul(
+        other.astype(self.dtype), kernel[width:]
+    )
+    return (sum_of_both + bias[None, None]).astype(self.dtype)
+
+
+class TaskHeads(nn.Module):
+  """The heads of all tasks, each under its task's name."""
+
+  heads: tuple[HeadConfig, ...]
+  config: EncoderConfig
+
+  def setup(self):
+    for head in self.heads:
+      setattr(self, head.name, self._make(head))
+
+  def _make(self, head: HeadConfig) -> nn.Module:
+    if head.kind == "questions":
+      return SpanHead(self.config.dtype)
+    if head.kind == "tagging":
+      return TokenHead(head.size)
+    return SequenceHead(head.size)
+
+  def of(self, name: str) -> nn.Module:
+    """Returns the head of a task."""
+    return getattr(self, name)
+
+
+_GLOROT = nn.initializers.glorot_uniform()
+
+
+def _last(features: int, name: str | None = None) -> Linear:
+  """A layer that gives logits: always in float32."""
+  return Linear(features, "float32", _GLOROT, name=name)
+
+
+def _masked(logits, mask):
+  return logits + NEVER * (mask.astype(jnp.float32) - 1.0)

@@ -1,0 +1,156 @@
+"""What a fine-tuning starts from: shapes, tokenizer and weights of a run."""
+
+import dataclasses
+import json
+from typing import Any
+
+from etils import epath
+from ml_collections import ConfigDict
+
+from electra_jax import programs
+from electra_jax import workdir as workdirs
+from electra_jax.data.tokenizer import Tokenizer, load_tokenizer
+from electra_jax.errors import UserError
+from electra_jax.models.config import EncoderConfig, encoder_config
+from electra_jax.shapes import Params
+from electra_jax.training.checkpoint import Checkpointer
+
+SCORES = "scores.json"  # Of all seeds, in a fine-tuning workdir.
+ENCODER = ("embeddings", "discriminator")  # What a task takes of a run.
+
+
+@dataclasses.dataclass(frozen=True)
+class StartingPoint:
+  """Where the encoder comes from.
+
+  Attributes:
+    encoder: its shapes.
+    tokenizer: of its vocabulary.
+    checkpoints: the folder of its weights, or None for random ones.
+  """
+
+  encoder: EncoderConfig
+  tokenizer: Tokenizer
+  checkpoints: epath.Path | None
+
+  def restore(self, abstract: Params, shardings: Any) -> Params | None:
+    """Reads the encoder's weights, or returns None where they are random.
+
+    Args:
+      abstract: shapes and dtypes of all parameters.
+      shardings: where each is to lie.
+
+    Raises:
+      UserError: no checkpoint, or one of other shapes.
+    """
+    if self.checkpoints is None:
+      return None
+    checkpointer = Checkpointer(self.checkpoints)
+    try:
+      return checkpointer.restore_params(
+          {name: abstract[name] for name in ENCODER},
+          {name: shardings[name] for name in ENCODER},
+      )
+    finally:
+      checkpointer.close()
+
+
+def find_start(config: ConfigDict) -> StartingPoint:
+  """Finds the encoder of a fine-tuning config.
+
+  Raises:
+    UserError: there is none, or its shapes or vocabulary are not those that
+      the config asks for.
+  """
+  if not config.init_from:
+    return _fresh_start(config)
+  run = workdirs.load(config.init_from)
+  if config.data.tokenizer:
+    _check_tokenizer(config, run.tokenizer)
+  encoder = encoder_of(run)
+  for name in ("num_layers", "hidden_size", "embedding_size"):
+    if config.model[name] != getattr(encoder, name):
+      raise UserError(
+          f"config.model.{name} is {config.model[name]} and the run in"
+          f" {config.init_from} has {getattr(encoder, name)}; choose the size"
+          " of that run in --config configs/finetune.py:task=…,size=…, or set"
+          f" --config.model.{name}={getattr(encoder, name)}"
+      )
+  encoder = dataclasses.replace(encoder, **_trainable(config))
+  folder = None
+  if not config.random_init:
+    folder = epath.Path(config.init_from)
+    if run.kind is workdirs.FINETUNING:
+      folder = seed_folder(folder, None)
+    folder = workdirs.checkpoints(folder)
+  return StartingPoint(encoder, run.tokenizer, folder)
+
+
+def encoder_of(run: workdirs.Run) -> EncoderConfig:
+  """Returns the shapes of a run's discriminator."""
+  if run.kind is workdirs.FINETUNING:
+    return EncoderConfig(**run.facts["encoder"])
+  vocab_size = run.tokenizer.vocab_size
+  return programs.electra_config(run.config, vocab_size).discriminator
+
+
+def seed_folder(workdir: epath.PathLike, seed: int | None) -> epath.Path:
+  """Returns the folder of one seed's run, the best one's by default.
+
+  Raises:
+    UserError: that seed has no model.
+  """
+  scores = epath.Path(workdir) / SCORES
+  if not scores.exists():
+    raise UserError(
+        f"no seed of the fine-tuning in {workdir} is finished; run the same"
+        " finetune command again until it ends"
+    )
+  if seed is None:
+    seed = json.loads(scores.read_text())["best_seed"]
+  folder = epath.Path(workdir) / f"seed_{seed}"
+  if not workdirs.checkpoints(folder).exists():
+    raise UserError(
+        f"there is no model of seed {seed} in {workdir}; choose one of the"
+        " seeds that were run and kept"
+    )
+  return folder
+
+
+def _fresh_start(config: ConfigDict) -> StartingPoint:
+  if not config.random_init:
+    raise UserError(
+        "config.init_from is empty; give the --workdir of a pretrain run, or"
+        " ask for random weights by --config.random_init=true"
+    )
+  if not config.data.tokenizer:
+    raise UserError(
+        "config.init_from and config.data.tokenizer are both empty; random"
+        " weights need one of them for a vocabulary"
+    )
+  tokenizer = load_tokenizer(config.data.tokenizer)
+  model = config.model
+  encoder = encoder_config(
+      tokenizer.vocab_size,
+      model.num_layers,
+      model.hidden_size,
+      model.embedding_size,
+      **_trainable(config),
+  )
+  return StartingPoint(encoder, tokenizer, None)
+
+
+def _trainable(config: ConfigDict) -> dict[str, Any]:
+  names = ("hidden_dropout", "attention_dropout", "dtype", "remat")
+  return {name: config.model[name] for name in names}
+
+
+def _check_tokenizer(config: ConfigDict, own: Tokenizer) -> None:
+  other = load_tokenizer(config.data.tokenizer)
+  if other.digest != own.digest:
+    raise UserError(
+        f"config.data.tokenizer {config.data.tokenizer} has"
+        f" {other.vocab_size} pieces and is not the vocabulary of"
+        f" {own.vocab_size} that {config.init_from} was trained with; leave it"
+        " empty to use that run's own"
+    )

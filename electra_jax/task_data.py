@@ -1,0 +1,133 @@
+"""The splits of a fine-tuning config's tasks, as examples."""
+
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from electra_jax.errors import UserError
+from electra_jax.tasks.examples import Example
+from electra_jax.tasks.features import FeatureOptions, with_labels
+from electra_jax.tasks.predictions import DecodeOptions
+from electra_jax.tasks.registry import find_task
+from electra_jax.tasks.task import MissingSplitError, Source, Task
+
+SOURCES = ("files", "tfds")
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskData:
+  """A task that knows its labels, and its examples.
+
+  Attributes:
+    task: the task.
+    splits: examples by split; "train" and every dev split are there, test
+      splits where the data has them.
+  """
+
+  task: Task
+  splits: Mapping[str, list[Example]]
+
+
+def find_tasks(config: ConfigDict) -> list[Task]:
+  """Returns the tasks that a config names.
+
+  Raises:
+    UserError: there is no such task, or one is named twice.
+  """
+  names = config.task.split("+")
+  if len(set(names)) < len(names):
+    raise UserError(f"config.task {config.task!r} names a task twice")
+  return [find_task(name, dict(config.table)) for name in names]
+
+
+def source_of(config: ConfigDict) -> Source:
+  """Returns where a config's examples come from.
+
+  Raises:
+    UserError: the source is unknown, or no folder is given.
+  """
+  data = config.data
+  if data.source not in SOURCES:
+    raise UserError(
+        f"config.data.source is {data.source!r}; it must be 'files' or 'tfds'"
+    )
+  options = dict(config.table)
+  has_files = any(options[split] for split in ("train", "dev", "test"))
+  if data.source == "files" and not data.folder and not has_files:
+    raise UserError(
+        "config.data.folder is empty; give the folder of the task's files, or"
+        " set --config.data.source=tfds"
+    )
+  folder = pathlib.Path(data.folder) if data.folder else None
+  return Source(folder, data.source == "tfds", options)
+
+
+def read_task(task: Task, source: Source) -> TaskData:
+  """Reads every split of a task.
+
+  Raises:
+    UserError: a split that training needs is missing or broken.
+  """
+  splits = {
+      split: task.read(source, split) for split in ("train", *task.dev_splits)
+  }
+  for split in task.test_splits:
+    try:
+      splits[split] = task.read(source, split)
+    except MissingSplitError:
+      continue
+  examples = splits["train"]
+  if task.kind == "tagging":
+    examples = [example for split in splits.values() for example in split]
+  return TaskData(with_labels(task, examples), splits)
+
+
+def digest_of(tasks: Sequence[TaskData]) -> str:
+  """Returns a hash of every training and dev example."""
+  digest = hashlib.sha256()
+  for data in tasks:
+    for split in ("train", *data.task.dev_splits):
+      for example in data.splits[split]:
+        digest.update(repr(example).encode("utf-8", "surrogatepass"))
+  return digest.hexdigest()
+
+
+def feature_options(config: ConfigDict) -> FeatureOptions:
+  """Returns how a config cuts texts."""
+  return FeatureOptions(
+      max_length=config.data.max_length,
+      max_query_length=config.data.max_query_length,
+      doc_stride=config.data.doc_stride,
+      double_unordered=config.data.double_unordered,
+  )
+
+
+def decode_options(config: ConfigDict) -> DecodeOptions:
+  """Returns how a config chooses answers."""
+  return DecodeOptions(
+      n_best_size=config.questions.n_best_size,
+      max_answer_length=config.questions.max_answer_length,
+      null_threshold=config.questions.null_threshold,
+  )
+
+
+def task_to_json(task: Task) -> dict[str, Any]:
+  """Returns what a fine-tuned model must remember of its task."""
+  return {
+      "name": task.name,
+      "labels": list(task.labels),
+      "label_range": list(task.label_range),
+  }
+
+
+def task_from_json(record: Mapping[str, Any], config: ConfigDict) -> Task:
+  """Returns the task of a fine-tuned model."""
+  return dataclasses.replace(
+      find_task(record["name"], dict(config.table)),
+      labels=tuple(record["labels"]),
+      label_range=tuple(record["label_range"]),
+  )

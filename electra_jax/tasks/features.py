@@ -1,0 +1,300 @@
+"""Examples -> token ids and targets, in plain numpy.
+
+A text is [CLS] A [SEP], or [CLS] A [SEP] B [SEP]. A sentence to tag that is
+too long becomes several texts, cut between words; so does a context.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from electra_jax.data.tokenizer import Tokenizer
+from electra_jax.errors import UserError
+from electra_jax.tasks.alignment import TextPieces
+from electra_jax.tasks.examples import Example, TaggedExample
+from electra_jax.tasks.span_features import SpanFeature, make_span_features
+from electra_jax.tasks.task import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureOptions:
+  """How texts are cut.
+
+  Attributes:
+    max_length: tokens of a text at most, special tokens included.
+    max_query_length: pieces of a question at most.
+    doc_stride: pieces from one window of a context to the next.
+    double_unordered: whether training pairs without an order are used both
+      ways round, in the tasks that ask for it.
+  """
+
+  max_length: int = 128
+  max_query_length: int = 64
+  doc_stride: int = 128
+  double_unordered: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+  """One split of one task as numbers; n texts.
+
+  Attributes:
+    texts: ids of each, special tokens included.
+    first_lengths: [n] tokens of segment 0, which come first.
+    examples: [n] which example each is of.
+    targets: what the loss compares with, by name, each [n, ...]; zeros where
+      the example has no label.
+    spans: of questions, what decoding needs.
+    contexts: of questions, one for each example.
+  """
+
+  texts: list[np.ndarray]
+  first_lengths: np.ndarray
+  examples: np.ndarray
+  targets: Mapping[str, np.ndarray]
+  spans: Sequence[SpanFeature] = ()
+  contexts: Sequence[TextPieces] = ()
+
+  def __len__(self) -> int:
+    return len(self.texts)
+
+
+def make_features(
+    task: Task,
+    examples: Sequence[Example],
+    tokenizer: Tokenizer,
+    options: FeatureOptions,
+    *,
+    for_training: bool = False,
+) -> Features:
+  """Turns the examples of a split into numbers.
+
+  Args:
+    task: of which kind they are, and which labels they may have.
+    examples: of the split.
+    tokenizer: of the checkpoint.
+    options: how texts are cut.
+    for_training: whether targets are needed and pairs may be doubled.
+
+  Raises:
+    UserError: a label is not among the task's.
+  """
+  if task.kind == "tagging":
+    return _tagging_features(task.labels, examples, tokenizer, options)
+  if task.kind == "questions":
+    return _span_features(examples, tokenizer, options, for_training)
+  return _text_features(
+      task,
+      examples,
+      tokenizer,
+      options,
+      doubled=for_training and task.doubles_pairs and options.double_unordered,
+  )
+
+
+def with_labels(task: Task, examples: Sequence[Example]) -> Task:
+  """Gives a task the labels, or the range of ratings, that its data tells.
+
+  Args:
+    task: one that does not know them itself, or any other, which is returned
+      as it is.
+    examples: of training; of tags, those of every split.
+
+  Raises:
+    UserError: fewer than two labels are found.
+  """
+  if task.kind == "regression" and task.label_range == Task.label_range:
+    ratings = [e.label for e in examples if e.label is not None]
+    low, high = min(ratings), max(ratings)
+    label_range = (low, high if low < high else low + 1.0)
+    return dataclasses.replace(task, label_range=label_range)
+  if task.labels or task.kind in ("regression", "questions"):
+    return task
+  if task.kind == "tagging":
+    found = {tag for e in examples for tag in e.tags or ()}
+  elif task.kind == "multilabel":
+    found = {label for e in examples for label in e.label or ()}
+  else:
+    found = {e.label for e in examples if e.label is not None}
+  if len(found) < (1 if task.kind == "multilabel" else 2):
+    raise UserError(
+        f"the training data of {task.name} has no labels but {sorted(found)};"
+        " give examples of two at least"
+    )
+  return dataclasses.replace(task, labels=tuple(sorted(found)))
+
+
+def pair_ids(
+    first: Sequence[int],
+    second: Sequence[int] | None,
+    tokenizer: Tokenizer,
+    max_length: int,
+) -> tuple[np.ndarray, int]:
+  """Puts special tokens around one or two texts, cut to fit.
+
+  The longer of a pair loses its last piece, the second on a tie, until both
+  fit.
+
+  Returns:
+    The ids and the length of the first segment.
+
+  Source: release classification_tasks.py:_add_features, _truncate_seq_pair.
+  """
+  special = tokenizer.special
+  if second is None:
+    ids = [special.cls, *first[: max_length - 2], special.sep]
+    return np.asarray(ids, np.int32), len(ids)
+  a, b = len(first), len(second)
+  while a + b > max_length - 3:
+    if a > b:
+      a -= 1
+    else:
+      b -= 1
+  ids = [special.cls, *first[:a], special.sep, *second[:b], special.sep]
+  return np.asarray(ids, np.int32), a + 2
+
+
+def _text_features(task, examples, tokenizer, options, *, doubled) -> Features:
+  firsts = tokenizer.encode_batch([e.text for e in examples])
+  others = tokenizer.encode_batch([e.other_text or "" for e in examples])
+  texts, first_lengths, numbers = [], [], []
+
+  def add(number, first, second):
+    text, length = pair_ids(first, second, tokenizer, options.max_length)
+    texts.append(text)
+    first_lengths.append(length)
+    numbers.append(number)
+
+  pairs = [example.other_text is not None for example in examples]
+  for number, is_pair in enumerate(pairs):
+    add(number, firsts[number], others[number] if is_pair else None)
+  if doubled:
+    for number in np.flatnonzero(pairs):
+      add(number, others[number], firsts[number])
+  targets = _text_targets(task, examples)
+  return Features(
+      texts,
+      np.asarray(first_lengths, np.int32),
+      np.asarray(numbers, np.int32),
+      {name: values[numbers] for name, values in targets.items()},
+  )
+
+
+def _text_targets(task, examples) -> dict[str, np.ndarray]:
+  ids = {label: i for i, label in enumerate(task.labels)}
+  if task.kind == "regression":
+    low, high = task.label_range
+    ratings = [low if e.label is None else e.label for e in examples]
+    scaled = (np.asarray(ratings, np.float32) - low) / (high - low)
+    return {"ratings": scaled}
+  if task.kind == "multilabel":
+    values = np.zeros((len(examples), len(ids)), np.float32)
+    for number, example in enumerate(examples):
+      for label in example.label or ():
+        values[number, _label_id(ids, label, task, example)] = 1.0
+    return {"labels": values}
+  return {
+      "labels": np.asarray(
+          [
+              0 if e.label is None else _label_id(ids, e.label, task, e)
+              for e in examples
+          ],
+          np.int32,
+      )
+  }
+
+
+def _tagging_features(labels, examples, tokenizer, options) -> Features:
+  ids = {label: i for i, label in enumerate(labels)}
+  words = sorted({word for e in examples for word in e.words})
+  # A word of control characters alone has no piece; it must have a place.
+  pieces = {
+      word: encoded or [tokenizer.special.unk]
+      for word, encoded in zip(
+          words, tokenizer.encode_batch(words), strict=True
+      )
+  }
+  texts, numbers, places, tags = [], [], [], []
+  for number, example in enumerate(examples):
+    for window in _windows(example, pieces, options.max_length - 2):
+      text, word_places = [tokenizer.special.cls], []
+      for word in example.words[window]:
+        word_places.append(len(text))
+        text += pieces[word][: options.max_length - 2]
+      texts.append(np.asarray([*text, tokenizer.special.sep], np.int32))
+      numbers.append(number)
+      places.append(word_places)
+      known = example.tags[window] if example.tags else ()
+      # A tag that training has never seen is compared by name when scored.
+      tags.append([ids.get(tag, 0) for tag in known])
+  return Features(
+      texts,
+      # The release gives every token of a sentence to tag segment 1.
+      np.zeros(len(texts), np.int32),
+      np.asarray(numbers, np.int32),
+      {
+          "word_places": _padded(places),
+          "labels": _padded(tags, max(map(len, places))),
+          "weights": _padded([[1.0] * len(p) for p in places]).astype(
+              np.float32
+          ),
+      },
+  )
+
+
+def _windows(example: TaggedExample, pieces, room):
+  """Yields slices of words that fit a text."""
+  start = used = 0
+  for place, word in enumerate(example.words):
+    size = min(len(pieces[word]), room)
+    if used + size > room:
+      yield slice(start, place)
+      start, used = place, 0
+    used += size
+  yield slice(start, len(example.words))
+
+
+def _span_features(examples, tokenizer, options, for_training) -> Features:
+  spans, contexts = make_span_features(
+      examples,
+      tokenizer,
+      max_length=options.max_length,
+      max_query_length=options.max_query_length,
+      doc_stride=options.doc_stride,
+      for_training=for_training,
+  )
+
+  def array(values):
+    return np.asarray(list(values), np.int32)
+
+  return Features(
+      [array(span.input_ids) for span in spans],
+      array(span.first_length for span in spans),
+      array(span.example for span in spans),
+      {
+          "starts": array(span.start for span in spans),
+          "ends": array(span.end for span in spans),
+          "is_impossible": array(span.is_impossible for span in spans),
+      },
+      spans,
+      contexts,
+  )
+
+
+def _label_id(ids, label, task, example) -> int:
+  if label not in ids:
+    raise UserError(
+        f"example {example.id} of {task.name} has the label {label!r}, which"
+        f" is none of {', '.join(ids)}; mend it, or add training examples of"
+        " that label"
+    )
+  return ids[label]
+
+
+def _padded(rows: list[list], width: int | None = None) -> np.ndarray:
+  width = max(map(len, rows)) if width is None else width
+  table = np.zeros((len(rows), width), np.int32)
+  for number, row in enumerate(rows):
+    table[number, : len(row)] = row
+  return table

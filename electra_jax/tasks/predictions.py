@@ -1,0 +1,248 @@
+"""Numbers of the model -> answers in words, and what they score."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from electra_jax.tasks import scoring, squad_scoring
+from electra_jax.tasks.examples import Example, TaggedExample
+from electra_jax.tasks.features import Features
+from electra_jax.tasks.span_answers import (
+    QuestionAnswer,
+    SpanScores,
+    decode_answers,
+)
+from electra_jax.tasks.task import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodeOptions:
+  """How answers to questions are chosen.
+
+  Attributes:
+    n_best_size: candidates kept for each question.
+    max_answer_length: pieces of an answer at most.
+    null_threshold: a question has no answer where the log-odds of that exceed
+      this number; -2.75 as released.
+  """
+
+  n_best_size: int = 20
+  max_answer_length: int = 30
+  null_threshold: float = squad_scoring.NO_ANSWER_THRESHOLD
+
+
+class Predictions(NamedTuple):
+  """What a model says of a split, in the order of its examples.
+
+  Attributes:
+    values: as `scoring.score` takes them: classes, tuples of them, ratings,
+      tags, or the texts of answers ("" for none).
+    records: the same with text, probability and gold, for people.
+    answers: of questions, with candidates and null odds.
+    loss: mean cross-entropy of the gold classes in nats, where there are any.
+  """
+
+  values: list[Any]
+  records: list[dict[str, Any]]
+  answers: Sequence[QuestionAnswer] = ()
+  loss: float | None = None
+
+
+def decode(
+    task: Task,
+    examples: Sequence[Example],
+    features: Features,
+    outputs: Any,
+    options: DecodeOptions,
+) -> Predictions:
+  """Says in words what the model's outputs mean.
+
+  Args:
+    task: of which kind the outputs are.
+    examples: of the split.
+    features: of the examples.
+    outputs: of `TaskModel` for all texts of the features, in their order.
+    options: how answers to questions are chosen.
+  """
+  if task.kind == "questions":
+    return _decode_answers(task, examples, features, outputs, options)
+  if task.kind == "tagging":
+    return _decode_tags(task.labels, examples, features, outputs)
+  if task.kind == "regression":
+    return _decode_ratings(task, examples, outputs)
+  if task.kind == "multilabel":
+    return _decode_label_sets(task.labels, examples, outputs)
+  return _decode_classes(task.labels, examples, features, outputs)
+
+
+def score(
+    task: Task,
+    examples: Sequence[Example],
+    predictions: Predictions,
+    options: DecodeOptions,
+) -> dict[str, float]:
+  """Scores the predictions of a split that tells the answers.
+
+  Returns:
+    The task's metrics in percent (mse as it is), and `loss` in nats where the
+    kind has one.
+  """
+  if task.kind == "questions":
+    best = {answer.id: answer.text for answer in predictions.answers}
+    if not task.may_lack_answer:
+      return squad_scoring.score_v1(examples, best)
+    null_odds = {a.id: a.null_odds for a in predictions.answers}
+    return squad_scoring.score_v2(
+        examples, best, null_odds, threshold=options.null_threshold
+    )
+  if task.kind == "tagging":
+    gold = [list(example.tags) for example in examples]
+  else:
+    gold = [example.label for example in examples]
+  scores = scoring.score(
+      task.metrics, gold, predictions.values, labels=task.labels
+  )
+  if predictions.loss is not None:
+    scores["loss"] = predictions.loss
+  return scores
+
+
+def has_gold(examples: Sequence[Example]) -> bool:
+  """Says whether a split can be scored."""
+  return all(_gold(example) is not None for example in examples)
+
+
+def _decode_classes(labels, examples, features, logits) -> Predictions:
+  log_probs = _log_softmax(logits)
+  chosen = log_probs.argmax(-1)
+  values = [labels[i] for i in chosen]
+  records = [
+      _text_record(example)
+      | {
+          "label": value,
+          "probability": float(np.exp(row.max())),
+          "probabilities": _by_label(labels, np.exp(row)),
+      }
+      for example, value, row in zip(examples, values, log_probs, strict=True)
+  ]
+  loss = None
+  if has_gold(examples):
+    gold = features.targets["labels"]
+    loss = -float(log_probs[np.arange(len(gold)), gold].mean())
+  return Predictions(values, records, loss=loss)
+
+
+def _decode_label_sets(labels, examples, logits) -> Predictions:
+  probabilities = 1 / (1 + np.exp(-np.asarray(logits, np.float64)))
+  values = [
+      tuple(label for label, p in zip(labels, row, strict=True) if p > 0.5)
+      for row in probabilities
+  ]
+  records = [
+      _text_record(example)
+      | {"labels": list(value), "probabilities": _by_label(labels, row)}
+      for example, value, row in zip(
+          examples, values, probabilities, strict=True
+      )
+  ]
+  return Predictions(values, records)
+
+
+def _decode_ratings(task, examples, outputs) -> Predictions:
+  low, high = task.label_range
+  values = [low + float(x) * (high - low) for x in outputs[:, 0]]
+  records = [
+      _text_record(example) | {"rating": value}
+      for example, value in zip(examples, values, strict=True)
+  ]
+  return Predictions(values, records)
+
+
+def _decode_tags(labels, examples, features, logits) -> Predictions:
+  log_probs = _log_softmax(logits)
+  chosen, best = log_probs.argmax(-1), np.exp(log_probs.max(-1))
+  values = [[] for _ in examples]
+  probabilities = [[] for _ in examples]
+  counts = features.targets["weights"].sum(-1).astype(int)
+  for number, example in enumerate(features.examples):
+    count = counts[number]
+    values[example] += [labels[i] for i in chosen[number, :count]]
+    probabilities[example] += [float(p) for p in best[number, :count]]
+  records = []
+  for example, tags, probability in zip(
+      examples, values, probabilities, strict=True
+  ):
+    record = {
+        "id": example.id,
+        "words": list(example.words),
+        "tags": tags,
+        "probabilities": [round(p, 4) for p in probability],
+    }
+    if example.tags is not None:
+      record["gold"] = list(example.tags)
+    records.append(record)
+  return Predictions(values, records)
+
+
+def _decode_answers(task, examples, features, beam, options) -> Predictions:
+  scores = [
+      SpanScores(*(part[i] for part in beam[:-1]), float(beam[-1][i]))
+      for i in range(len(features))
+  ]
+  answers = decode_answers(
+      examples,
+      features.spans,
+      features.contexts,
+      scores,
+      n_best_size=options.n_best_size,
+      max_answer_length=options.max_answer_length,
+  )
+  values, records = [], []
+  for example, answer in zip(examples, answers, strict=True):
+    is_null = task.may_lack_answer and answer.null_odds > options.null_threshold
+    values.append("" if is_null else answer.text)
+    record = {
+        "id": example.id,
+        "question": example.question,
+        "answer": values[-1],
+        "text": answer.text,
+        "start": answer.start,
+        "end": answer.end,
+        "probability": answer.probability,
+        "null_odds": answer.null_odds,
+    }
+    if example.has_gold:
+      record["gold"] = [gold.text for gold in example.answers]
+    records.append(record)
+  return Predictions(values, records, answers)
+
+
+def _text_record(example) -> dict[str, Any]:
+  record = {"id": example.id, "text": example.text}
+  if example.other_text is not None:
+    record["other_text"] = example.other_text
+  if example.label is not None:
+    record["gold"] = example.label
+  return record
+
+
+def _gold(example: Example) -> Any:
+  if isinstance(example, TaggedExample):
+    return example.tags
+  if hasattr(example, "label"):
+    return example.label
+  return True if example.has_gold else None
+
+
+def _by_label(labels, probabilities) -> dict[str, float]:
+  return {
+      label: float(p) for label, p in zip(labels, probabilities, strict=True)
+  }
+
+
+def _log_softmax(logits) -> np.ndarray:
+  logits = np.asarray(logits, np.float64)
+  shifted = logits - logits.max(-1, keepdims=True)
+  return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))

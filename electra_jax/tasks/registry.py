@@ -1,0 +1,51 @@
+"""All tasks by name, each read from files or from tensorflow-datasets."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from electra_jax.errors import UserError
+from electra_jax.tasks import table
+from electra_jax.tasks.examples import Example
+from electra_jax.tasks.glue import GLUE_TASKS
+from electra_jax.tasks.question_files import QUESTION_TASKS
+from electra_jax.tasks.tagging import TAGGING_TASKS
+from electra_jax.tasks.task import Source, Task
+from electra_jax.tasks.tfds_reader import read_tfds
+
+
+def find_task(name: str, options: Mapping[str, Any] | None = None) -> Task:
+  """Returns the task of a name.
+
+  Args:
+    name: a key of `TASKS`, or "table" for the user's own data.
+    options: of `table_task`; other tasks have none.
+
+  Raises:
+    UserError: there is no such task, or the options of a table are not right.
+  """
+  if name == table.NAME:
+    return _with_tfds(table.table_task(options or {}))
+  if name not in TASKS:
+    raise UserError(
+        f"the task {name!r} is unknown; choose one of"
+        f" {[*TASKS, table.NAME]}"
+    )
+  return TASKS[name]
+
+
+def _with_tfds(task: Task) -> Task:
+  return dataclasses.replace(task, read=functools.partial(_read, task))
+
+
+def _read(task: Task, source: Source, split: str) -> list[Example]:
+  if source.use_tfds:
+    return read_tfds(task, split)
+  return task.read(source, split)
+
+
+TASKS = {
+    name: _with_tfds(task)
+    for name, task in {**GLUE_TASKS, **QUESTION_TASKS, **TAGGING_TASKS}.items()
+}

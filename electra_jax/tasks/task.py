@@ -1,0 +1,64 @@
+"""A task: what is read, predicted and scored; nothing of how it is trained."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from electra_jax.errors import UserError
+from electra_jax.tasks.examples import Example
+
+KINDS = ("classification", "multilabel", "regression", "tagging", "questions")
+
+
+class MissingSplitError(UserError):
+  """The data holds no such split; where it is optional it is left out."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """Where the examples of a task come from.
+
+  Attributes:
+    folder: the folder that holds the task's folder or is it, or None.
+    use_tfds: whether tensorflow-datasets brings the data.
+    options: what only the `table` task asks for, by name.
+  """
+
+  folder: pathlib.Path | None = None
+  use_tfds: bool = False
+  options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """One task.
+
+  Attributes:
+    name: as in `config.task`; also the scope of its head.
+    kind: one of KINDS.
+    metrics: names in `scoring.METRICS`; the first one selects the best seed.
+    read: (source, split) -> examples; raises MissingSplitError, or a UserError
+      that names file, line and fix.
+    labels: classes or tags in the order of their ids; empty where the
+      training data tells them.
+    dev_splits: splits that are scored.
+    test_splits: splits that are predicted where the data has them.
+    label_range: smallest and largest rating of a regression.
+    doubles_pairs: whether `double_unordered` adds each training pair the
+      other way round.
+    may_lack_answer: whether "no answer" is an answer.
+    leaderboard: file name by split, for the GLUE server.
+  """
+
+  name: str
+  kind: str
+  metrics: tuple[str, ...]
+  read: Callable[[Source, str], list[Example]]
+  labels: tuple[str, ...] = ()
+  dev_splits: tuple[str, ...] = ("dev",)
+  test_splits: tuple[str, ...] = ("test",)
+  label_range: tuple[float, float] = (0.0, 1.0)
+  doubles_pairs: bool = False
+  may_lack_answer: bool = False
+  leaderboard: Mapping[str, str] = dataclasses.field(default_factory=dict)

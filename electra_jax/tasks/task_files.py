@@ -1,0 +1,129 @@
+"""Finding the file of a split, and reading its lines with a place to name."""
+
+import gzip
+import json
+import pathlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from electra_jax.errors import UserError
+from electra_jax.tasks.task import MissingSplitError, Source
+
+# The release keeps its tasks below the first, the GLUE download below the
+# second. Release, configure_finetuning.py:FinetuningConfig.raw_data_dir.
+PARENT_FOLDERS = ("", "finetuning_data", "glue_data")
+
+
+def find_file(
+    source: Source,
+    task: str,
+    split: str,
+    *,
+    folders: Sequence[str],
+    names: Sequence[str],
+) -> pathlib.Path:
+  """Finds the file of a split.
+
+  Args:
+    source: its folder holds the task's folder, or is it.
+    task: for the error message.
+    split: for the error message.
+    folders: names of the task's folder, the first that has the file wins.
+    names: names of the file.
+
+  Returns:
+    The path of an existing file.
+
+  Raises:
+    MissingSplitError: no such file is there.
+    UserError: no folder is given, or it does not exist.
+  """
+  if source.folder is None:
+    raise UserError(
+        f"no folder with the data of {task!r} is given; name the folder that"
+        f" holds {folders[0]}/{names[0]}, or ask for tensorflow-datasets"
+    )
+  if not source.folder.is_dir():
+    raise UserError(
+        f"there is no folder {source.folder} with the data of {task!r}; name"
+        f" the folder that holds {folders[0]}/{names[0]}"
+    )
+  for parent in PARENT_FOLDERS:
+    for folder in folders:
+      for name in names:
+        path = source.folder / parent / folder / name
+        if path.is_file():
+          return path
+  for name in names:
+    if (source.folder / name).is_file():
+      return source.folder / name
+  raise MissingSplitError(
+      f"the folder {source.folder} holds no split {split!r} of {task!r}; put"
+      f" {' or '.join(names)} into it or into its folder"
+      f" {' or '.join(folders)}"
+  )
+
+
+def read_lines(path: pathlib.Path) -> Iterator[tuple[int, str]]:
+  """Yields line numbers, from 1, and lines without their ends.
+
+  A line ends at a newline character only, with or without a carriage return
+  before it; a byte order mark is dropped, and `.gz` is unpacked.
+
+  Raises:
+    UserError: the file is not UTF-8, or a damaged gzip file.
+  """
+  opened = gzip.open if path.name.endswith(".gz") else open
+  number = 0
+  try:
+    with opened(path, "rb") as lines:
+      for number, line in enumerate(lines, start=1):
+        encoding = "utf-8-sig" if number == 1 else "utf-8"
+        yield number, line.decode(encoding).rstrip("\r\n")
+  except UnicodeDecodeError as error:
+    raise UserError(
+        f"{path}:{number} is not UTF-8; convert the file, for example with"
+        " iconv"
+    ) from error
+  except (EOFError, gzip.BadGzipFile) as error:
+    raise UserError(
+        f"{path} is a damaged gzip file ({error}); fetch it again"
+    ) from error
+
+
+def parse_object(text: str, place: str) -> dict[str, Any]:
+  """Parses one JSON object.
+
+  Raises:
+    UserError: it is none; the message begins with `place`.
+  """
+  try:
+    record = json.loads(text)
+  except ValueError as error:
+    raise UserError(
+        f"{place} is not JSON ({error}); mend it, or fetch the file again"
+    ) from error
+  if not isinstance(record, dict):
+    raise UserError(
+        f"{place} holds a JSON {type(record).__name__}; write an object, as in"
+        ' {"name": value}'
+    )
+  return record
+
+
+def read_objects(path: pathlib.Path) -> Iterator[tuple[str, dict[str, Any]]]:
+  """Yields place and object of each line that is not blank of JSON lines."""
+  for number, line in read_lines(path):
+    if line.strip():
+      place = f"{path}:{number}"
+      yield place, parse_object(line, place)
+
+
+def check_label(label: str, labels: Iterable[str], place: str) -> str:
+  """Returns the label, or raises a UserError if it is none of `labels`."""
+  if label not in labels:
+    raise UserError(
+        f"{place} has the label {label!r}, which is none of {list(labels)};"
+        " mend the file, or check that it belongs to this task"
+    )
+  return label

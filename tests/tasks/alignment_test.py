@@ -1,0 +1,150 @@
+"""Alignment: every piece lies where its characters are."""
+
+import io
+import pathlib
+
+import pytest
+import sentencepiece
+
+from electra_jax.data.tokenizer import Tokenizer, load_tokenizer
+from electra_jax.tasks.alignment import align_texts, locate_pieces
+
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
+CORPUS = (GOLDEN / "small_corpus.txt").read_text(encoding="utf-8")
+PIECES = (
+    "[PAD] [UNK] [CLS] [SEP] [MASK] ( 1895 - 1943 ) . , ca Ca ##fe ##e ##s a"
+    " ##\u0301 οδο ##ς o ##ﬁ 京 istanbul 한 ##국"
+)
+
+
+def wordpiece(**options):
+  return Tokenizer("wordpiece", "\n".join(PIECES.split()).encode(), **options)
+
+
+def train_sentencepiece(**options):
+  model = io.BytesIO()
+  sentencepiece.SentencePieceTrainer.train(
+      sentence_iterator=iter(CORPUS.split("\n")),
+      model_writer=model,
+      vocab_size=300,
+      minloglevel=2,
+      pad_id=0,
+      unk_id=1,
+      bos_id=-1,
+      eos_id=-1,
+      control_symbols=["[CLS]", "[SEP]", "[MASK]"],
+      **options,
+  )
+  return model.getvalue()
+
+
+def cut(word, tokenizer):
+  """Returns the pieces of a word and the characters that each of them got."""
+  ids = tokenizer.encode(word)
+  spans = locate_pieces(word, ids, tokenizer)
+  return (
+      " ".join(tokenizer.tokens(ids)),
+      "|".join(word[start:end] for start, end in spans),
+  )
+
+
+@pytest.mark.parametrize(
+    ("word", "pieces", "characters"),
+    [
+        ("(1895-1943).", "( 1895 - 1943 ) .", "(|1895|-|1943|)|."),
+        ("Cafés,", "ca ##fe ##s ,", "Ca|fé|s|,"),
+        ("Cafe\u0301s", "ca ##fe ##s", "Ca|fe\u0301|s"),
+        ("ca\u200bfe\u200b,", "ca ##fe ,", "ca|fe|,"),
+        ("c\u200ba,", "ca ,", "c\u200ba|,"),
+        ("ΟΔΟΣ", "οδο ##ς", "ΟΔΟ|Σ"),
+        ("oﬁ,", "o ##ﬁ ,", "o|ﬁ|,"),
+        ("İstanbul.", "istanbul .", "İstanbul|."),
+        ("京京a", "京 京 a", "京|京|a"),
+    ],
+)
+def test_normalised_pieces_get_the_characters_as_written(
+    word, pieces, characters
+):
+  assert cut(word, wordpiece()) == (pieces, characters)
+
+
+@pytest.mark.parametrize(
+    ("word", "pieces", "characters"),
+    [
+        ("☃", "[UNK]", "☃"),
+        ("(☃☃).", "( [UNK] ) .", "(|☃☃|)|."),
+        ("☃-a☃-,☃", "[UNK] - [UNK] - , [UNK]", "☃|-|a☃|-|,|☃"),
+        ("龘龘京", "[UNK] [UNK] 京", "龘龘|龘龘|京"),
+        ("a☃龘a", "[UNK] [UNK] a", "a☃龘|a☃龘|a"),
+        ("\u0301☃\u200b", "[UNK]", "☃"),
+    ],
+)
+def test_an_unknown_piece_gets_what_its_neighbours_leave(
+    word, pieces, characters
+):
+  assert cut(word, wordpiece()) == (pieces, characters)
+
+
+def test_a_word_that_is_dropped_has_no_piece():
+  assert cut("\u200b", wordpiece()) == ("", "")
+
+
+def test_the_tokenizers_options_count():
+  assert cut("Cae\u0301", wordpiece(lowercase=False)) == (
+      "Ca ##e ##\u0301",
+      "Ca|e|\u0301",
+  )
+  kept = wordpiece(strip_accents=False)
+  assert cut("Cae\u0301", kept) == ("ca ##e ##\u0301", "Ca|e|\u0301")
+  cased = wordpiece(lowercase=False)  # Nothing decomposes these syllables.
+  assert cut("한국", cased) == ("한 ##국", "한|국")
+
+
+@pytest.mark.parametrize(
+    ("word", "pieces", "characters"),
+    [
+        ("Café", "▁ c a f e", "C|C|a|f|é"),
+        ("ﬁne", "▁f in e", "ﬁ|ﬁn|e"),
+        ("the☃☃the☃s", "▁the <unk> th e <unk> s", "the|☃☃|th|e|☃|s"),
+        ("…e", "▁ . . . e", "…|…|…|…|e"),
+        ("and\u200bthe", "▁and ▁the", "and|the"),
+        ("the\u200c\u00a8", "▁the ▁ <unk>", "the|e|e"),
+    ],
+)
+def test_sentencepiece(word, pieces, characters):
+  tokenizer = Tokenizer("sentencepiece", train_sentencepiece())
+  assert cut(word, tokenizer) == (pieces, characters)
+
+
+def test_a_piece_without_any_letter_gets_its_word():
+  data = train_sentencepiece(normalization_rule_name="identity")
+  tokenizer = Tokenizer("sentencepiece", data)
+  assert cut("\ue000", tokenizer) == ("▁ <unk>", "\ue000|\ue000")
+
+
+def test_every_piece_of_a_text_reads_as_its_characters():
+  tokenizer = load_tokenizer(GOLDEN / "vocab.txt")
+  pieces = align_texts([CORPUS], tokenizer)[0]
+  assert pieces.ids == tokenizer.encode(CORPUS)
+  known = 0
+  for i, start, end in zip(pieces.ids, pieces.starts, pieces.ends, strict=True):
+    if i != tokenizer.special.unk:
+      assert tokenizer.decode([i]) == CORPUS[start:end].lower()
+      known += 1
+  assert known > 5000
+
+
+def test_words_end_at_any_white_space():
+  tokenizer = wordpiece()
+  text = "\u202fa\u00a0(a\tca\n\u3000 1895\u2028a\u202fa"
+  pieces = align_texts([text], tokenizer)[0]
+  cuts = [text[a:b] for a, b in zip(pieces.starts, pieces.ends, strict=True)]
+  assert cuts == ["a", "(", "a", "ca", "1895", "a", "a"]
+
+
+def test_equal_texts_share_their_pieces_and_empty_ones_have_none():
+  first, empty, second = align_texts(["a a", " \n", "a a"], wordpiece())
+  assert first is second
+  assert empty.ids == []
+  assert empty.starts.shape == empty.ends.shape == (0,)
+  assert align_texts([], wordpiece()) == []
