@@ -22,7 +22,7 @@ from electra_jax.task_data import TaskData
 from electra_jax.task_outputs import write_outputs
 from electra_jax.task_predictor import TaskPredictor, head_of
 from electra_jax.tasks.batches import Batches
-from electra_jax.tasks.features import Features, make_features
+from electra_jax.tasks.features import make_features
 from electra_jax.tasks.predictions import Predictions
 from electra_jax.training import loop, sharding
 from electra_jax.training.checkpoint import Checkpointer
@@ -107,6 +107,11 @@ def finetune(
           config, folder, parts, init, batches, judge, seed, quiet=quiet
       )
       if result.stopped_by is not None:
+        if is_first and not quiet:
+          print(
+              f"stopped by signal {result.stopped_by} in seed {seed}, after"
+              f" step {result.step:,}; the same command resumes"
+          )
         return FinetuneResult(summary, result.stopped_by)
       scores[seed] = judge.finish(result.state.params, folder, config)
     summary = seed_scores.summarise(scores, judge.main_metrics)
@@ -127,7 +132,13 @@ class Judge:
   def __init__(self, tasks: Sequence[TaskData], predictor: TaskPredictor):
     self._tasks = tasks
     self._predictor = predictor
-    self._features: dict[tuple[str, str], Features] = {}
+    # Made now: a label that no one knows is found before anything is trained.
+    self._features = {
+        (data.task.name, split): predictor.features(data.task, examples)
+        for data in tasks
+        for split, examples in data.splits.items()
+        if split != "train"
+    }
     self._params, self._answers = None, {}  # The last ones judged.
     self.main_metrics = [
         f"{data.task.name}/{data.task.dev_splits[0]}/{data.task.metrics[0]}"
@@ -164,8 +175,6 @@ class Judge:
 
   def _predict(self, params, data: TaskData, split: str) -> Predictions:
     key, examples = (data.task.name, split), data.splits[split]
-    if key not in self._features:
-      self._features[key] = self._predictor.features(data.task, examples)
     if params is not self._params:
       self._params, self._answers = params, {}
     if key not in self._answers:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from electra_jax.tasks import glue, table
 from electra_jax.tasks.question_files import SQUAD_VERSIONS
 from electra_jax.tasks.registry import find_task
+from electra_jax.tasks.reviews import REVIEW_TASKS
 from electra_jax.tasks.task import Task
 
 TABLE_LABELS = ("negative", "positive")
@@ -55,7 +56,7 @@ def write_made_up_task(
 
   Args:
     name: a key of `TASKS`, or "table" for CSV files with the columns text and
-      label.
+      label; of "reviews", which brings its own data, nothing is written.
     folder: gets a folder of the task's name, as the release has it.
     num_train: examples to train on.
     num_dev: examples of each split that is scored.
@@ -76,6 +77,8 @@ def write_made_up_task(
       _write_table(folder / f"{split}.csv", rng, size)
     elif task.kind == "tagging":
       _write_tagging(folder / f"{split}.txt", name, rng, size)
+    elif name in REVIEW_TASKS:
+      continue
     elif name in SQUAD_VERSIONS:
       _write_squad(folder / f"{split}.json", task, rng, size)
     elif task.kind == "questions":

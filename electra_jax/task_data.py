@@ -48,7 +48,7 @@ def source_of(config: ConfigDict) -> Source:
   """Returns where a config's examples come from.
 
   Raises:
-    UserError: the source is unknown, or no folder is given.
+    UserError: the source is unknown.
   """
   data = config.data
   if data.source not in SOURCES:
@@ -56,12 +56,6 @@ def source_of(config: ConfigDict) -> Source:
         f"config.data.source is {data.source!r}; it must be 'files' or 'tfds'"
     )
   options = dict(config.table)
-  has_files = any(options[split] for split in ("train", "dev", "test"))
-  if data.source == "files" and not data.folder and not has_files:
-    raise UserError(
-        "config.data.folder is empty; give the folder of the task's files, or"
-        " set --config.data.source=tfds"
-    )
   folder = pathlib.Path(data.folder) if data.folder else None
   return Source(folder, data.source == "tfds", options)
 
@@ -91,6 +85,7 @@ def digest_of(tasks: Sequence[TaskData]) -> str:
   digest = hashlib.sha256()
   for data in tasks:
     for split in ("train", *data.task.dev_splits):
+      digest.update(f"{data.task.name} {split}\n".encode())
       for example in data.splits[split]:
         digest.update(repr(example).encode("utf-8", "surrogatepass"))
   return digest.hexdigest()

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # From a fresh machine with Python 3.11 or later to a trained, tiny ELECTRA:
 # environment, real text, vocabulary, token store, pre-training, evaluation,
-# and a few held-out sentences with the verdict on every token.
+# a few held-out sentences with the verdict on every token; then fine-tuning on
+# sentiment, from the pre-trained weights and from random ones.
 #
 #   bash launch/quickstart.sh [WORKDIR]     # default: runs/quickstart
 #
@@ -36,5 +37,27 @@ echo "== evaluation on held-out text"
 echo "== held-out sentences, corrupted by the generator, judged by the discriminator"
 "$VENV/bin/electra-jax" predict --workdir "$WORKDIR" --held-out 3
 echo
-echo "Try a sentence of your own:"
+echo "== fine-tuning on sentiment: from these weights, then from random ones"
+REVIEWS="${WORKDIR}_reviews"
+for start in pretrained random; do
+  "$VENV/bin/electra-jax" finetune \
+    --config configs/finetune.py:task=reviews,size=tiny \
+    --config.init_from="$WORKDIR" --config.seeds=3 \
+    --config.random_init="$([[ $start == random ]] && echo true || echo false)" \
+    --workdir "${REVIEWS}_$start"
+done
+"$VENV/bin/python" - "$REVIEWS" <<'PYTHON'
+import json, sys
+for start in ("pretrained", "random"):
+  with open(f"{sys.argv[1]}_{start}/scores.json") as file:
+    scores = json.load(file)
+  values = [s["reviews/dev/accuracy"] for s in scores["seeds"].values()]
+  listed = ", ".join(f"{value:.1f}" for value in values)
+  median = scores["median"]["reviews/dev/accuracy"]
+  print(f"{start + ' weights:':<20} accuracy {median:.1f} (seeds: {listed})")
+PYTHON
+
+echo
+echo "Try sentences of your own:"
 echo "  $VENV/bin/electra-jax predict --workdir $WORKDIR \"The film was a complete banana of time.\""
+echo "  $VENV/bin/electra-jax predict --workdir ${REVIEWS}_pretrained \"A joy from start to finish.\""

@@ -48,6 +48,7 @@ PLAN = [
     "tasks.question_files",
     "tasks.tagging",
     "tasks.table",
+    "tasks.reviews",
     "tasks.tfds_reader",
     "tasks.registry",
     "tasks.alignment",

@@ -9,7 +9,9 @@ from tests import helpers
 CONFIG = str(helpers.ROOT / "configs/pretrain.py")
 
 
-@pytest.mark.parametrize("verb", ["prepare", "pretrain", "evaluate", "predict"])
+@pytest.mark.parametrize(
+    "verb", ["prepare", "pretrain", "finetune", "evaluate", "predict"]
+)
 def test_every_verb_explains_itself_with_an_example(verb, capsys):
   with pytest.raises(SystemExit) as stop:
     cli.main([verb, "--help"])
@@ -56,6 +58,27 @@ def test_a_folder_without_a_run_is_named(verb, tmp_path, capsys):
     cli.main([verb, "--workdir", str(tmp_path)])
   assert stop.value.code == 2
   assert f"{tmp_path} is not a workdir" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("config", "overrides", "message"),
+    [
+        ("task=rte,size=huge", [], "'huge' is not one of tiny, small"),
+        ("task=rte,sizes=base", [], "'sizes=base' is not one of task, size"),
+        ("rte", ["--config.train.epochs=2"], "epochs"),
+        ("rte", ["--config.seeds=many"], "many"),
+    ],
+)  # fmt: skip
+def test_wrong_finetune_configs_end_with_one_sentence(
+    config, overrides, message, capsys
+):
+  path = f"{helpers.ROOT}/configs/finetune.py:{config}"
+  with pytest.raises(SystemExit) as stop:
+    cli.main(["finetune", "--config", path, "--workdir", "unused", *overrides])
+  assert stop.value.code == 2
+  error = capsys.readouterr().err
+  assert error.startswith("electra-jax finetune: ") and message in error
+  assert error.count("\n") == 1 and "Traceback" not in error
 
 
 def test_an_unknown_flag_is_named(capsys):

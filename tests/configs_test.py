@@ -8,10 +8,14 @@ import pytest
 
 from electra_jax import programs
 from electra_jax.data.tokenizer import SpecialIds
+from electra_jax.models.config import encoder_config
+from electra_jax.models.task_heads import HeadConfig
+from electra_jax.task_programs import init_params
 from electra_jax.training import sharding
 from electra_jax.trees import count_parameters
 from tests import helpers
 
+BACKBONES = {"small": 13_483_008, "base": 108_891_648, "large": 334_092_288}
 SPECIAL = SpecialIds(pad=0, unk=100, cls=101, sep=102, mask=103)
 # The paper's Table 6 and the released checkpoints.
 RECIPES = {
@@ -81,16 +85,91 @@ def test_configs_are_locked_and_run_locally(size):
       config.train.steps = 3
 
 
-def test_every_key_is_read():
+@pytest.mark.parametrize(
+    ("name", "readers"),
+    [
+        ("pretrain", ("programs", "pretrain", "evaluate", "predict")),
+        (
+            "finetune",
+            (
+                *("finetune", "starting_point", "task_data", "task_programs"),
+                "task_predictor",
+            ),
+        ),
+    ],
+)
+def test_every_key_is_read(name, readers):
   package = helpers.ROOT / "electra_jax"
-  readers = ("programs.py", "pretrain.py", "evaluate.py", "predict.py")
-  text = "".join(pathlib.Path(package / name).read_text() for name in readers)
-  config = helpers.load_config("configs/pretrain.py:small")
+  files = [pathlib.Path(package / f"{reader}.py") for reader in readers]
+  text = "".join(file.read_text() for file in files)
+  config = helpers.load_config(f"configs/{name}.py")
   for section, values in config.items():
-    if section in ("optimizer", "mesh"):
-      assert f"**config.{section}" in text  # Each key is a named argument.
-    elif section == "seed":
-      assert "config.seed" in text
+    if section == "mesh":
+      assert "**config.mesh" in text  # Each key is a named argument.
+    elif section == "optimizer":
+      assert "(config.optimizer)" in text or "**config.optimizer" in text
+    elif section == "table":
+      table = (package / "tasks/table.py").read_text()
+      for key in values:
+        assert f'"{key}"' in table, f"config.table.{key} is never read"
+    elif not hasattr(values, "keys"):
+      assert f"config.{section}" in text, f"config.{section} is never read"
+    elif section == "model" and name == "finetune":
+      for key in values:
+        assert f'"{key}"' in text, f"config.model.{key} is never read"
     else:
       for key in values:
         assert f".{key}" in text, f"config.{section}.{key} is never read"
+
+
+# The paper's Table 7: rate, layer-wise decay.
+FINETUNE_SIZES = {
+    "small": (3e-4, 0.8),
+    "base": (1e-4, 0.8),
+    "large": (5e-5, 0.9),
+}
+# Epochs and length where they are not 3 and 128.
+FINETUNE_TASKS = {
+    "rte": (10, 128),
+    "sts": (10, 128),
+    "squad": (2, 512),
+    "squadv1": (2, 512),
+    "naturalqs": (2, 512),
+    "chunk": (3, 256),
+}
+
+
+@pytest.mark.parametrize("size", FINETUNE_SIZES)
+@pytest.mark.parametrize("task", [*FINETUNE_TASKS, "cola", "mnli", "qqp"])
+def test_finetuning_recipes_are_the_papers(task, size):
+  config = helpers.load_config(f"configs/finetune.py:task={task},size={size}")
+  rate, layer_decay = FINETUNE_SIZES[size]
+  epochs, length = FINETUNE_TASKS.get(task, (3, 128))
+  assert dict(config.optimizer) == {
+      "learning_rate": rate,
+      "warmup_proportion": 0.1,
+      "decay_power": 1.0,
+      "weight_decay": 0.0,
+      "clip_norm": 1.0,
+      "adam_b1": 0.9,
+      "adam_b2": 0.999,
+      "adam_epsilon": 1e-6,
+      "layerwise_decay": layer_decay,
+      "released_layer_exponents": False,
+  }
+  assert (config.train.num_epochs, config.data.max_length) == (epochs, length)
+  assert config.train.batch_size == 32
+  assert config.model.hidden_dropout == config.model.attention_dropout == 0.1
+
+
+@pytest.mark.parametrize("size", ["small", "base", "large"])
+def test_finetuning_has_the_released_number_of_parameters(size):
+  config = helpers.load_config(f"configs/finetune.py:task=rte,size={size}")
+  model = config.model
+  encoder = encoder_config(
+      30522, model.num_layers, model.hidden_size, model.embedding_size
+  )
+  heads = [HeadConfig("rte", "classification", 2)]
+  abstract = jax.eval_shape(lambda: init_params(encoder, heads, 0))
+  head = 2 * model.hidden_size + 2
+  assert count_parameters(abstract) == BACKBONES[size] + head

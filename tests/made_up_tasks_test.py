@@ -16,7 +16,7 @@ def read(folder, name, split):
   return task.read(Source(folder, options=TABLE), split)
 
 
-@pytest.mark.parametrize("name", [*TASKS, "table"])
+@pytest.mark.parametrize("name", sorted({*TASKS, "table"} - {"reviews"}))
 def test_every_task_reads_its_splits(tmp_path, name):
   sizes = {"num_train": 12, "num_dev": 7, "num_test": 5}
   write_made_up_task(name, tmp_path, **sizes)

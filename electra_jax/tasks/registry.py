@@ -10,6 +10,7 @@ from electra_jax.tasks import table
 from electra_jax.tasks.examples import Example
 from electra_jax.tasks.glue import GLUE_TASKS
 from electra_jax.tasks.question_files import QUESTION_TASKS
+from electra_jax.tasks.reviews import REVIEW_TASKS
 from electra_jax.tasks.tagging import TAGGING_TASKS
 from electra_jax.tasks.task import Source, Task
 from electra_jax.tasks.tfds_reader import read_tfds
@@ -47,5 +48,10 @@ def _read(task: Task, source: Source, split: str) -> list[Example]:
 
 TASKS = {
     name: _with_tfds(task)
-    for name, task in {**GLUE_TASKS, **QUESTION_TASKS, **TAGGING_TASKS}.items()
+    for name, task in {
+        **GLUE_TASKS,
+        **QUESTION_TASKS,
+        **TAGGING_TASKS,
+        **REVIEW_TASKS,
+    }.items()
 }

@@ -40,8 +40,9 @@ def find_file(
   """
   if source.folder is None:
     raise UserError(
-        f"no folder with the data of {task!r} is given; name the folder that"
-        f" holds {folders[0]}/{names[0]}, or ask for tensorflow-datasets"
+        f"no folder with the data of {task!r} is given; name the one that holds"
+        f" {folders[0]}/{names[0]} by --config.data.folder, or set"
+        " --config.data.source=tfds"
     )
   if not source.folder.is_dir():
     raise UserError(

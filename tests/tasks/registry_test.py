@@ -10,7 +10,7 @@ from electra_jax.tasks.task import KINDS, Source
 
 
 def test_tasks_are_sound():
-  assert len(TASKS) == 20
+  assert len(TASKS) == 21
   for name, task in TASKS.items():
     assert find_task(name) is task
     assert task.name == name and task.kind in KINDS and task.metrics
