@@ -62,6 +62,7 @@ def get_config(arg=None):
     raise ValueError(f"size {args['size']!r} is not one of {', '.join(SIZES)}")
   layers, width, embedding, rate, layer_decay = SIZES[args["size"]]
   recipes = [TASKS.get(name, (3, 128)) for name in args["task"].split("+")]
+  epochs = recipes[0][0] if len(recipes) == 1 else 3  # As released.
   config = ConfigDict()
   config.task = args["task"]  # One, or several joined by "+".
   config.init_from = ""  # Workdir of the run to start from.
@@ -73,7 +74,7 @@ def get_config(arg=None):
   config.data.source = "files"  # Or "tfds".
   config.data.made_up = False  # Ignore the folder, learn made-up examples.
   config.data.tokenizer = ""  # Without init_from: vocab.txt, .model, folder.
-  config.data.max_length = max(length for _, length in recipes)
+  config.data.max_length = max(length for _, length in recipes)  # Tokens.
   config.data.max_query_length = 64  # Pieces of a question.
   config.data.doc_stride = 128  # Pieces between windows of a context.
   config.data.double_unordered = True  # mrpc and sts: pairs both ways round.
@@ -89,6 +90,8 @@ def get_config(arg=None):
   config.table.dev = ""
   config.table.test = ""
   config.table.separator = "|"  # Between the labels of a multilabel cell.
+  config.table.labels = ()  # In the order of their ids; found if empty.
+  config.table.label_range = ()  # Of ratings, (low, high); found if empty.
 
   config.model = ConfigDict()  # Shapes must be those of init_from.
   config.model.num_layers = layers
@@ -119,7 +122,7 @@ def get_config(arg=None):
   config.optimizer.released_layer_exponents = False
 
   config.train = ConfigDict()
-  config.train.num_epochs = float(max(epochs for epochs, _ in recipes))
+  config.train.num_epochs = float(epochs)
   config.train.batch_size = 32  # Texts per step over all devices.
   config.train.accumulation_steps = 1  # Micro-batches per step.
   config.train.loss_reduction = "mean"  # Or "sum", as released.

@@ -157,6 +157,9 @@ def _add_evaluate(verb: argparse.ArgumentParser) -> None:
   verb.add_argument("--max-rows", type=int, help="the config's by default")
   _add_model(verb)
   verb.add_argument("--folder", help="the task's files; the run's by default")
+  verb.add_argument(
+      "--output", help="folder for predictions and leaderboard files"
+  )
   verb.add_argument("--json", action="store_true", help="print JSON")
 
 

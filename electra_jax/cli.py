@@ -157,6 +157,7 @@ def _evaluate(args: argparse.Namespace, rest: Sequence[str]) -> int:
       task=args.task,
       folder=args.folder,
       seed=args.seed,
+      output=args.output,
   )
   if args.json:
     print(json.dumps(figures, indent=1))
@@ -171,9 +172,13 @@ def _predict(args: argparse.Namespace, rest: Sequence[str]) -> int:
   from electra_jax import predict
   from electra_jax import workdir as workdirs
 
-  kind = workdirs.load(args.workdir).kind
+  run = workdirs.load(args.workdir)
+  if run.kind is workdirs.FINETUNING:
+    workdirs.refuse(run, held_out=args.held_out, corrupt=args.corrupt)
+  else:
+    workdirs.refuse(run, task=args.task, question=args.question)
   texts = [] if args.held_out else _texts(args)
-  if kind is workdirs.FINETUNING:
+  if run.kind is workdirs.FINETUNING:
     predict.print_answers(
         args.workdir,
         texts,
@@ -198,12 +203,22 @@ def _texts(args: argparse.Namespace) -> list[str]:
   if args.text:
     return args.text
   if not args.file:
-    return [line.rstrip("\n") for line in sys.stdin if line.strip()]
+    data, place = sys.stdin.buffer.read(), "standard input"
+  else:
+    place = args.file
+    try:
+      data = pathlib.Path(place).read_bytes()
+    except OSError as error:
+      raise UserError(
+          f"cannot read {place}: {error.strerror}; give a file with a text on"
+          " each line"
+      ) from error
   try:
-    lines = pathlib.Path(args.file).read_text(encoding="utf-8").split("\n")
-  except (OSError, UnicodeDecodeError) as error:
+    lines = data.decode("utf-8").split("\n")
+  except UnicodeDecodeError as error:
     raise UserError(
-        f"cannot read {args.file}: {error}; give a UTF-8 file, a text a line"
+        f"{place} is not UTF-8 at byte {error.start}; convert it, for example"
+        " with iconv"
     ) from error
   return [line for line in lines if line.strip()]
 

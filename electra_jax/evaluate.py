@@ -28,6 +28,7 @@ def evaluate(
     task: str | None = None,
     folder: epath.PathLike | None = None,
     seed: int | None = None,
+    output: epath.PathLike | None = None,
 ) -> dict[str, float]:
   """Evaluates a run: its pre-training metrics, or its tasks' scores.
 
@@ -41,11 +42,14 @@ def evaluate(
     task: finetune: one of the run's tasks, or None for all.
     folder: finetune: where the task's files lie, or None for the run's own.
     seed: finetune: whose model, or None for the best.
+    output: finetune: a folder for predictions and leaderboard files; then a
+      split that does not tell the answers may be asked for as well.
 
   Returns:
     Of pre-training: losses in nats and shares by name, `rtd_auc` over all
     tokens but padding, and `unigram_entropy` of the training text in nats. Of
-    tasks: scores in percent by name, as "rte/dev/accuracy".
+    tasks: scores by name, as "rte/dev/accuracy"; in percent but for `mse`,
+    `loss` in nats, numbers of questions and thresholds.
 
   Raises:
     UserError: no run, no checkpoint, no such split, a store of another
@@ -53,20 +57,11 @@ def evaluate(
   """
   run = workdirs.load(workdir)
   if run.kind is workdirs.FINETUNING:
-    _refuse(run, store=store, max_rows=max_rows)
+    workdirs.refuse(run, store=store, max_rows=max_rows)
     model = FinetunedModel(workdir, seed=seed)
-    return model.evaluate(task=task, split=split, folder=folder)
-  _refuse(run, task=task, folder=folder, seed=seed)
+    return model.evaluate(task=task, split=split, folder=folder, output=output)
+  workdirs.refuse(run, task=task, folder=folder, seed=seed, output=output)
   return _evaluate_pretraining(workdir, run, store, split, max_rows)
-
-
-def _refuse(run: workdirs.Run, **arguments: Any) -> None:
-  for name, value in arguments.items():
-    if value is not None:
-      raise UserError(
-          f"--{name.replace('_', '-')} {value} has no meaning for a"
-          f" {run.kind.verb} run; leave it out"
-      )
 
 
 def _evaluate_pretraining(
@@ -104,7 +99,10 @@ def _evaluate_pretraining(
       config.train.eval_batch_size,
       max_rows or config.train.eval_max_rows,
   )(params)
-  return {**figures, "unigram_entropy": run.facts["unigram_entropy"]}
+  entropy = run.facts["unigram_entropy"]
+  if entropy is None:  # Converted, so that its training text is not known.
+    return figures
+  return {**figures, "unigram_entropy": entropy}
 
 
 def make_evaluate(

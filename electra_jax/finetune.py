@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from electra_jax import seed_scores, task_data, task_programs
 from electra_jax import workdir as workdirs
 from electra_jax.errors import UserError
+from electra_jax.files import write_whole
 from electra_jax.made_up import make_task
 from electra_jax.starting_point import SCORES, StartingPoint, find_start
 from electra_jax.task_data import TaskData
@@ -24,6 +25,7 @@ from electra_jax.task_predictor import TaskPredictor, head_of
 from electra_jax.tasks.batches import Batches
 from electra_jax.tasks.features import make_features
 from electra_jax.tasks.predictions import Predictions
+from electra_jax.tasks.scoring import check_packages
 from electra_jax.training import loop, sharding
 from electra_jax.training.checkpoint import Checkpointer
 from electra_jax.training.writers import ScalarWriter
@@ -63,18 +65,21 @@ def finetune(
     UserError: values that do not fit each other, data or a checkpoint that is
       missing or broken, a loss that is not finite.
   """
+  config = config.copy_and_resolve_references()
   # --- Where to start, and what to learn ---
+  mesh = sharding.make_mesh(**config.mesh)
+  task_programs.check_numbers(config, mesh)
+  named = task_data.find_tasks(config)
+  if any(task.kind != "questions" for task in named):
+    check_packages()
   if config.data.made_up:
     _make_up(config, workdir)
   _with_absolute_paths(config)
   start = find_start(config)
-  _check_numbers(config, start)
+  _check_lengths(config, start)
   source = task_data.source_of(config)
-  tasks = [
-      task_data.read_task(task, source) for task in task_data.find_tasks(config)
-  ]
+  tasks = [task_data.read_task(task, source) for task in named]
   # --- Programs ---
-  mesh = sharding.make_mesh(**config.mesh)
   batches = _training_batches(config, start, tasks, mesh)
   parts = task_programs.build(
       config,
@@ -89,19 +94,20 @@ def finetune(
   )
   # --- Workdir; nothing has been written before this line ---
   facts = facts_of(start, tasks)
-  workdirs.check(workdir, workdirs.FINETUNING, config, facts)
+  workdirs.check(workdir, workdirs.FINETUNING, config)
+  workdirs.check_facts(workdir, workdirs.FINETUNING, facts)
+  if jax.process_count() > 1:  # No one reads what another is writing.
+    multihost_utils.sync_global_devices("workdir checked")
   is_first = jax.process_index() == 0
   if is_first:
     workdirs.begin(workdir, workdirs.FINETUNING, config, start.tokenizer, facts)
     if not quiet:
       _describe(config, start, tasks, parts, batches)
   # --- Seeds ---
-  scores, summary = {}, {}
+  scores, summary = _finished_seeds(workdir), {}
   for seed in range(config.seeds):
-    folder = epath.Path(workdir) / f"seed_{seed}"
-    if (folder / SCORES).exists():
-      scores[seed] = json.loads((folder / SCORES).read_text())
-    else:
+    if seed not in scores:
+      folder = epath.Path(workdir) / f"seed_{seed}"
       init = functools.partial(parts.init, seed, encoder_params)
       result = _train(
           config, folder, parts, init, batches, judge, seed, quiet=quiet
@@ -114,6 +120,7 @@ def finetune(
           )
         return FinetuneResult(summary, result.stopped_by)
       scores[seed] = judge.finish(result.state.params, folder, config)
+      del result  # Its state would lie beside that of the next seed.
     summary = seed_scores.summarise(scores, judge.main_metrics)
     if is_first:
       _write_summary(workdir, summary)
@@ -168,9 +175,12 @@ class Judge:
           scores |= self._named(data, split, answers)
         if jax.process_index() == 0:
           options = task_data.decode_options(config)
-          write_outputs(folder, data, split, answers, options)
+          write_outputs(
+              folder, data.task, split, data.splits[split], answers, options
+          )
+    self._params, self._answers = None, {}
     if jax.process_index() == 0:  # Last: the sign that the seed is finished.
-      (folder / SCORES).write_text(json.dumps(scores, indent=1))
+      write_whole(folder / SCORES, [json.dumps(scores, indent=1)])
     return scores
 
   def _predict(self, params, data: TaskData, split: str) -> Predictions:
@@ -191,6 +201,7 @@ class Judge:
 def facts_of(start: StartingPoint, tasks: Sequence[TaskData]) -> dict[str, Any]:
   """Returns what a workdir keeps of its tasks and its encoder."""
   return {
+      "start": start.describe(),
       "examples_digest": task_data.digest_of(tasks),
       "tasks": [task_data.task_to_json(data.task) for data in tasks],
       "examples": {
@@ -205,13 +216,14 @@ def facts_of(start: StartingPoint, tasks: Sequence[TaskData]) -> dict[str, Any]:
 def _make_up(config: ConfigDict, workdir: epath.PathLike) -> None:
   folder = epath.Path(workdir) / "made_up_task"
   vocabulary = folder / "vocab.txt"
+  config.data.folder = str(folder)
+  if not config.init_from:
+    config.random_init, config.data.tokenizer = True, str(vocabulary)
+  workdirs.check(workdir, workdirs.FINETUNING, config)
   if jax.process_index() == 0 and not vocabulary.exists():
     make_task(config.task.split("+"), folder)
   if jax.process_count() > 1:
     multihost_utils.sync_global_devices("made-up task")
-  config.data.folder = str(folder)
-  if not config.init_from:
-    config.random_init, config.data.tokenizer = True, str(vocabulary)
 
 
 def _with_absolute_paths(config: ConfigDict) -> None:
@@ -227,7 +239,7 @@ def _with_absolute_paths(config: ConfigDict) -> None:
       config[section][name] = str(epath.Path(path).absolute())
 
 
-def _check_numbers(config: ConfigDict, start: StartingPoint) -> None:
+def _check_lengths(config: ConfigDict, start: StartingPoint) -> None:
   longest = start.encoder.max_position_embeddings
   if config.data.max_length > longest:
     raise UserError(
@@ -235,8 +247,6 @@ def _check_numbers(config: ConfigDict, start: StartingPoint) -> None:
         f" {longest} positions of the checkpoint; set"
         f" --config.data.max_length={longest}"
     )
-  if config.seeds < 1:
-    raise UserError(f"config.seeds is {config.seeds}; it must be at least 1")
   if config.train.num_epochs <= 0:
     raise UserError(
         f"config.train.num_epochs is {config.train.num_epochs}; it must be"
@@ -244,8 +254,15 @@ def _check_numbers(config: ConfigDict, start: StartingPoint) -> None:
     )
 
 
+def _finished_seeds(workdir: epath.PathLike) -> dict[int, dict[str, float]]:
+  paths = epath.Path(workdir).glob(f"seed_*/{SCORES}")
+  return {
+      int(path.parent.name.removeprefix("seed_")): json.loads(path.read_text())
+      for path in paths
+  }
+
+
 def _training_batches(config, start, tasks, mesh) -> Batches:
-  task_programs.check_batches(config, mesh)
   options = task_data.feature_options(config)
   return Batches(
       {
@@ -272,7 +289,7 @@ def _train(
 ) -> loop.Result:
   """Runs one seed, from its checkpoint where there is one."""
   is_first = jax.process_index() == 0
-  checkpointer = Checkpointer(workdirs.checkpoints(folder), keep=1)
+  checkpointer = Checkpointer(workdirs.checkpoints(folder), keep=2)
   state = checkpointer.restore_latest(parts.abstract, parts.shardings)
   if state is None:
     state = init()
@@ -295,6 +312,8 @@ def _train(
             eval_every_steps=train.eval_every_steps,
             checkpoint_every_steps=train.checkpoint_every_steps,
             batch_size=train.batch_size,
+            advice="start again in another --workdir with a smaller"
+            " config.optimizer.learning_rate",
         ),
         quiet=quiet or not is_first,
     )
@@ -311,11 +330,11 @@ def _to_global(mesh, batches) -> Iterator[Any]:
 
 def _write_summary(workdir: epath.PathLike, summary: Mapping[str, Any]) -> None:
   path = epath.Path(workdir)
-  (path / SCORES).write_text(json.dumps(summary, indent=1))
+  write_whole(path / SCORES, [json.dumps(summary, indent=1)])
   text = io.StringIO()
   console = rich.console.Console(file=text, width=160)
   console.print(*seed_scores.make_tables(summary))
-  (path / "scores.txt").write_text(text.getvalue())
+  write_whole(path / "scores.txt", [text.getvalue()])
 
 
 def _delete_other_models(workdir, scores, best_seed) -> None:
@@ -327,10 +346,12 @@ def _delete_other_models(workdir, scores, best_seed) -> None:
 
 def _describe(config, start, tasks, parts, batches) -> None:
   params = parts.abstract.params
-  where = "random weights"
-  if start.checkpoints is not None:
-    where = f"weights from {start.checkpoints}"
-  print(f"parameters   {count_parameters(params):,}, {where}")
+  print(f"parameters   {count_parameters(params):,}, {start.describe()}")
+  if (start.trained_length or 512) < config.data.max_length:
+    print(
+        f"note         the start has seen {start.trained_length} positions and"
+        f" texts may have {config.data.max_length}: the others are learned here"
+    )
   for data in tasks:
     sizes = ", ".join(f"{split} {len(e):,}" for split, e in data.splits.items())
     print(f"task         {data.task.name} ({data.task.kind}): {sizes}")

@@ -14,6 +14,7 @@ from electra_jax import task_data
 from electra_jax import workdir as workdirs
 from electra_jax.errors import UserError
 from electra_jax.starting_point import encoder_of, seed_folder
+from electra_jax.task_outputs import write_outputs
 from electra_jax.task_predictor import TaskPredictor, head_of
 from electra_jax.task_programs import init_params
 from electra_jax.tasks.examples import (
@@ -76,6 +77,11 @@ class FinetunedModel:
     """
     if name is None and len(self.tasks) == 1:
       return next(iter(self.tasks.values()))
+    if name is None:
+      raise UserError(
+          f"this model has learned {len(self.tasks)} tasks; choose --task of"
+          f" {', '.join(self.tasks)}"
+      )
     if name not in self.tasks:
       raise UserError(
           f"the task {name!r} is not one that this model has learned; choose"
@@ -89,6 +95,7 @@ class FinetunedModel:
       task: str | None = None,
       split: str | None = None,
       folder: epath.PathLike | None = None,
+      output: epath.PathLike | None = None,
   ) -> dict[str, float]:
     """Scores the dev splits, or one split.
 
@@ -96,12 +103,15 @@ class FinetunedModel:
       task: one of the tasks, or None for all.
       split: as the task calls it, or None for its dev splits.
       folder: where the task's files lie, or None for the run's own source.
+      output: a folder for predictions and leaderboard files, or None.
 
     Returns:
-      Scores by name, as "rte/dev/accuracy".
+      Scores by name, as "rte/dev/accuracy"; none of a split that does not
+      tell the answers.
 
     Raises:
-      UserError: there is no such split, or it does not tell the answers.
+      UserError: there is no such split, or it does not tell the answers and
+        no output is asked for.
     """
     source = task_data.source_of(self._config)
     if folder is not None:
@@ -110,19 +120,33 @@ class FinetunedModel:
     scores = {}
     tasks = self.tasks.values() if task is None else [self.task(task)]
     for one in tasks:
+      self._check_split(one, split)
       for name in (split,) if split else one.dev_splits:
         examples = one.read(source, name)
-        if not has_gold(examples):
+        can_score = has_gold(examples)
+        if not can_score and output is None:
           raise UserError(
               f"the split {name!r} of {one.name} does not tell the answers, so"
-              " it cannot be scored; predictions of it are in the workdir"
+              " it cannot be scored; give --output for its predictions"
           )
         answers = self._predictor.predict(self._params, one, examples)
-        for metric, value in self._predictor.score(
-            one, examples, answers
-        ).items():
-          scores[f"{one.name}/{name}/{metric}"] = value
+        if output is not None:
+          options = task_data.decode_options(self._config)
+          write_outputs(
+              epath.Path(output), one, name, examples, answers, options
+          )
+        if can_score:
+          found = self._predictor.score(one, examples, answers)
+          scores |= {f"{one.name}/{name}/{m}": v for m, v in found.items()}
     return scores
+
+  def _check_split(self, task: Task, split: str | None) -> None:
+    splits = ("train", *task.dev_splits, *task.test_splits)
+    if split is not None and split not in splits:
+      raise UserError(
+          f"{task.name} has no split {split!r}; choose --split of"
+          f" {', '.join(splits)}"
+      )
 
   def predict(
       self, examples: Sequence[Example], task: str | None = None
@@ -152,31 +176,15 @@ def parse_inputs(
   Raises:
     UserError: a line lacks something, with its number.
   """
-  examples = []
-  for number, line in enumerate(lines, start=1):
-    fields = _fields(task, line, question, number)
-    name = str(fields.get("id", number - 1))
-    if task.kind == "questions":
-      asked, context = fields.get("question"), fields.get("context")
-      if not asked or not context:
-        raise UserError(
-            f"line {number} needs a question and a context; give --question"
-            ' "…" beside the context, or a JSON object with both'
-        )
-      example = QuestionExample(name, asked, context, (), has_gold=False)
-    elif task.kind == "tagging":
-      words = fields.get("words") or _WORD.findall(fields.get("text", ""))
-      if not words:
-        raise UserError(f"line {number} has no word to tag; give some text")
-      example = TaggedExample(name, tuple(words), None)
-    else:
-      if not fields.get("text"):
-        raise UserError(f"line {number} has no text; give some")
-      example = TextExample(
-          name, fields["text"], fields.get("other_text"), None
-      )
-    examples.append(example)
-  return examples
+  if question is not None and task.kind != "questions":
+    raise UserError(
+        f"--question {question!r} has no meaning for {task.name}, which asks"
+        " none; leave it out"
+    )
+  return [
+      _parse_line(task, line, number, question)
+      for number, line in enumerate(lines, start=1)
+  ]
 
 
 def render(task: Task, record: dict[str, Any]) -> rich.text.Text:
@@ -213,18 +221,64 @@ def render(task: Task, record: dict[str, Any]) -> rich.text.Text:
   return text
 
 
-def _fields(task, line, question, number) -> dict[str, Any]:
+def _parse_line(task, line, number, question) -> Example:
+  fields = _fields(task, line, number)
+  name = str(fields.get("id", number - 1))
+  if task.kind == "questions":
+    asked = _text(fields, "question", number) or question
+    context = _text(fields, "context", number)
+    if not asked or not context:
+      raise UserError(
+          f'line {number} needs a question and a context; give --question "…"'
+          ' beside the context, or {"question": …, "context": …}'
+      )
+    return QuestionExample(name, asked, context, (), has_gold=False)
+  if task.kind == "tagging":
+    words = fields.get("words")
+    if words is None:
+      words = _WORD.findall(_text(fields, "text", number) or "")
+    is_list = isinstance(words, list) and all(isinstance(w, str) for w in words)
+    if not words or not is_list:
+      raise UserError(
+          f"line {number} has no words to tag; give a text, or"
+          ' {"words": […]} with a list of them'
+      )
+    return TaggedExample(name, tuple(words), None)
+  text = _text(fields, "text", number)
+  other_text = _text(fields, "other_text", number)
+  if not text:
+    raise UserError(f"line {number} has no text; give some")
+  if task.takes_pairs != (other_text is not None):
+    wanted = "a pair, with a tab between" if task.takes_pairs else "one text"
+    raise UserError(
+        f"line {number} is {'one text' if task.takes_pairs else 'a pair'} and"
+        f" {task.name} takes {wanted}"
+    )
+  return TextExample(name, text, other_text, None)
+
+
+def _fields(task, line, number) -> dict[str, Any]:
   if line.lstrip().startswith("{"):
     try:
       return json.loads(line)
     except ValueError as error:
       raise UserError(
           f"line {number} begins as a JSON object and is none ({error}); mend"
-          " it"
+          ' it, or write a text that begins so as {"text": "{…"}'
       ) from error
   if task.kind == "questions":
-    return {"question": question, "context": line}
+    return {"context": line}
   if task.kind == "tagging":
     return {"text": line}
   text, tab, other_text = line.partition("\t")
   return {"text": text, "other_text": other_text if tab else None}
+
+
+def _text(fields: dict[str, Any], name: str, number: int) -> str | None:
+  value = fields.get(name)
+  if value is not None and not isinstance(value, str):
+    raise UserError(
+        f"line {number} has {value!r} under {name!r}; give a text between"
+        " quotes"
+    )
+  return value

@@ -45,6 +45,7 @@ def pretrain(
     UserError: values that do not fit each other, a broken store or workdir, a
       full disk, a loss that is not finite.
   """
+  config = config.copy_and_resolve_references()
   # --- Data ---
   store = _open_store(config, workdir)
   manifest = store.manifest
@@ -68,7 +69,10 @@ def pretrain(
   )
   # --- Workdir; nothing has been written before this line ---
   facts = facts_of(store)
-  workdirs.check(workdir, workdirs.PRETRAINING, config, facts)
+  workdirs.check(workdir, workdirs.PRETRAINING, config)
+  workdirs.check_facts(workdir, workdirs.PRETRAINING, facts)
+  if jax.process_count() > 1:  # No one reads what another is writing.
+    multihost_utils.sync_global_devices("workdir checked")
   is_first = jax.process_index() == 0
   if is_first:
     workdirs.begin(

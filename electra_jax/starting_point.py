@@ -15,7 +15,7 @@ from electra_jax.models.config import EncoderConfig, encoder_config
 from electra_jax.shapes import Params
 from electra_jax.training.checkpoint import Checkpointer
 
-SCORES = "scores.json"  # Of all seeds, in a fine-tuning workdir.
+SCORES = "scores.json"  # Of one seed, in its folder; of all, above it.
 ENCODER = ("embeddings", "discriminator")  # What a task takes of a run.
 
 
@@ -27,11 +27,22 @@ class StartingPoint:
     encoder: its shapes.
     tokenizer: of its vocabulary.
     checkpoints: the folder of its weights, or None for random ones.
+    trained_length: longest row it was trained on, or None where not known.
   """
 
   encoder: EncoderConfig
   tokenizer: Tokenizer
   checkpoints: epath.Path | None
+  trained_length: int | None = None
+
+  def describe(self) -> str:
+    """Says where the weights come from, down to the step."""
+    if self.checkpoints is None:
+      return "random weights"
+    checkpointer = Checkpointer(self.checkpoints)
+    step = max(checkpointer.steps(), default=0)
+    checkpointer.close()
+    return f"weights of step {step:,} in {self.checkpoints}"
 
   def restore(self, abstract: Params, shardings: Any) -> Params | None:
     """Reads the encoder's weights, or returns None where they are random.
@@ -77,13 +88,14 @@ def find_start(config: ConfigDict) -> StartingPoint:
           f" --config.model.{name}={getattr(encoder, name)}"
       )
   encoder = dataclasses.replace(encoder, **_trainable(config))
-  folder = None
+  folder = length = None
   if not config.random_init:
-    folder = epath.Path(config.init_from)
+    folder = epath.Path(config.init_from).absolute()
+    length = run.config.data.get("length") or run.config.data.max_length
     if run.kind is workdirs.FINETUNING:
       folder = seed_folder(folder, None)
     folder = workdirs.checkpoints(folder)
-  return StartingPoint(encoder, run.tokenizer, folder)
+  return StartingPoint(encoder, run.tokenizer, folder, length)
 
 
 def encoder_of(run: workdirs.Run) -> EncoderConfig:
@@ -98,7 +110,7 @@ def seed_folder(workdir: epath.PathLike, seed: int | None) -> epath.Path:
   """Returns the folder of one seed's run, the best one's by default.
 
   Raises:
-    UserError: that seed has no model.
+    UserError: that seed has no model, or is not finished.
   """
   scores = epath.Path(workdir) / SCORES
   if not scores.exists():
@@ -109,10 +121,11 @@ def seed_folder(workdir: epath.PathLike, seed: int | None) -> epath.Path:
   if seed is None:
     seed = json.loads(scores.read_text())["best_seed"]
   folder = epath.Path(workdir) / f"seed_{seed}"
-  if not workdirs.checkpoints(folder).exists():
+  is_finished = (folder / SCORES).exists()
+  if not is_finished or not workdirs.checkpoints(folder).exists():
     raise UserError(
         f"there is no model of seed {seed} in {workdir}; choose one of the"
-        " seeds that were run and kept"
+        " seeds that were run to their end and kept"
     )
   return folder
 

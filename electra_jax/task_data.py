@@ -56,6 +56,12 @@ def source_of(config: ConfigDict) -> Source:
         f"config.data.source is {data.source!r}; it must be 'files' or 'tfds'"
     )
   options = dict(config.table)
+  for path in (data.folder, *(options[s] for s in ("train", "dev", "test"))):
+    if "://" in path:
+      raise UserError(
+          f"the task's data is at {path!r} and must lie on a local disk; copy"
+          " it there, for example with gcloud storage cp"
+      )
   folder = pathlib.Path(data.folder) if data.folder else None
   return Source(folder, data.source == "tfds", options)
 
@@ -74,9 +80,10 @@ def read_task(task: Task, source: Source) -> TaskData:
       splits[split] = task.read(source, split)
     except MissingSplitError:
       continue
-  examples = splits["train"]
+  examples = list(splits["train"])
   if task.kind == "tagging":
-    examples = [example for split in splits.values() for example in split]
+    for split in task.dev_splits:
+      examples += splits[split]
   return TaskData(with_labels(task, examples), splits)
 
 
@@ -115,7 +122,8 @@ def task_to_json(task: Task) -> dict[str, Any]:
   return {
       "name": task.name,
       "labels": list(task.labels),
-      "label_range": list(task.label_range),
+      "label_range": task.label_range and list(task.label_range),
+      "takes_pairs": task.takes_pairs,
   }
 
 
@@ -124,5 +132,6 @@ def task_from_json(record: Mapping[str, Any], config: ConfigDict) -> Task:
   return dataclasses.replace(
       find_task(record["name"], dict(config.table)),
       labels=tuple(record["labels"]),
-      label_range=tuple(record["label_range"]),
+      label_range=record["label_range"] and tuple(record["label_range"]),
+      takes_pairs=record["takes_pairs"],
   )

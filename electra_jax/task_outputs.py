@@ -1,33 +1,37 @@
-"""Files that one seed leaves of its predictions."""
+"""Files of predictions: for people, for leaderboards."""
+
+from collections.abc import Sequence
 
 from etils import epath
 
-from electra_jax.task_data import TaskData
+from electra_jax.tasks.examples import Example
 from electra_jax.tasks.leaderboard import (
     write_leaderboard,
     write_predictions,
     write_squad_files,
 )
 from electra_jax.tasks.predictions import DecodeOptions, Predictions
+from electra_jax.tasks.task import Task
 
 
 def write_outputs(
     folder: epath.Path,
-    data: TaskData,
+    task: Task,
     split: str,
+    examples: Sequence[Example],
     answers: Predictions,
     options: DecodeOptions,
 ) -> None:
   """Writes a split's predictions, for people and for leaderboards.
 
   Args:
-    folder: of the seed.
-    data: the task and its examples.
-    split: which of them.
+    folder: gets `predictions/` and, where there is a server, `leaderboard/`.
+    task: of the examples.
+    split: which they are.
+    examples: of the split.
     answers: in their order.
     options: the threshold of "no answer".
   """
-  task = data.task
   name = f"{task.name}_{split}"
   place = folder / "predictions"
   place.mkdir(parents=True, exist_ok=True)
@@ -45,7 +49,7 @@ def write_outputs(
     place.mkdir(parents=True, exist_ok=True)
     write_leaderboard(
         place / task.leaderboard[split],
-        [example.id for example in data.splits[split]],
+        [example.id for example in examples],
         answers.values,
         task,
     )

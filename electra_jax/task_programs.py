@@ -75,7 +75,10 @@ def build(
   Raises:
     UserError: values that do not fit each other.
   """
-  check_batches(config, mesh)
+  check_numbers(config, mesh)
+  sharding.check_divisible(
+      mesh, "number of attention heads", encoder.num_heads, ("tensor",)
+  )
   optimizer_config = _optimizer_config(config, num_steps)
   model = TaskModel(encoder, tuple(heads), sharding.constrain_hidden(mesh))
 
@@ -200,8 +203,27 @@ def apply(
   )
 
 
-def check_batches(config: ConfigDict, mesh: Mesh) -> None:
-  """Raises a UserError unless batches divide over parts and devices."""
+_LEAST = {
+    "seeds": 1,
+    "data.max_length": 3,
+    "data.max_query_length": 1,
+    "data.doc_stride": 1,
+    "questions.beam_size": 1,
+    "questions.n_best_size": 1,
+    "questions.max_answer_length": 1,
+    "train.batch_size": 1,
+    "train.eval_batch_size": 1,
+    "train.accumulation_steps": 1,
+}
+
+
+def check_numbers(config: ConfigDict, mesh: Mesh) -> None:
+  """Raises a UserError for a number out of range or a batch that is uneven."""
+  for name, least in _LEAST.items():
+    section, _, key = name.rpartition(".")
+    value = (config[section] if section else config)[key]
+    if value < least:
+      raise UserError(f"config.{name} is {value}; it must be at least {least}")
   train = config.train
   if train.loss_reduction not in LOSS_REDUCTIONS:
     raise UserError(
@@ -209,7 +231,7 @@ def check_batches(config: ConfigDict, mesh: Mesh) -> None:
         " 'mean', or 'sum' as released"
     )
   parts = train.accumulation_steps
-  if parts < 1 or train.batch_size % parts:
+  if train.batch_size % parts:
     raise UserError(
         f"config.train.batch_size {train.batch_size} does not divide into"
         f" config.train.accumulation_steps {parts}; choose a multiple"

@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from electra_jax import __version__
 from electra_jax.data.tokenizer import Tokenizer, load_tokenizer
 from electra_jax.errors import UserError
+from electra_jax.files import write_whole
 
 _PACKAGES = (
     "jax",
@@ -36,7 +37,7 @@ class Kind:
   Attributes:
     verb: the command that makes it.
     facts_file: where the facts about its data stand.
-    digest: the fact that tells one set of data from another.
+    fixed_facts: those that a run keeps.
     fixed: beginnings of config keys that a run keeps from its first step to
       its last; the rest may change when it is resumed.
     free: keys excepted from them.
@@ -44,7 +45,7 @@ class Kind:
 
   verb: str
   facts_file: str
-  digest: str
+  fixed_facts: tuple[str, ...]
   fixed: tuple[str, ...]
   free: tuple[str, ...] = ("model.remat",)
 
@@ -52,13 +53,13 @@ class Kind:
 PRETRAINING = Kind(
     "pretrain",
     "store.json",
-    "rows_digest",
+    ("rows_digest",),
     ("seed", "data.length", "model.", "objective.", "train.batch_size"),
 )
 FINETUNING = Kind(
     "finetune",
     "task.json",
-    "examples_digest",
+    ("start", "tokenizer_digest", "tasks", "examples_digest"),
     (
         "task",
         "random_init",
@@ -68,7 +69,7 @@ FINETUNING = Kind(
         "data.double_unordered",
         "model.",
         "optimizer.",
-        "questions.answerable_weight",
+        "questions.",
         "train.batch_size",
         "train.num_epochs",
         "train.loss_reduction",
@@ -98,16 +99,11 @@ def checkpoints(workdir: epath.PathLike) -> epath.Path:
   return epath.Path(workdir) / "checkpoints"
 
 
-def check(
-    workdir: epath.PathLike,
-    kind: Kind,
-    config: ConfigDict,
-    facts: Mapping[str, Any],
-) -> None:
-  """Checks that a workdir is free or holds this very run.
+def check(workdir: epath.PathLike, kind: Kind, config: ConfigDict) -> None:
+  """Checks that a workdir is free or holds a run of this very config.
 
   Raises:
-    UserError: it holds a run of another kind, config or data, or is a file.
+    UserError: it holds a run of another kind or config, or is a file.
   """
   path = epath.Path(workdir)
   if path.exists() and not path.is_dir():
@@ -128,12 +124,28 @@ def check(
           f" {old.get(name)!r} and this one has {value!r}; choose another"
           " --workdir or the same value"
       )
-  old_facts = json.loads((path / kind.facts_file).read_text())
-  if old_facts[kind.digest] != facts[kind.digest]:
-    raise UserError(
-        f"workdir {workdir} holds a run on other data than this one's; choose"
-        " another --workdir, or give that run's data"
-    )
+
+
+def check_facts(
+    workdir: epath.PathLike, kind: Kind, facts: Mapping[str, Any]
+) -> None:
+  """Checks that a workdir is free or holds a run on this very data.
+
+  Raises:
+    UserError: it holds a run on other data, or from another start.
+  """
+  path = epath.Path(workdir) / kind.facts_file
+  if not path.exists():
+    return
+  # As JSON gives them back: a tuple is a list there.
+  old, new = json.loads(path.read_text()), json.loads(json.dumps(facts))
+  for name in kind.fixed_facts:
+    if old.get(name) != new[name]:
+      raise UserError(
+          f"workdir {workdir} holds a run with another {name.replace('_', ' ')}"
+          f" ({_short(old.get(name))}) than this one's ({_short(new[name])});"
+          " choose another --workdir, or give what that run was given"
+      )
 
 
 def begin(
@@ -146,11 +158,14 @@ def begin(
   """Writes all that resuming, evaluating and explaining the run need."""
   path = epath.Path(workdir)
   path.mkdir(parents=True, exist_ok=True)
-  (path / "config.json").write_text(json.dumps(_plain(config), indent=1))
-  (path / kind.facts_file).write_text(json.dumps(facts, indent=1))
-  (path / "environment.json").write_text(json.dumps(_environment(), indent=1))
-  if not (path / "tokenizer").exists():
-    tokenizer.save(path / "tokenizer")
+  tokenizer.save(path / "tokenizer")
+  contents = {
+      "environment.json": _environment(),
+      kind.facts_file: facts,
+      "config.json": _plain(config),  # Last: the sign that all is there.
+  }
+  for name, content in contents.items():
+    write_whole(path / name, [json.dumps(content, indent=1)])
 
 
 def load(workdir: epath.PathLike) -> Run:
@@ -173,6 +188,21 @@ def load(workdir: epath.PathLike) -> Run:
       f" {PRETRAINING.facts_file} or {FINETUNING.facts_file}; name the --workdir"
       " of a pretrain or finetune run"
   )
+
+
+def refuse(run: Run, **arguments: Any) -> None:
+  """Raises a UserError for an argument that only another kind of run takes."""
+  for name, value in arguments.items():
+    if value:
+      raise UserError(
+          f"--{name.replace('_', '-')} {value} has no meaning for a"
+          f" {run.kind.verb} run; leave it out"
+      )
+
+
+def _short(value: Any) -> str:
+  text = str(value)
+  return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _plain(config: ConfigDict) -> dict[str, Any]:

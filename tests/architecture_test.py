@@ -11,6 +11,7 @@ PACKAGE = ROOT / "electra_jax"
 # A module imports only from modules above it.
 PLAN = [
     "errors",
+    "files",
     "shapes",
     "trees",
     "config_args",

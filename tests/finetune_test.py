@@ -1,5 +1,6 @@
 """Whole fine-tunings on the shipped config: every kind, stop, resume, errors."""
 
+import dataclasses
 import functools
 import json
 import pathlib
@@ -142,6 +143,101 @@ def test_predictions_tell_text_probability_and_gold(root):
     assert record["probability"] == max(record["probabilities"].values())
 
 
+def write_odd_squad(folder: pathlib.Path) -> dict[str, str]:
+  """SQuAD 2.0 files with what real ones hold; returns dev contexts by id."""
+  folder.mkdir(parents=True)
+  filler = "the dog saw the cat near the old house . " * 12
+  contexts = [
+      "In 1905 Zo\u00eb\u202fK\u00fcnstler (born 1880) moved to Paris.",
+      filler + "Long after that Anna Miller came home . " + filler,
+      "Nothing is told here.",
+  ]
+
+  def question(number, text, context, answers, **more):
+    answers = [
+        {"text": a, "answer_start": context.find(a) + shift}
+        for a, shift in answers
+    ]
+    return {"id": number, "question": text, "answers": answers, **more}
+
+  first, second, third = contexts
+  questions = [
+      (first, question("a", "Who moved ?", first, [("Zo\u00eb\u202fK\u00fcnstler", 0)])),
+      (first, question("b", "When ?", first, [("1905", 0), ("In 1905", 0)])),
+      (second, question("c", "Who came home ?", second, [("Anna Miller", 0)])),
+      (third, question("d", "Who ?", third, [], is_impossible=True)),
+      # An offset that does not hold the answer: left out of training.
+      (first, question("e", "Where to ?", first, [("Paris", -7)])),
+  ]  # fmt: skip
+  for split in ("train", "dev"):
+    paragraphs = [
+        {"context": context, "qas": [question]}
+        for context, question in questions
+        if split == "train" or question["id"] != "e"
+    ]
+    data = {
+        "version": "v2.0",
+        "data": [{"title": "t", "paragraphs": paragraphs}],
+    }
+    text = json.dumps(data, ensure_ascii=split == "train")
+    (folder / f"{split}.json").write_text(text, encoding="utf-8")
+  return {question["id"]: context for context, question in questions}
+
+
+def test_odd_questions_are_learned_decoded_and_scored(
+    tmp_path, made_up, caplog
+):
+  contexts = write_odd_squad(tmp_path / "squad")
+  overrides = {
+      **made_up,
+      "data.folder": str(tmp_path),
+      "train.num_epochs": 60.0,
+      "train.batch_size": 8,
+      "optimizer.learning_rate": 2e-3,
+      "optimizer.layerwise_decay": 1.0,
+      "model.hidden_dropout": 0.0,
+      "model.attention_dropout": 0.0,
+      "model.num_layers": 2,
+  }
+  workdir = tmp_path / "run"
+  result = finetune.finetune(config_of("squad", **overrides), workdir)
+  assert "1" in caplog.text and "answer" in caplog.text  # Of "e".
+  scores = result.summary["median"]
+  assert scores["squad/dev/total"] == 4
+  assert scores["squad/dev/best_exact"] >= 75
+  folder = workdir / "seed_0/predictions"
+  records = {r["id"]: r for r in read_records(folder / "squad_dev.jsonl")}
+  assert records.keys() == {"a", "b", "c", "d"}
+  for name, record in records.items():
+    context = contexts[name]
+    assert record["text"] == context[record["start"] : record["end"]] != ""
+  assert records["a"]["text"] == "Zo\u00eb\u202fK\u00fcnstler"
+  assert records["c"]["text"] == "Anna Miller"  # Behind the first window.
+
+
+def test_odd_sentences_are_learned_and_scored(tmp_path, made_up):
+  (tmp_path / "CoLA").mkdir()
+  good, bad = 'gj04\t1\t\tHe said "yes .', "gj04\t0\t*\tSaid he yes ."
+  text = "\r\n".join([good, bad] * 8) + "\r\n"  # No header, one open quote.
+  for split in ("train", "dev"):
+    (tmp_path / f"CoLA/{split}.tsv").write_bytes(text.encode())
+  (tmp_path / "CoLA/test.tsv").write_text('index\tsentence\n0\t"Yes" , he\n')
+  overrides = {
+      **made_up,
+      "data.folder": str(tmp_path),
+      "train.num_epochs": 20.0,
+  }
+  workdir = tmp_path / "run"
+  result = finetune.finetune(
+      config_of("cola", **overrides), workdir, quiet=True
+  )
+  assert result.summary["median"]["cola/dev/mcc"] == pytest.approx(100)
+  records = read_records(workdir / "seed_0/predictions/cola_dev.jsonl")
+  assert records[0]["text"] == 'He said "yes .' and len(records) == 16
+  file = workdir / "seed_0/leaderboard/CoLA.tsv"
+  assert file.read_text().splitlines()[0] == "index\tprediction"
+
+
 # --- Seeds ---
 
 
@@ -169,6 +265,30 @@ def test_a_finished_seed_is_not_run_again_and_more_can_follow(root):
   assert scores.stat().st_mtime_ns == before
   assert set(result.summary["seeds"]) == {"0", "1"}
   assert result.summary["seeds"]["0"] == summary["seeds"]["0"]
+
+
+def test_fewer_seeds_leave_the_best_one_best(root):
+  config = config_of("table", **{"seeds": 3, "train.keep_all_models": False})
+  workdir = root / "fewer"
+  summary = finetune.finetune(config, workdir, quiet=True).summary
+  fewer = config_of("table", seeds=1)
+  again = finetune.finetune(fewer, workdir, quiet=True).summary
+  assert again == summary
+  assert FinetunedModel(workdir).tasks.keys() == {"table"}
+
+
+def test_predictions_of_a_finished_model_can_be_written_later(root, tmp_path):
+  workdir, _ = trained(root, "sst", **{"train.num_epochs": 12.0})
+  assert evaluate(workdir, split="test", output=tmp_path) == {}
+  assert len(read_records(tmp_path / "predictions/sst_test.jsonl")) == 8
+  assert (tmp_path / "leaderboard/SST-2.tsv").exists()
+
+
+def test_the_callers_config_is_left_alone(root):
+  config = config_of("cola")
+  before = config.to_json()
+  finetune.finetune(config, root / "copied", quiet=True)
+  assert config.to_json() == before
 
 
 def run_command(workdir, *more) -> subprocess.Popen:
@@ -450,6 +570,11 @@ def test_answers_are_printed(root, capsys):
         ({"train.accumulation_steps": 3}, "does not divide into"),
         ({"train.loss_reduction": "max"}, "'max'; it must be 'mean'"),
         ({"seeds": 0}, "seeds is 0; it must be at least 1"),
+        ({"train.batch_size": 0}, "batch_size is 0; it must be at least 1"),
+        ({"data.max_length": 2}, "max_length is 2; it must be at least 3"),
+        ({"questions.beam_size": 0}, "beam_size is 0; it must be at least"),
+        ({"mesh.tensor": 2, "mesh.data": 4}, "heads 1 does not divide over"),
+        ({"data.folder": "gs://bucket/glue"}, "must lie on a local disk"),
         ({"train.num_epochs": 0.0}, "num_epochs is 0.0; it must be above"),
         ({"mesh.data": 3}, "there are 8"),
     ],
@@ -515,7 +640,7 @@ def test_a_workdir_of_another_run_is_refused(root, pretrained):
     finetune.finetune(config, workdir, quiet=True)
   table = workdir / "made_up_task/cola/train.tsv"
   table.write_text(table.read_text() + "x\t1\t\tmore text\n")
-  with pytest.raises(UserError, match="holds a run on other data"):
+  with pytest.raises(UserError, match="with another examples digest"):
     finetune.finetune(config_of("cola"), workdir, quiet=True)
   with pytest.raises(UserError, match="holds a run of another verb"):
     finetune.finetune(config_of("cola"), pretrained, quiet=True)
@@ -523,6 +648,8 @@ def test_a_workdir_of_another_run_is_refused(root, pretrained):
 
 def test_what_belongs_to_the_other_verb_is_refused(root, pretrained):
   workdir, _ = trained(root, "sst", **{"train.num_epochs": 12.0})
+  with pytest.raises(UserError, match="has no split 'validation'; choose"):
+    evaluate(workdir, split="validation")
   with pytest.raises(UserError, match="--max-rows 5 has no meaning for a fine"):
     evaluate(workdir, max_rows=5)
   with pytest.raises(
@@ -542,11 +669,28 @@ def test_what_belongs_to_the_other_verb_is_refused(root, pretrained):
     [
         ("sst", "{broken", "line 1 begins as a JSON object"),
         ("sst", '{"words": []}', "line 1 has no text"),
-        ("ner", "   ", "line 1 has no word"),
+        ("ner", "   ", "line 1 has no words to tag"),
+        ("ner", '{"words": 5}', "line 1 has no words to tag"),
+        ("ner", '{"words": "hello"}', "line 1 has no words to tag"),
+        ("ner", '{"text": null}', "line 1 has no words to tag"),
+        ("sst", '{"text": 5}', "line 1 has 5 under 'text'"),
+        ("sst", "one\ttwo", "line 1 is a pair and sst takes one text"),
+        ("rte", "one", "line 1 is one text and rte takes a pair"),
         ("squad", "a context", "line 1 needs a question and a context"),
     ],
 )
 def test_mistakes_in_what_is_asked_are_named(kind, line, message):
   (task,) = find_tasks(config_of(kind))
+  task = dataclasses.replace(task, takes_pairs=kind == "rte")
   with pytest.raises(UserError, match=message):
     parse_inputs(task, [line])
+
+
+def test_a_question_can_be_asked_of_json_and_of_questions_only():
+  (squad,) = find_tasks(config_of("squad"))
+  line = '{"id": 3, "context": "a cat"}'
+  (example,) = parse_inputs(squad, [line], question="who ?")
+  assert example[:3] == ("3", "who ?", "a cat")
+  (sst,) = find_tasks(config_of("sst"))
+  with pytest.raises(UserError, match=r"--question 'who .' has no meaning"):
+    parse_inputs(sst, ["a cat"], question="who ?")

@@ -8,9 +8,10 @@ import functools
 import hashlib
 import json
 import os
-import pathlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
+
+from etils import epath
 
 from electra_jax.data import wordpiece
 from electra_jax.errors import UserError
@@ -152,7 +153,7 @@ class Tokenizer:
 
   def save(self, directory: str | os.PathLike) -> None:
     """Writes the vocabulary file and the options beside it."""
-    directory = pathlib.Path(directory)
+    directory = epath.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     file = FILE_NAMES[self.kind]
     (directory / file).write_bytes(self._data)
@@ -163,7 +164,7 @@ class Tokenizer:
         "strip_accents": self.strip_accents,
     }
     text = json.dumps(options, indent=2) + "\n"
-    (directory / OPTIONS_FILE).write_text(text, encoding="utf-8")
+    (directory / OPTIONS_FILE).write_text(text)
 
 
 def load_tokenizer(
@@ -187,7 +188,7 @@ def load_tokenizer(
     UserError: there is no such file, it is neither kind, it is damaged, or a
       special token is missing.
   """
-  path = pathlib.Path(path)
+  path = epath.Path(path)
   if path.is_dir():
     options = _read_options(path)
     path = path / options["file"]
@@ -212,10 +213,10 @@ def load_tokenizer(
   )
 
 
-def _read_options(directory: pathlib.Path) -> dict:
+def _read_options(directory: epath.Path) -> dict:
   path = directory / OPTIONS_FILE
   try:
-    options = json.loads(path.read_text(encoding="utf-8"))
+    options = json.loads(path.read_text())
     return {
         k: options[k] for k in ("kind", "file", "lowercase", "strip_accents")
     }

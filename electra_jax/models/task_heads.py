@@ -17,7 +17,6 @@ from electra_jax.models.dropout import dropout
 from electra_jax.models.layers import Linear, gelu, matmul
 from electra_jax.shapes import Array, Float, Hidden, Int, RowSeeds, TokenMask
 
-HEAD_DROPOUT = 0.1  # Release, classification_tasks.py:get_prediction_module.
 SPAN_HIDDEN = 512  # Release, finetune/qa/qa_tasks.py: width of qa_hidden.
 NEVER = 1000.0  # Release, qa_tasks.py: taken off logits outside the context.
 
@@ -72,16 +71,19 @@ class SpanBeam(NamedTuple):
 class SequenceHead(nn.Module):
   """Logits of a text's classes, or its rating.
 
+  The release drops 0.1 here whatever the encoder drops.
+
   Source: release classification_tasks.py:get_prediction_module.
   """
 
   size: int
+  dropout: float
 
   @nn.compact
   def __call__(
       self, first: Float[Array, "B D"], dropout_seeds: RowSeeds | None
   ) -> Float[Array, "B C"]:
-    first = dropout(first, HEAD_DROPOUT, dropout_seeds)
+    first = dropout(first, self.dropout, dropout_seeds)
     return _last(self.size, "dense")(first)
 
 
@@ -205,7 +207,7 @@ class TaskHeads(nn.Module):
       return SpanHead(self.config.dtype)
     if head.kind == "tagging":
       return TokenHead(head.size)
-    return SequenceHead(head.size)
+    return SequenceHead(head.size, self.config.hidden_dropout)
 
   def of(self, name: str) -> nn.Module:
     """Returns the head of a task."""

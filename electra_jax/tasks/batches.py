@@ -61,7 +61,7 @@ class Batches:
       row_multiple: the rows of a part are a multiple of it.
 
     Raises:
-      UserError: there is no text.
+      UserError: a task has no text.
     """
     self._features = features
     self.batch_size = batch_size
@@ -70,10 +70,11 @@ class Batches:
     self._place = packing.place_texts if is_packed else packing.one_text_a_row
     self._parts = accumulation_steps
     self.num_texts = sum(map(len, features.values()))
-    if not self.num_texts:
+    empty = [name for name, some in features.items() if not len(some)]
+    if empty:
       raise UserError(
-          f"there is no example of {', '.join(features)} to make batches of;"
-          " give data that has some"
+          f"there is no example of {', '.join(empty)} to make batches of; give"
+          " data that has some"
       )
     self._lengths = np.asarray(
         [len(text) for f in features.values() for text in f.texts], np.int32
@@ -120,7 +121,7 @@ class Batches:
     first = 0
     for name, features in self._features.items():
       local = numbers - first
-      is_own = (numbers >= 0) & (local >= 0) & (local < len(features))
+      is_own = (local >= 0) & (local < len(features))
       local = np.where(is_own, local, 0)
       weights[name] = is_own.astype(np.float32)
       targets[name] = {

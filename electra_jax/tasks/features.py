@@ -94,17 +94,19 @@ def make_features(
 
 
 def with_labels(task: Task, examples: Sequence[Example]) -> Task:
-  """Gives a task the labels, or the range of ratings, that its data tells.
+  """Gives a task what its data tells: labels or ratings, pairs or not.
 
   Args:
-    task: one that does not know them itself, or any other, which is returned
-      as it is.
-    examples: of training; of tags, those of every split.
+    task: what it knows itself is left as it is.
+    examples: of training; of tags, those of dev as well.
 
   Raises:
     UserError: fewer than two labels are found.
   """
-  if task.kind == "regression" and task.label_range == Task.label_range:
+  if task.kind not in ("tagging", "questions"):
+    takes_pairs = any(example.other_text is not None for example in examples)
+    task = dataclasses.replace(task, takes_pairs=takes_pairs)
+  if task.kind == "regression" and task.label_range is None:
     ratings = [e.label for e in examples if e.label is not None]
     low, high = min(ratings), max(ratings)
     label_range = (low, high if low < high else low + 1.0)

@@ -10,6 +10,7 @@ from typing import Any
 
 from etils import epath
 
+from electra_jax.files import write_whole
 from electra_jax.tasks.span_answers import QuestionAnswer
 from electra_jax.tasks.task import Task
 
@@ -34,14 +35,14 @@ def write_leaderboard(
     predictions = [f"{min(max(p, low), high):.3f}" for p in predictions]
   rows = zip(ids, predictions, strict=True)
   lines = (f"{i}\t{prediction}\n" for i, prediction in rows)
-  _write_whole(path, itertools.chain(["index\tprediction\n"], lines))
+  write_whole(path, itertools.chain(["index\tprediction\n"], lines))
 
 
 def write_predictions(
     path: epath.PathLike, records: Iterable[Mapping[str, Any]]
 ) -> None:
   """Writes JSON lines, one record on each."""
-  _write_whole(path, (_to_json(record) + "\n" for record in records))
+  write_whole(path, (_to_json(record) + "\n" for record in records))
 
 
 def write_squad_files(
@@ -85,22 +86,8 @@ def write_squad_files(
     contents["null_odds"] = null_odds
   for kind, content in contents.items():
     path = epath.Path(folder) / f"{name}_{kind}.json"
-    _write_whole(path, [_to_json(content, indent=2) + "\n"])
+    write_whole(path, [_to_json(content, indent=2) + "\n"])
 
 
 def _to_json(value: Any, **options: Any) -> str:
   return json.dumps(value, ensure_ascii=False, **options)
-
-
-def _write_whole(path: epath.PathLike, lines: Iterable[str]) -> None:
-  path = epath.Path(path)
-  partial = path.with_name(f"{path.name}.partial")
-  try:
-    with partial.open("wb") as file:
-      for line in lines:
-        # Half a surrogate pair, as JSON may hold, is no reason to lose a file.
-        file.write(line.encode("utf-8", "replace"))
-    partial.replace(path)
-  except BaseException:
-    partial.unlink(missing_ok=True)
-    raise

@@ -48,10 +48,5 @@ def _read(task: Task, source: Source, split: str) -> list[Example]:
 
 TASKS = {
     name: _with_tfds(task)
-    for name, task in {
-        **GLUE_TASKS,
-        **QUESTION_TASKS,
-        **TAGGING_TASKS,
-        **REVIEW_TASKS,
-    }.items()
-}
+    for name, task in {**GLUE_TASKS, **QUESTION_TASKS, **TAGGING_TASKS}.items()
+} | REVIEW_TASKS

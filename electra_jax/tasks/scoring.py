@@ -5,6 +5,7 @@ a constant, say) it is 0. Questions are scored in squad_scoring.py.
 """
 
 import functools
+import importlib.util
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,19 @@ import numpy as np
 from jaxtyping import Bool
 
 from electra_jax.errors import UserError
+
+
+def check_packages() -> None:
+  """Raises a UserError unless everything that scores is installed.
+
+  Called before training, which would be lost without its scores.
+  """
+  for name in ("scipy", "seqeval", "sklearn"):
+    if importlib.util.find_spec(name) is None:
+      raise UserError(
+          f"scores need the package {name}, which is not installed; run pip"
+          " install 'electra-jax[finetune]'"
+      )
 
 
 def score(

@@ -59,14 +59,14 @@ def table_task(options: Mapping[str, Any]) -> Task:
           f"the task {NAME!r} has {column}={options.get(column)!r}; name the"
           " column of the table that holds it"
       )
-  smallest, largest = options.get("label_range") or Task.label_range
+  label_range = options.get("label_range") or None
   return Task(
       name=NAME,
       kind=kind,
       metrics=METRICS[kind],
       read=read_table,
       labels=tuple(options.get("labels") or ()),
-      label_range=(float(smallest), float(largest)),
+      label_range=label_range and tuple(map(float, label_range)),
   )
 
 

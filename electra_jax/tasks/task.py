@@ -8,8 +8,6 @@ from typing import Any
 from electra_jax.errors import UserError
 from electra_jax.tasks.examples import Example
 
-KINDS = ("classification", "multilabel", "regression", "tagging", "questions")
-
 
 class MissingSplitError(UserError):
   """The data holds no such split; where it is optional it is left out."""
@@ -36,15 +34,19 @@ class Task:
 
   Attributes:
     name: as in `config.task`; also the scope of its head.
-    kind: one of KINDS.
-    metrics: names in `scoring.METRICS`; the first one selects the best seed.
+    kind: "classification", "multilabel", "regression", "tagging" or
+      "questions".
+    metrics: names of scores, in `scoring.METRICS` or, of questions, in
+      `squad_scoring`; the first one selects the best seed.
     read: (source, split) -> examples; raises MissingSplitError, or a UserError
       that names file, line and fix.
     labels: classes or tags in the order of their ids; empty where the
       training data tells them.
     dev_splits: splits that are scored.
     test_splits: splits that are predicted where the data has them.
-    label_range: smallest and largest rating of a regression.
+    label_range: smallest and largest rating of a regression; None where the
+      training data tells them.
+    takes_pairs: whether its texts are pairs; the training data tells it.
     doubles_pairs: whether `double_unordered` adds each training pair the
       other way round.
     may_lack_answer: whether "no answer" is an answer.
@@ -58,7 +60,8 @@ class Task:
   labels: tuple[str, ...] = ()
   dev_splits: tuple[str, ...] = ("dev",)
   test_splits: tuple[str, ...] = ("test",)
-  label_range: tuple[float, float] = (0.0, 1.0)
+  label_range: tuple[float, float] | None = None
+  takes_pairs: bool = False
   doubles_pairs: bool = False
   may_lack_answer: bool = False
   leaderboard: Mapping[str, str] = dataclasses.field(default_factory=dict)

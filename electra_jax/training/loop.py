@@ -30,7 +30,9 @@ class LoopConfig:
     log_every_steps: interval of training records.
     eval_every_steps: interval of evaluation.
     checkpoint_every_steps: interval of checkpoints.
-    batch_size: rows per step over all processes, for the rate.
+    batch_size: rows (of fine-tuning: texts) per step over all processes, for
+      the rate.
+    advice: what to do about a loss that is not finite.
   """
 
   num_train_steps: int
@@ -38,6 +40,7 @@ class LoopConfig:
   eval_every_steps: int
   checkpoint_every_steps: int
   batch_size: int
+  advice: str = "resume from it with a smaller config.optimizer.learning_rate"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,6 +156,7 @@ def run(
       checkpointer.save(state, step)
       if stopped_by is None and not _due(step, config.eval_every_steps):
         evaluation = evaluate_now()
+        stopped_by = stop.received
   finally:
     progress.close()
     checkpointer.wait()
@@ -221,8 +225,7 @@ class Window:
       if not np.isfinite(sums["loss"][0]):
         raise UserError(
             f"the loss of step {step} is {float(sums['loss'][0])}; the last"
-            " checkpoint is intact: resume from it with a smaller"
-            " config.optimizer.learning_rate"
+            f" checkpoint is intact: {self._config.advice}"
         )
 
 

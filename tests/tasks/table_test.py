@@ -175,7 +175,7 @@ def test_the_task_follows_from_its_options():
   assert task.metrics == ("accuracy", "macro_f1")
   task = table_task(OPTIONS | {"kind": "regression", "label_range": [1, 5]})
   assert task.label_range == (1, 5) and task.metrics[0] == "spearman"
-  assert table_task(OPTIONS | {"kind": "regression"}).label_range == (0, 1)
+  assert table_task(OPTIONS | {"kind": "regression"}).label_range is None
   for key, value in (("kind", "tagging"), ("text", ""), ("label", None)):
     with pytest.raises(UserError, match=rf"'table' has {key}={value!r}"):
       table_task(OPTIONS | {key: value})
