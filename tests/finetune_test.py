@@ -184,6 +184,7 @@ def write_odd_squad(folder: pathlib.Path) -> dict[str, str]:
   return {question["id"]: context for context, question in questions}
 
 
+@pytest.mark.slow
 def test_odd_questions_are_learned_decoded_and_scored(
     tmp_path, made_up, caplog
 ):
@@ -340,6 +341,7 @@ def test_a_stopped_run_ends_in_the_same_bits(tmp_path, whole):
   assert scores == (whole / "scores.json").read_text()
 
 
+@pytest.mark.slow
 def test_two_processes_find_the_same_losses_and_scores(tmp_path, whole):
   with socket.socket() as probe:
     probe.bind(("localhost", 0))
@@ -457,17 +459,27 @@ def made_up_data(tmp_path_factory):
   }
 
 
+@pytest.fixture(scope="module", name="one")
+def on_one_device(made_up):
+  return few_steps(config_of("sst+ner", **made_up), jax.devices()[:1])
+
+
 @pytest.mark.parametrize(
     ("overrides", "devices"),
     [
         ({"data.packing": False}, 1),
-        ({"train.accumulation_steps": 2}, 1),
         ({}, 8),
-        ({"train.accumulation_steps": 2}, 4),
+        pytest.param(
+            {"train.accumulation_steps": 2}, 1, marks=pytest.mark.slow
+        ),
+        pytest.param(
+            {"train.accumulation_steps": 2}, 4, marks=pytest.mark.slow
+        ),
     ],
 )
-def test_packing_parts_and_devices_change_nothing(made_up, overrides, devices):
-  one = few_steps(config_of("sst+ner", **made_up), jax.devices()[:1])
+def test_packing_parts_and_devices_change_nothing(
+    made_up, one, overrides, devices
+):
   other = few_steps(
       config_of("sst+ner", **made_up, **overrides), jax.devices()[:devices]
   )

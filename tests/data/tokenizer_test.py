@@ -6,6 +6,7 @@ import pickle
 
 import pytest
 import sentencepiece
+from etils.epath.testing import mock_epath
 
 from electra_jax.data.tokenizer import Tokenizer, load_tokenizer
 from electra_jax.errors import UserError
@@ -159,3 +160,27 @@ def test_errors(tmp_path, name, content, message):
 def test_unknown_kind():
   with pytest.raises(UserError, match="'bpe' is unknown"):
     Tokenizer("bpe", b"")
+
+
+def test_a_bucket_holds_a_tokenizer_as_a_folder_does(tmp_path):
+  def local(path):
+    return pathlib.Path(str(path).replace("gs://bucket", str(tmp_path)))
+
+  def make(_, path, *args, **kwargs):
+    local(path).mkdir(parents=True, exist_ok=True)
+
+  fakes = {
+      "open": lambda _, path, *args, **kwargs: local(path).open(
+          *args, **kwargs
+      ),
+      "isdir": lambda _, path: local(path).is_dir(),
+      "exists": lambda _, path: local(path).exists(),
+      "mkdir": make,
+      "makedirs": make,
+  }
+  tokenizer = load_tokenizer(CORPUS.with_name("vocab.txt"), lowercase=False)
+  with mock_epath(**fakes):
+    tokenizer.save("gs://bucket/run/tokenizer")
+    loaded = load_tokenizer("gs://bucket/run/tokenizer")
+  assert loaded.digest == tokenizer.digest
+  assert len(list((tmp_path / "run/tokenizer").iterdir())) == 2
