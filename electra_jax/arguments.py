@@ -41,6 +41,16 @@ _PREDICT = """examples:
 A pair of texts has a tab between them; a line that is a JSON object gives the
 fields by name ("text", "other_text"; "words"; "question", "context").
 """
+_CONVERT = """examples:
+  electra-jax convert electra_small run --to workdir
+  electra-jax convert google/model.ckpt-200 run --to workdir \\
+      --config configs/pretrain.py:base --tokenizer vocab.txt
+  electra-jax convert run exported --to huggingface
+  electra-jax convert bert-base-uncased run --to workdir --seed 1
+SOURCE is a workdir, a TensorFlow checkpoint of the released code (a folder or a
+prefix), or a folder of Hugging Face's: ELECTRA's, BERT's, or one that holds
+`discriminator` and `generator`.
+"""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -69,6 +79,11 @@ def make_parser() -> argparse.ArgumentParser:
   _add_run(add("finetune", "trained model -> tasks and scores", _FINETUNE))
   _add_evaluate(add("evaluate", "a checkpoint's metrics", _EVALUATE))
   _add_predict(add("predict", "text in, answer out", _PREDICT))
+  _add_convert(
+      add(
+          "convert", "workdir, TensorFlow 1, Hugging Face: any to any", _CONVERT
+      )
+  )
   return parser
 
 
@@ -180,6 +195,34 @@ def _add_predict(verb: argparse.ArgumentParser) -> None:
       type=int,
       metavar="N",
       help="take N rows that training has held out, corrupted",
+  )
+
+
+def _add_convert(verb: argparse.ArgumentParser) -> None:
+  verb.add_argument("source", metavar="SOURCE", help="the model")
+  verb.add_argument("target", metavar="TARGET", help="folder to be made")
+  verb.add_argument(
+      "--to", required=True, choices=("workdir", "huggingface", "google")
+  )
+  verb.add_argument(
+      "--tokenizer",
+      help="vocab.txt, SentencePiece .model, or saved folder; by default what"
+      " lies beside the source",
+  )
+  verb.add_argument(
+      "--cased", action="store_true", help="that vocabulary has upper case"
+  )
+  verb.add_argument(
+      "--config",
+      metavar="FILE[:ARG]",
+      help="recipe for the new workdir (configs/pretrain.py:small_pp); shapes"
+      " are the model's",
+  )
+  verb.add_argument(
+      "--seed",
+      type=int,
+      help="of what the source lacks (0); of a finetune run, whose model (the"
+      " best)",
   )
 
 

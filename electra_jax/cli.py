@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from electra_jax.arguments import make_parser
 from electra_jax.errors import UserError
 
+_CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Runs one verb and ends the process with its status."""
@@ -223,10 +225,36 @@ def _texts(args: argparse.Namespace) -> list[str]:
   return [line for line in lines if line.strip()]
 
 
+def _convert(args: argparse.Namespace, rest: Sequence[str]) -> int:
+  del rest
+  recipe = args.config or f"{_CONFIGS / 'pretrain.py'}:small_pp"
+  config = load_config(recipe, []) if args.to == "workdir" else None
+  from electra_jax.convert import convert
+
+  done = convert(
+      args.source,
+      args.target,
+      to=args.to,
+      config=config,
+      tokenizer=args.tokenizer,
+      lowercase=not args.cased,
+      seed=args.seed,
+  )
+  moments = "with" if done.has_moments else "without"
+  print(
+      f"{args.target}: {done.num_parameters:,} parameters of step {done.step:,},"
+      f" {moments} the optimizer's moments"
+  )
+  if done.fresh:
+    print(f"initialised, since the source lacks it: {', '.join(done.fresh)}")
+  return 0
+
+
 VERBS = {
     "prepare": _prepare,
     "pretrain": _pretrain,
     "finetune": _finetune,
     "evaluate": _evaluate,
     "predict": _predict,
+    "convert": _convert,
 }

@@ -47,9 +47,9 @@ def evaluate(
 
   Returns:
     Of pre-training: losses in nats and shares by name, `rtd_auc` over all
-    tokens but padding, and `unigram_entropy` of the training text in nats. Of
-    tasks: scores by name, as "rte/dev/accuracy"; in percent but for `mse`,
-    `loss` in nats, numbers of questions and thresholds.
+    tokens but padding, and `unigram_entropy` of the training text in nats
+    where that is known. Of tasks: scores by name, as "rte/dev/accuracy"; in
+    percent but for `mse`, `loss` in nats, numbers of questions and thresholds.
 
   Raises:
     UserError: no run, no checkpoint, no such split, a store of another

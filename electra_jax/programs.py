@@ -182,6 +182,11 @@ def electra_config(config: ConfigDict, vocab_size: int) -> ElectraConfig:
       dtype=model.dtype,
       remat=model.remat,
   )
+  # Converted models may differ here from the released proportions.
+  own = ("num_heads", "intermediate_size")
+  discriminator = dataclasses.replace(
+      discriminator, **{name: model[name] for name in own if name in model}
+  )
   sharing = model.embedding_sharing
   if sharing not in ("embeddings", "none", "all"):
     raise UserError(

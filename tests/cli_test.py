@@ -10,7 +10,8 @@ CONFIG = str(helpers.ROOT / "configs/pretrain.py")
 
 
 @pytest.mark.parametrize(
-    "verb", ["prepare", "pretrain", "finetune", "evaluate", "predict"]
+    "verb",
+    ["prepare", "pretrain", "finetune", "evaluate", "predict", "convert"],
 )
 def test_every_verb_explains_itself_with_an_example(verb, capsys):
   with pytest.raises(SystemExit) as stop:

@@ -183,9 +183,14 @@ def open_store(
     The store.
 
   Raises:
-    UserError: there is no finished store, it is of another version, or a file
-      is missing or has another size than the manifest says.
+    UserError: the path is empty, there is no finished store, it is of another
+      version, or a file is missing or has another size than the manifest says.
   """
+  if not os.fspath(path):
+    raise UserError(
+        "no token store is named, and a converted model has none of its own;"
+        " give one that electra-jax prepare has made, evaluate by --store"
+    )
   root = epath.Path(path)
   try:
     text = (root / MANIFEST_FILE).read_text()
