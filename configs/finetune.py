@@ -140,6 +140,7 @@ def get_config(arg=None):
   if args["size"] == "tiny":
     config.model.dtype = "float32"
     config.train.num_epochs *= 2
+    config.train.log_every_steps = 200
   if args["runlocal"]:
     config.data.made_up = True
     config.data.max_length = min(64, config.data.max_length)

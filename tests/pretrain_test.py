@@ -242,6 +242,7 @@ def test_the_loop_admits_no_hidden_transfer(tmp_path, store):
     )
 
 
+@pytest.mark.slow
 def test_other_objectives_train(tmp_path, store):
   for name, sharing in (
       ("masked_lm", "embeddings"), ("uniform", "embeddings"),
