@@ -1,8 +1,13 @@
-"""Files that are whole or not there at all."""
+"""Paths that hold anywhere, files that are whole or not there at all."""
 
 from collections.abc import Iterable
 
 from etils import epath
+
+
+def absolute(path: str) -> str:
+  """Returns a path that holds from any folder; "" and gs:// stay as they are."""
+  return path if not path or "://" in path else str(epath.Path(path).absolute())
 
 
 def write_whole(path: epath.PathLike, lines: Iterable[str]) -> None:

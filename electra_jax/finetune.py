@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from electra_jax import seed_scores, task_data, task_programs
 from electra_jax import workdir as workdirs
 from electra_jax.errors import UserError
-from electra_jax.files import write_whole
+from electra_jax.files import absolute, write_whole
 from electra_jax.made_up import make_task
 from electra_jax.starting_point import SCORES, StartingPoint, find_start
 from electra_jax.task_data import TaskData
@@ -94,15 +94,10 @@ def finetune(
   )
   # --- Workdir; nothing has been written before this line ---
   facts = facts_of(start, tasks)
-  workdirs.check(workdir, workdirs.FINETUNING, config)
-  workdirs.check_facts(workdir, workdirs.FINETUNING, facts)
-  if jax.process_count() > 1:  # No one reads what another is writing.
-    multihost_utils.sync_global_devices("workdir checked")
+  workdirs.enter(workdir, workdirs.FINETUNING, config, start.tokenizer, facts)
   is_first = jax.process_index() == 0
-  if is_first:
-    workdirs.begin(workdir, workdirs.FINETUNING, config, start.tokenizer, facts)
-    if not quiet:
-      _describe(config, start, tasks, parts, batches)
+  if is_first and not quiet:
+    _describe(config, start, tasks, parts, batches)
   # --- Seeds ---
   scores, summary = _finished_seeds(workdir), {}
   for seed in range(config.seeds):
@@ -201,7 +196,7 @@ class Judge:
 def facts_of(start: StartingPoint, tasks: Sequence[TaskData]) -> dict[str, Any]:
   """Returns what a workdir keeps of its tasks and its encoder."""
   return {
-      "start": start.describe(),
+      "start": start.origin,
       "examples_digest": task_data.digest_of(tasks),
       "tasks": [task_data.task_to_json(data.task) for data in tasks],
       "examples": {
@@ -234,9 +229,7 @@ def _with_absolute_paths(config: ConfigDict) -> None:
       ("table", "dev"),
       ("table", "test"),
   ):
-    path = config[section][name]
-    if path and "://" not in path:
-      config[section][name] = str(epath.Path(path).absolute())
+    config[section][name] = absolute(config[section][name])
 
 
 def _check_lengths(config: ConfigDict, start: StartingPoint) -> None:
@@ -346,10 +339,11 @@ def _delete_other_models(workdir, scores, best_seed) -> None:
 
 def _describe(config, start, tasks, parts, batches) -> None:
   params = parts.abstract.params
-  print(f"parameters   {count_parameters(params):,}, {start.describe()}")
-  if (start.trained_length or 512) < config.data.max_length:
+  print(f"parameters   {count_parameters(params):,}, {start.origin}")
+  seen = start.trained_length
+  if seen is not None and seen < config.data.max_length:
     print(
-        f"note         the start has seen {start.trained_length} positions and"
+        f"note         the start has seen {seen} positions and"
         f" texts may have {config.data.max_length}: the others are learned here"
     )
   for data in tasks:

@@ -15,6 +15,7 @@ from electra_jax.data.feed import Feed
 from electra_jax.data.store import Store, open_store
 from electra_jax.errors import UserError
 from electra_jax.evaluate import make_evaluate
+from electra_jax.files import absolute
 from electra_jax.made_up import make_store
 from electra_jax.training import loop, sharding
 from electra_jax.training.checkpoint import Checkpointer
@@ -68,16 +69,14 @@ def pretrain(
       config.train.eval_max_rows,
   )
   # --- Workdir; nothing has been written before this line ---
-  facts = facts_of(store)
-  workdirs.check(workdir, workdirs.PRETRAINING, config)
-  workdirs.check_facts(workdir, workdirs.PRETRAINING, facts)
-  if jax.process_count() > 1:  # No one reads what another is writing.
-    multihost_utils.sync_global_devices("workdir checked")
+  workdirs.enter(
+      workdir,
+      workdirs.PRETRAINING,
+      config,
+      store.tokenizer(),
+      facts_of(store),
+  )
   is_first = jax.process_index() == 0
-  if is_first:
-    workdirs.begin(
-        workdir, workdirs.PRETRAINING, config, store.tokenizer(), facts
-    )
   checkpointer = Checkpointer(
       workdirs.checkpoints(workdir), config.train.keep_checkpoints
   )
@@ -135,8 +134,7 @@ def _open_store(config: ConfigDict, workdir: epath.PathLike) -> Store:
         "config.data.store is empty; give the folder that `electra-jax"
         " prepare` has made: --config.data.store=STORE"
     )
-  if "://" not in config.data.store:  # Evaluated from anywhere later on.
-    config.data.store = str(epath.Path(config.data.store).absolute())
+  config.data.store = absolute(config.data.store)  # Evaluated from anywhere.
   store = open_store(config.data.store)
   if store.manifest.length != config.data.length:
     raise UserError(

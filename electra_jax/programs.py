@@ -297,21 +297,7 @@ def _total(loss_weights, losses, weights) -> Scalar:
 
 def _check_batches(config: ConfigDict, mesh: Mesh) -> None:
   train = config.train
-  if (
-      train.accumulation_steps < 1
-      or train.batch_size % train.accumulation_steps
-  ):
-    raise UserError(
-        f"config.train.batch_size {train.batch_size} does not divide into"
-        f" config.train.accumulation_steps {train.accumulation_steps}; choose"
-        " a multiple"
-    )
-  sharding.check_divisible(
-      mesh,
-      "config.train.batch_size over config.train.accumulation_steps",
-      train.batch_size // train.accumulation_steps,
-      sharding.BATCH_AXES,
-  )
+  sharding.check_batch(mesh, train.batch_size, train.accumulation_steps)
   sharding.check_divisible(
       mesh,
       "config.train.eval_batch_size",

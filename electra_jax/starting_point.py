@@ -27,22 +27,15 @@ class StartingPoint:
     encoder: its shapes.
     tokenizer: of its vocabulary.
     checkpoints: the folder of its weights, or None for random ones.
+    origin: where the weights come from, down to the step, in words.
     trained_length: longest row it was trained on, or None where not known.
   """
 
   encoder: EncoderConfig
   tokenizer: Tokenizer
-  checkpoints: epath.Path | None
+  checkpoints: epath.Path | None = None
+  origin: str = "random weights"
   trained_length: int | None = None
-
-  def describe(self) -> str:
-    """Says where the weights come from, down to the step."""
-    if self.checkpoints is None:
-      return "random weights"
-    checkpointer = Checkpointer(self.checkpoints)
-    step = max(checkpointer.steps(), default=0)
-    checkpointer.close()
-    return f"weights of step {step:,} in {self.checkpoints}"
 
   def restore(self, abstract: Params, shardings: Any) -> Params | None:
     """Reads the encoder's weights, or returns None where they are random.
@@ -88,14 +81,22 @@ def find_start(config: ConfigDict) -> StartingPoint:
           f" --config.model.{name}={getattr(encoder, name)}"
       )
   encoder = dataclasses.replace(encoder, **_trainable(config))
-  folder = length = None
-  if not config.random_init:
-    folder = epath.Path(config.init_from).absolute()
-    length = run.config.data.get("length") or run.config.data.max_length
-    if run.kind is workdirs.FINETUNING:
-      folder = seed_folder(folder, None)
-    folder = workdirs.checkpoints(folder)
-  return StartingPoint(encoder, run.tokenizer, folder, length)
+  if config.random_init:
+    return StartingPoint(encoder, run.tokenizer)
+  folder, length = epath.Path(config.init_from).absolute(), "length"
+  if run.kind is workdirs.FINETUNING:
+    folder, length = seed_folder(folder, None), "max_length"
+  folder = workdirs.checkpoints(folder)
+  checkpointer = Checkpointer(folder)
+  step = max(checkpointer.steps(), default=0)
+  checkpointer.close()
+  return StartingPoint(
+      encoder,
+      run.tokenizer,
+      folder,
+      f"weights of step {step:,} in {folder}",
+      run.config.data[length],
+  )
 
 
 def encoder_of(run: workdirs.Run) -> EncoderConfig:
@@ -150,7 +151,7 @@ def _fresh_start(config: ConfigDict) -> StartingPoint:
       model.embedding_size,
       **_trainable(config),
   )
-  return StartingPoint(encoder, tokenizer, None)
+  return StartingPoint(encoder, tokenizer)
 
 
 def _trainable(config: ConfigDict) -> dict[str, Any]:

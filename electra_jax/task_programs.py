@@ -230,18 +230,7 @@ def check_numbers(config: ConfigDict, mesh: Mesh) -> None:
         f"config.train.loss_reduction is {train.loss_reduction!r}; it must be"
         " 'mean', or 'sum' as released"
     )
-  parts = train.accumulation_steps
-  if train.batch_size % parts:
-    raise UserError(
-        f"config.train.batch_size {train.batch_size} does not divide into"
-        f" config.train.accumulation_steps {parts}; choose a multiple"
-    )
-  sharding.check_divisible(
-      mesh,
-      "config.train.batch_size over config.train.accumulation_steps",
-      train.batch_size // parts,
-      sharding.BATCH_AXES,
-  )
+  sharding.check_batch(mesh, train.batch_size, train.accumulation_steps)
 
 
 def _optimizer_config(config: ConfigDict, num_steps: int) -> OptimizerConfig:

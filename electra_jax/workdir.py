@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 from etils import epath
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from electra_jax import __version__
@@ -146,6 +147,26 @@ def check_facts(
           f" ({_short(old.get(name))}) than this one's ({_short(new[name])});"
           " choose another --workdir, or give what that run was given"
       )
+
+
+def enter(
+    workdir: epath.PathLike,
+    kind: Kind,
+    config: ConfigDict,
+    tokenizer: Tokenizer,
+    facts: Mapping[str, Any],
+) -> None:
+  """Checks a workdir in every process, then begins it in the first.
+
+  Raises:
+    UserError: it holds another run, or is a file.
+  """
+  check(workdir, kind, config)
+  check_facts(workdir, kind, facts)
+  if jax.process_count() > 1:  # No one reads what another is writing.
+    multihost_utils.sync_global_devices("workdir checked")
+  if jax.process_index() == 0:
+    begin(workdir, kind, config, tokenizer, facts)
 
 
 def begin(

@@ -83,7 +83,10 @@ class Batches:
     needed = [most]
     if is_packed:
       sample = min(packing.SAMPLED_BATCHES, self.steps_of(1.0))
-      needed = [self._rows(self._numbers(0, i)) for i in range(sample)]
+      needed = [
+          max(rows for _, rows in self._place_parts(self._numbers(0, i)))
+          for i in range(sample)
+      ]
     self.row_counts = packing.choose_row_counts(needed, most, row_multiple)
 
   def steps_of(self, epochs: float) -> int:
@@ -113,10 +116,13 @@ class Batches:
       numbers: of the texts, counted over all tasks; -1 for none.
       seed: of the run.
     """
-    parts = [numbers[i :: self._parts] for i in range(self._parts)]
-    needed = self._rows(numbers)
+    placed = self._place_parts(numbers)
+    needed = max(rows for _, rows in placed)
     num_rows = next(n for n in self.row_counts if n >= needed)
-    packed = [self._pack(part, num_rows) for part in parts]
+    packed = [
+        self._pack(numbers[i :: self._parts], starts, num_rows)
+        for i, (starts, _) in enumerate(placed)
+    ]
     weights, targets = {}, {}
     first = 0
     for name, features in self._features.items():
@@ -145,22 +151,22 @@ class Batches:
   def _order(self, seed: int, epoch: int) -> np.ndarray:
     return permutation(self.num_texts, seed, epoch)
 
-  def _rows(self, numbers: np.ndarray) -> int:
-    """Returns the rows that the largest part of a batch takes."""
+  def _place_parts(self, numbers: np.ndarray) -> list[tuple[np.ndarray, int]]:
+    """Returns, for each part of a batch, the texts' starts and its rows."""
     lengths = np.where(numbers >= 0, self._lengths[numbers], 0)
-    return max(
-        self._place(lengths[i :: self._parts], self._row_length)[1]
+    return [
+        self._place(lengths[i :: self._parts], self._row_length)
         for i in range(self._parts)
-    )
+    ]
 
-  def _pack(self, numbers: np.ndarray, num_rows: int) -> packing.PackedTexts:
+  def _pack(
+      self, numbers: np.ndarray, starts: np.ndarray, num_rows: int
+  ) -> packing.PackedTexts:
     texts, first_lengths = [], []
     for number in numbers:
       text, first_length = self._text(int(number))
       texts.append(text)
       first_lengths.append(first_length)
-    lengths = np.asarray([len(text) for text in texts], np.int32)
-    starts, _ = self._place(lengths, self._row_length)
     return packing.pack(
         texts,
         np.asarray(first_lengths, np.int32),

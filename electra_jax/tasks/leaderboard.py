@@ -74,8 +74,8 @@ def write_squad_files(
   best = {answer.id: answer.text for answer in answers}
   null_odds = {answer.id: answer.null_odds for answer in answers}
   final = {
-      key: "" if may_lack_answer and null_odds[key] > threshold else text
-      for key, text in best.items()
+      answer.id: answer.final_text(threshold if may_lack_answer else None)
+      for answer in answers
   }
   n_best = {
       answer.id: [candidate._asdict() for candidate in answer.n_best]

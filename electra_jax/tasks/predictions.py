@@ -7,7 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from electra_jax.tasks import scoring, squad_scoring
-from electra_jax.tasks.examples import Example, TaggedExample
+from electra_jax.tasks.examples import (
+    Example,
+    QuestionExample,
+    TaggedExample,
+)
 from electra_jax.tasks.features import Features
 from electra_jax.tasks.span_answers import (
     QuestionAnswer,
@@ -199,10 +203,10 @@ def _decode_answers(task, examples, features, beam, options) -> Predictions:
       n_best_size=options.n_best_size,
       max_answer_length=options.max_answer_length,
   )
+  threshold = options.null_threshold if task.may_lack_answer else None
   values, records = [], []
   for example, answer in zip(examples, answers, strict=True):
-    is_null = task.may_lack_answer and answer.null_odds > options.null_threshold
-    values.append("" if is_null else answer.text)
+    values.append(answer.final_text(threshold))
     record = {
         "id": example.id,
         "question": example.question,
@@ -231,9 +235,9 @@ def _text_record(example) -> dict[str, Any]:
 def _gold(example: Example) -> Any:
   if isinstance(example, TaggedExample):
     return example.tags
-  if hasattr(example, "label"):
-    return example.label
-  return True if example.has_gold else None
+  if isinstance(example, QuestionExample):
+    return True if example.has_gold else None
+  return example.label
 
 
 def _by_label(labels, probabilities) -> dict[str, float]:

@@ -76,6 +76,15 @@ class QuestionAnswer(NamedTuple):
   null_odds: float
   n_best: list[NBest]
 
+  def final_text(self, threshold: float | None) -> str:
+    """Returns the text, or "" where the null odds exceed the threshold.
+
+    Args:
+      threshold: in log-odds; None where every question has an answer.
+    """
+    is_null = threshold is not None and self.null_odds > threshold
+    return "" if is_null else self.text
+
 
 def decode_answers(
     examples: Sequence[QuestionExample],

@@ -86,6 +86,22 @@ def check_divisible(mesh: Mesh, name: str, value: int, axes: tuple[str, ...]):
     )
 
 
+def check_batch(mesh: Mesh, batch_size: int, accumulation_steps: int) -> None:
+  """Raises a UserError unless a batch divides into parts and over devices."""
+  if accumulation_steps < 1 or batch_size % accumulation_steps:
+    raise UserError(
+        f"config.train.batch_size {batch_size} does not divide into"
+        f" config.train.accumulation_steps {accumulation_steps}; choose a"
+        " multiple"
+    )
+  check_divisible(
+      mesh,
+      "config.train.batch_size over config.train.accumulation_steps",
+      batch_size // accumulation_steps,
+      BATCH_AXES,
+  )
+
+
 def params_shardings(mesh: Mesh, params: Any) -> Any:
   """Returns the sharding of every parameter by RULES.
 

@@ -101,6 +101,8 @@ def test_sets_of_classes():
   predictions = run(task, texts(("x", "z"), ("y",)), logits)
   # A probability of exactly a half is not above it.
   assert predictions.values == [("x", "z"), ()]
+  just = np.asarray([[0.01, -0.01, 0.01]], np.float32)
+  assert run(task, texts(("x",)), just).values == [("x", "z")]
   record = predictions.records[0]
   assert record["labels"] == ["x", "z"]
   assert record["gold"] == ("x", "z")
