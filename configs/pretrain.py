@@ -19,6 +19,17 @@ The length is that of the token store: prepare it with --length 32 for tiny,
 128 for small and 512 for the others. `,runlocal` behind the size runs the
 same code for a minute on a laptop, with few steps on made-up text.
 
+Runs of two phases, by a word behind the size (`base,staged`):
+  staged     NVIDIA's recipe for Base: LAMB, 10,000 steps of 67,584 rows of
+             128 tokens, then 933 of 27,648 rows of 512 with the optimizer's
+             moments kept; needs two stores:
+             --config.phases.phase_1.data.store=STORE_OF_128
+             --config.phases.phase_2.data.store=STORE_OF_512
+  two_stage  the paper's §3.2: masked language modelling for half of the steps,
+             then as many of the discriminator, which starts from those weights
+             while the generator, the same network, stays as it is.
+Each phase is a workdir: RUN/phase_1 and RUN/phase_2, where the result lies.
+
 Memory: on 16 chips of TPU v5e, small takes 0.4 GiB a chip and base 7.1; large
 needs --config.train.accumulation_steps=16 (15.1 GiB).
 
@@ -41,17 +52,38 @@ SIZES = {
     "base_pp": (12, 768, 768, 1 / 3, 512, 0.15, 2e-4, 256, 4_000_000),
 }
 
+# NVIDIA, DeepLearningExamples, TensorFlow2/LanguageModeling/ELECTRA:
+# scripts/configs/pretrain_config.sh, dgxa100_8gpu_amp. A batch is 8 devices x
+# micro-batches x rows: 8 x 48 x 176 and 8 x 144 x 24.
+#           length  batch  micro  rate  warmup  steps
+STAGED = {
+    "phase_1": (128, 67_584, 48, 6e-3, 2_000, 10_000),
+    "phase_2": (512, 27_648, 144, 4e-3, 200, 933),
+}
+
 
 def get_config(arg=None):
-  """Returns the config of a size; "SIZE" or "SIZE,runlocal"."""
-  args = parse_arg(arg, size="small", runlocal=False)
+  """Returns the config of a size; "SIZE" or "SIZE,staged,runlocal"."""
+  args = parse_arg(
+      arg, size="small", staged=False, two_stage=False, runlocal=False
+  )
   if args["size"] not in SIZES:
     raise ValueError(f"size {args['size']!r} is not one of {', '.join(SIZES)}")
+  if args["staged"] and args["two_stage"]:
+    raise ValueError("staged and two_stage exclude each other; choose one")
   layers, width, embedding, ratio, length, mask, rate, batch, steps = SIZES[
       args["size"]
   ]
   config = ConfigDict()
   config.seed = 0
+
+  config.init_from = ""  # Workdir whose weights this run starts from.
+  config.init = ConfigDict()
+  config.init.optimizer = "fresh"  # Or "restored": its moments as well.
+  config.init.positions = "same"  # Or "resized": cut, or repeated.
+  config.init.vocabulary = "same"  # Or "matched": rows by token text.
+  config.init.fresh = ""  # Parts that it lacks: "discriminator_head,...".
+  config.init.unused = ""  # Parts of it that are left out.
 
   config.data = ConfigDict()
   config.data.store = ""  # Folder made by `electra-jax prepare`.
@@ -69,20 +101,29 @@ def get_config(arg=None):
   config.model.attention_dropout = 0.1
   config.model.generator_width_ratio = ratio  # Generator over discriminator.
   config.model.generator_depth_ratio = 1.0
-  config.model.embedding_sharing = "embeddings"  # Or "none", "all".
+  # Or "none", "all", "gradient_disentangled".
+  config.model.embedding_sharing = "embeddings"
   config.model.dtype = "bfloat16"  # Activations; or "float32".
   config.model.remat = "none"  # Recompute: "none", "dots" or "layer".
 
   config.objective = ConfigDict()
-  config.objective.name = "electra"  # Or "masked_lm", "uniform".
+  # Or "electra_15", "electric", "replace_mlm", "all_tokens_mlm", "masked_lm".
+  config.objective.name = "electra"
+  # Or "two_tower", "unigram", "uniform", "random".
+  config.objective.generator = "masked_lm"
   config.objective.gen_weight = 1.0
   config.objective.disc_weight = 50.0
+  config.objective.token_weight = 1.0  # Of replace_mlm and all_tokens_mlm.
+  config.objective.label_smoothing = 0.0  # Of the discriminator's labels.
   config.objective.mask_prob = mask
   config.objective.masking_draw = "without_replacement"  # Or the release's.
+  config.objective.masking_unit = "token"  # Or "word": all of its pieces.
   config.objective.temperature = 1.0
   config.objective.disallow_correct = False
 
   config.optimizer = ConfigDict()
+  config.optimizer.name = "adam"  # The release's; or "lamb".
+  config.optimizer.frozen = ""  # Parts that stay as they are: "generator,...".
   config.optimizer.learning_rate = rate
   config.optimizer.warmup_steps = 10_000
   config.optimizer.decay_power = 1.0
@@ -102,6 +143,8 @@ def get_config(arg=None):
   config.train.eval_max_rows = 12_800  # As the release: 100 batches of 128.
   config.train.checkpoint_every_steps = 1_000
   config.train.keep_checkpoints = 5
+
+  config.phases = ConfigDict()  # Name -> values of its own; see above.
 
   config.mesh = ConfigDict()
   config.mesh.data = -1  # Devices that the other axes leave.
@@ -133,4 +176,71 @@ def get_config(arg=None):
     config.train.log_every_steps = 5
     config.train.eval_every_steps = 10
     config.train.checkpoint_every_steps = 10
+  if args["staged"]:
+    _stage(config, args["runlocal"])
+  if args["two_stage"]:
+    _split(config)
   return config
+
+
+def _stage(config, runlocal):
+  """Adds the phases of NVIDIA's recipe.
+
+  Two things differ from theirs: the decay runs from the first step, as in the
+  release, not from the end of the warm-up, so that the highest rates are
+  5.4e-3 and 3.5e-3; and the second phase goes on counting the steps of Adam's
+  bias correction, which theirs begins anew over moments that are long
+  unbiased.
+
+  Source: scripts/run_pretraining.sh, optimization.py:create_optimizer and
+  run_pretraining.py (--phase2), in the folder named at STAGED.
+  """
+  config.optimizer.name = "lamb"
+  config.optimizer.adam_b1 = 0.878
+  config.optimizer.adam_b2 = 0.974
+  config.optimizer.decay_power = 0.5
+  config.train.log_every_steps = 10
+  config.train.eval_every_steps = 500
+  config.train.checkpoint_every_steps = 500
+  for name, values in STAGED.items():
+    length, batch, micro, rate, warmup, steps = values
+    phase = ConfigDict()
+    phase.data = ConfigDict({"store": "", "length": length})
+    phase.optimizer = ConfigDict({"learning_rate": rate})
+    phase.optimizer.warmup_steps = warmup
+    phase.train = ConfigDict({"batch_size": batch})
+    phase.train.accumulation_steps = micro
+    phase.train.num_steps = steps
+    config.phases[name] = phase
+  config.phases.phase_2.init = ConfigDict({"optimizer": "restored"})
+  if runlocal:
+    config.train.log_every_steps = 5
+    config.train.eval_every_steps = 10
+    config.train.checkpoint_every_steps = 5
+    for phase, length in zip(config.phases.values(), (16, 32), strict=True):
+      phase.data.length = length
+      phase.optimizer.warmup_steps = 3
+      phase.train.batch_size = 16
+      phase.train.accumulation_steps = 2
+      phase.train.num_steps = 10
+
+
+def _split(config):
+  """Adds the phases of two-stage training.
+
+  Source: ELECTRA §3.2, "Training algorithms".
+  """
+  steps = config.train.num_steps // 2
+  first, second = ConfigDict(), ConfigDict()
+  first.objective = ConfigDict({"name": "masked_lm"})
+  first.train = ConfigDict({"num_steps": steps})
+  second.init = ConfigDict({"fresh": "discriminator_head"})
+  second.model = ConfigDict()
+  second.model.generator_width_ratio = 1.0
+  second.model.generator_depth_ratio = 1.0
+  second.model.embedding_sharing = "gradient_disentangled"
+  second.objective = ConfigDict({"name": "electra", "gen_weight": 0.0})
+  second.optimizer = ConfigDict()
+  second.optimizer.frozen = "generator,generator_embeddings,generator_head"
+  second.train = ConfigDict({"num_steps": steps})
+  config.phases.phase_1, config.phases.phase_2 = first, second

@@ -51,6 +51,16 @@ SOURCE is a workdir, a TensorFlow checkpoint of the released code (a folder or a
 prefix), or a folder of Hugging Face's: ELECTRA's, BERT's, or one that holds
 `discriminator` and `generator`.
 """
+_BENCHMARK = """examples:
+  electra-jax benchmark --config configs/pretrain.py:small
+  electra-jax benchmark --config configs/pretrain.py:base \\
+      --config.train.batch_size=512 --store store --json base.json \\
+      --profile trace
+  electra-jax benchmark --config configs/pretrain.py:tiny --steps 10 \\
+      --peak-tflops 0.2
+Made-up rows of the config's length are fed unless there is a --store. On a TPU
+pod add --distributed on every host; the first one prints.
+"""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -83,6 +93,9 @@ def make_parser() -> argparse.ArgumentParser:
       add(
           "convert", "workdir, TensorFlow 1, Hugging Face: any to any", _CONVERT
       )
+  )
+  _add_benchmark(
+      add("benchmark", "a config's speed and memory here", _BENCHMARK)
   )
   return parser
 
@@ -151,6 +164,10 @@ def _add_run(verb: argparse.ArgumentParser) -> None:
   verb.add_argument("--config", required=True, metavar="FILE[:ARG]")
   verb.add_argument("--workdir", required=True, help="folder of the run")
   verb.add_argument("--quiet", action="store_true", help="print nothing")
+  _add_distributed(verb)
+
+
+def _add_distributed(verb: argparse.ArgumentParser) -> None:
   verb.add_argument(
       "--distributed",
       action="store_true",
@@ -191,6 +208,11 @@ def _add_predict(verb: argparse.ArgumentParser) -> None:
       help="let the generator replace tokens first",
   )
   verb.add_argument(
+      "--pseudo-log-likelihood",
+      action="store_true",
+      help="rank the texts by how likely they are",
+  )
+  verb.add_argument(
       "--held-out",
       type=int,
       metavar="N",
@@ -224,6 +246,28 @@ def _add_convert(verb: argparse.ArgumentParser) -> None:
       help="of what the source lacks (0); of a finetune run, whose model (the"
       " best)",
   )
+
+
+def _add_benchmark(verb: argparse.ArgumentParser) -> None:
+  verb.add_argument("--config", required=True, metavar="FILE[:ARG]")
+  verb.add_argument("--phase", help="which one, of a config that has some")
+  verb.add_argument(
+      "--steps", type=int, default=50, help="steps to time (%(default)s)"
+  )
+  verb.add_argument(
+      "--store", help="token store to read from; the config's by default"
+  )
+  verb.add_argument("--json", metavar="FILE", help="write all figures there")
+  verb.add_argument(
+      "--profile", metavar="DIR", help="write a trace for xprof or Perfetto"
+  )
+  verb.add_argument(
+      "--peak-tflops",
+      type=float,
+      metavar="X",
+      help="dense bfloat16 TFLOP/s of a device that is not known; 0: no MFU",
+  )
+  _add_distributed(verb)
 
 
 def _add_model(verb: argparse.ArgumentParser) -> None:

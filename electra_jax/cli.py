@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   """Runs one verb and ends the process with its status."""
   parser = make_parser()
   args, rest = parser.parse_known_args(argv)
-  takes_config = args.verb in ("pretrain", "finetune")
+  takes_config = args.verb in ("pretrain", "finetune", "benchmark")
   unknown = [a for a in rest if not (takes_config and _is_config(a))]
   if unknown:
     parser.error(f"unknown argument {unknown[0]!r} of {args.verb}")
@@ -171,17 +171,22 @@ def _evaluate(args: argparse.Namespace, rest: Sequence[str]) -> int:
 
 def _predict(args: argparse.Namespace, rest: Sequence[str]) -> int:
   del rest
-  from electra_jax import predict
+  from electra_jax import printing
   from electra_jax import workdir as workdirs
 
   run = workdirs.load(args.workdir)
   if run.kind is workdirs.FINETUNING:
-    workdirs.refuse(run, held_out=args.held_out, corrupt=args.corrupt)
+    workdirs.refuse(
+        run,
+        held_out=args.held_out,
+        corrupt=args.corrupt,
+        pseudo_log_likelihood=args.pseudo_log_likelihood,
+    )
   else:
     workdirs.refuse(run, task=args.task, question=args.question)
   texts = [] if args.held_out else _texts(args)
   if run.kind is workdirs.FINETUNING:
-    predict.print_answers(
+    printing.print_answers(
         args.workdir,
         texts,
         task=args.task,
@@ -189,8 +194,10 @@ def _predict(args: argparse.Namespace, rest: Sequence[str]) -> int:
         question=args.question,
         as_json=args.json,
     )
+  elif args.pseudo_log_likelihood:
+    printing.print_scores(args.workdir, texts, as_json=args.json)
   else:
-    predict.print_detections(
+    printing.print_detections(
         args.workdir,
         texts,
         corrupted=args.corrupt,
@@ -247,6 +254,39 @@ def _convert(args: argparse.Namespace, rest: Sequence[str]) -> int:
   )
   if done.fresh:
     print(f"initialised, since the source lacks it: {', '.join(done.fresh)}")
+  if done.left_out:
+    print(
+        "left out, since the target has no place for it:"
+        f" {', '.join(done.left_out)}"
+    )
+  return 0
+
+
+def _benchmark(args: argparse.Namespace, rest: Sequence[str]) -> int:
+  config = load_config(args.config, rest)
+  _initialize_distributed(args)
+  import jax
+
+  from electra_jax.benchmark import benchmark, writable_folder
+  from electra_jax.files import write_whole
+
+  is_first = jax.process_index() == 0
+  if args.json and is_first:
+    if pathlib.Path(args.json).is_dir():
+      raise UserError(f"--json {args.json} is a folder; give a file")
+    writable_folder(pathlib.Path(args.json).parent, "--json")
+  result = benchmark(
+      config,
+      steps=args.steps,
+      phase=args.phase,
+      store=args.store,
+      profile=args.profile,
+      peak_tflops=args.peak_tflops,
+  )
+  if is_first:
+    print(result.table())
+    if args.json:
+      write_whole(args.json, [result.to_json()])
   return 0
 
 
@@ -257,4 +297,5 @@ VERBS = {
     "evaluate": _evaluate,
     "predict": _predict,
     "convert": _convert,
+    "benchmark": _benchmark,
 }

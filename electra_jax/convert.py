@@ -38,6 +38,7 @@ class Conversion:
     step: updates done by then.
     has_moments: whether the optimizer's moments went along.
     fresh: parts that the source lacks, freshly initialised.
+    left_out: parts of the source that the target lacks, for want of a place.
   """
 
   source_format: str
@@ -45,6 +46,7 @@ class Conversion:
   step: int
   has_moments: bool
   fresh: tuple[str, ...]
+  left_out: tuple[str, ...]
 
 
 def convert(
@@ -59,10 +61,11 @@ def convert(
 ) -> Conversion:
   """Reads a model of any format and writes it in another.
 
-  Google's checkpoints keep both networks, the optimizer's moments and the
-  step; Hugging Face's folders the networks alone. A workdir made here has no
-  token store: it fine-tunes, answers, and is evaluated on a store that is
-  named.
+  Google's checkpoints keep all networks, the optimizer's moments and the
+  step; Hugging Face's folders the networks alone, of which a generator of two
+  towers is left out. Of a fine-tuned checkpoint the encoder is taken. A workdir
+  made here has no token store: it fine-tunes, answers, and is evaluated on a
+  store that is named.
 
   Args:
     source: a workdir, a checkpoint's folder or prefix, or a folder of Hugging
@@ -70,7 +73,8 @@ def convert(
     target: a folder, which must not be there.
     to: one of FORMATS.
     config: as of configs/pretrain.py: the recipe to write into a workdir, with
-      the networks' shapes in place of its own. Only workdirs need it.
+      the networks' shapes in place of its own. Where those leave objective,
+      generator or embedding_sharing open, it decides. Only workdirs need it.
     tokenizer: vocab.txt, SentencePiece .model or folder; by default what lies
       beside the source.
     lowercase: whether a vocab.txt or .model is for lower case.
@@ -87,7 +91,8 @@ def convert(
   if target.exists():
     raise UserError(f"{target} exists; choose another TARGET, or delete it")
   source_format = _format_of(source)
-  model, own = _read(source, source_format, tokenizer, lowercase, seed)
+  sharing = config.model.embedding_sharing if config is not None else None
+  model, own = _read(source, source_format, tokenizer, lowercase, seed, sharing)
   if own.vocab_size != model.encoder.vocab_size:
     raise UserError(
         f"the vocabulary has {own.vocab_size} pieces and the model in {source}"
@@ -97,27 +102,29 @@ def convert(
     config = _config_of(model, source, source_format, config)
   elif to == "huggingface":
     check_exportable(own)
+  left_out = model.left_out
   with _whole(target) as folder:
     if to == "workdir":
       runs.write_pretrained(folder, model, config, own, str(source))
     elif to == "google":
-      google.write_params(folder, model.params, model.moments, model.step)
+      google.write_model(folder, model)
       own.save(folder)
     else:
-      _write_hugging_face(folder, model, own)
+      left_out += _write_hugging_face(folder, model, own)
   return Conversion(
       source_format,
       count_parameters(model.params),
       model.step,
       model.moments is not None and to != "huggingface",
       model.fresh,
+      left_out,
   )
 
 
 def _format_of(source: epath.PathLike) -> str:
   path = epath.Path(source)
   facts = (workdirs.PRETRAINING.facts_file, workdirs.FINETUNING.facts_file)
-  if any((path / name).exists() for name in facts):
+  if workdirs.phases(path) or any((path / name).exists() for name in facts):
     return "workdir"
   if tf_checkpoint.find_prefix(path) is not None:
     return "google"
@@ -132,7 +139,7 @@ def _format_of(source: epath.PathLike) -> str:
 
 
 def _read(
-    source, source_format, tokenizer, lowercase, seed
+    source, source_format, tokenizer, lowercase, seed, sharing
 ) -> tuple[Model, Tokenizer]:
   if source_format == "workdir":
     if tokenizer is not None:
@@ -146,12 +153,12 @@ def _read(
   if source_format == "google":
     prefix = tf_checkpoint.find_prefix(source)
     own = _tokenizer_beside(prefix, tokenizer, lowercase)
-    return google.read_model(prefix), own
+    return google.read_model(prefix, seed or 0, sharing), own
   if tokenizer is not None:
     own = load_tokenizer(tokenizer, lowercase=lowercase)
   else:
     own = read_tokenizer(huggingface.folders(source)[0])
-  return huggingface.read_model(source, seed or 0), own
+  return huggingface.read_model(source, seed or 0, sharing), own
 
 
 def _tokenizer_beside(prefix, tokenizer, lowercase) -> Tokenizer:
@@ -179,20 +186,24 @@ def _config_of(model, source, source_format, config) -> ConfigDict:
 
 def _write_hugging_face(
     folder: epath.Path, model: Model, tokenizer: Tokenizer
-) -> None:
+) -> tuple[str, ...]:
+  """Writes networks and vocabulary, and returns what was left out."""
   pad_id, positions = (
       tokenizer.special.pad,
       model.encoder.max_position_embeddings,
   )
   if isinstance(model, PretrainedState):
-    parts = huggingface.write_model(folder, model.config, model.params, pad_id)
+    written = huggingface.write_model(
+        folder, model.config, model.params, pad_id
+    )
   else:
     huggingface.write_tagger(
         folder, model.encoder, model.params, _tags_of(model), pad_id
     )
-    parts = [folder]
-  for part in parts:
+    written = huggingface.Written((folder,), ())
+  for part in written.folders:
     write_tokenizer(part, tokenizer, positions)
+  return written.left_out
 
 
 def _tags_of(model: FinetunedState) -> tuple[str, ...]:

@@ -85,9 +85,7 @@ def _evaluate_pretraining(
     )
   config.data.length = opened.manifest.length
   mesh = sharding.make_mesh()
-  parts = programs.build(
-      config, run.tokenizer.vocab_size, run.tokenizer.special, mesh
-  )
+  parts = programs.build(config, programs.vocabulary_of_run(run), mesh)
   checkpointer = Checkpointer(workdirs.checkpoints(workdir))
   params = checkpointer.restore_params(
       parts.abstract.params, parts.shardings.params

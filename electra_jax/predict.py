@@ -1,25 +1,21 @@
 """Text in, answer out: which tokens were replaced, what fills a gap."""
 
-import itertools
-import json
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import rich.console
-import rich.text
 from etils import epath
 
-from electra_jax import finetuned, programs
+from electra_jax import programs
 from electra_jax import workdir as workdirs
 from electra_jax.data.feed import Batch, evaluation_batches
 from electra_jax.data.store import open_store
 from electra_jax.errors import UserError
 from electra_jax.models.electra import Electra
 from electra_jax.objectives.corruption import corrupt
-from electra_jax.objectives.masking import mask_rows, unpack_rows
-from electra_jax.objectives.pretraining import sample, uniform_logits
+from electra_jax.objectives.masking import MaskedRows, mask_rows, unpack_rows
 from electra_jax.training.checkpoint import Checkpointer
 
 MASK = "[MASK]"
@@ -51,6 +47,21 @@ class Fill(NamedTuple):
   probabilities: list[float]
 
 
+class Score(NamedTuple):
+  """How likely a text is.
+
+  Attributes:
+    tokens: of the text.
+    log_likelihoods: of each given all others, in nats; of an 'electric' run
+      they are unnormalised.
+    total: their sum, the pseudo-log-likelihood.
+  """
+
+  tokens: list[str]
+  log_likelihoods: list[float]
+  total: float
+
+
 class Predictor:
   """A pre-trained run, ready to answer."""
 
@@ -74,12 +85,11 @@ class Predictor:
     checkpointer = Checkpointer(workdirs.checkpoints(workdir))
     self._params = checkpointer.restore_params(abstract)
     checkpointer.close()
-    self._masking = programs.masking_config(run.config, run.tokenizer.special)
-    self._options = programs.objective_options(
-        run.config, run.tokenizer.vocab_size
-    )
+    self._run = run
+    self._recipe = programs.recipe_of(run.config)
     self._detect = jax.jit(self._detect_batch, static_argnames="corrupted")
     self._fill = jax.jit(self._fill_batch)
+    self._score = jax.jit(self._score_batch)
 
   def detect(
       self, texts: Sequence[str], *, corrupted: bool = False, seed: int = 0
@@ -160,6 +170,33 @@ class Predictor:
       )
     return fills
 
+  def score(self, texts: Sequence[str]) -> list[Score]:
+    """Returns the pseudo-log-likelihood of every text.
+
+    Special tokens do not count.
+
+    Raises:
+      UserError: no text, or a model without a generator.
+    """
+    if self._recipe.score is None:
+      raise UserError(
+          "this run has no network that gives likelihoods: its generator is"
+          f" {self.config.objective.generator!r}; use a run of 'electric', or"
+          " one with a masked-LM or two-tower generator"
+      )
+    batch, owners = self._encode(texts)
+    values = np.asarray(self._score(self._params, batch))
+    tokens, log_likelihoods = [[] for _ in texts], [[] for _ in texts]
+    for row, owner in enumerate(owners):
+      inside = slice(1, int(batch.segment_lengths[row, 1]) - 1)
+      ids = batch.input_ids[row, inside].tolist()
+      tokens[owner] += self.tokenizer.tokens(ids)
+      log_likelihoods[owner] += values[row, inside].tolist()
+    return [
+        Score(*pair, math.fsum(pair[1]))
+        for pair in zip(tokens, log_likelihoods, strict=True)
+    ]
+
   def _encode(self, texts: Sequence[str]) -> tuple[Batch, list[int]]:
     """Returns rows and, for each, the text it is a part of."""
     if not texts:
@@ -182,21 +219,15 @@ class Predictor:
     return batch, owners
 
   def _detect_batch(self, params, batch, rng, *, corrupted: bool):
-    rows = unpack_rows(*batch)
     networks = programs.bind(self._model, params, None)
-    masked = mask_rows(rng, rows, self._masking)
-    input_ids = rows.input_ids
+    masked = self._masked(batch, rng)
+    options = self._options(with_counts=corrupted)
+    input_ids = masked.rows.input_ids
     if corrupted:
-      if self._model.config.has_generator_head:
-        logits = networks.masked_lm_logits(
-            masked.masked_input_ids, masked, masked.masked_lm_positions
-        )
-      else:
-        logits = uniform_logits(masked, self._options)
-      input_ids, _ = corrupt(masked, sample(logits, masked, self._options))
-    return input_ids, jax.nn.sigmoid(
-        networks.replaced_token_logits(input_ids, masked)
-    )
+      generated = self._recipe.generator.function(networks, masked, options)
+      input_ids, _ = corrupt(masked, generated.replacements)
+    logits = self._recipe.objective.detect(networks, masked, options, input_ids)
+    return input_ids, jax.nn.sigmoid(logits)
 
   def _fill_batch(self, params, batch, positions) -> Any:
     rows = unpack_rows(*batch)
@@ -205,131 +236,21 @@ class Predictor:
     )
     return jax.nn.softmax(logits, axis=-1)
 
+  def _score_batch(self, params, batch) -> Any:
+    networks = programs.bind(self._model, params, None)
+    masked = self._masked(batch, jax.random.key(0))
+    return self._recipe.score(
+        networks, masked, self._run.tokenizer.special.mask
+    )
 
-def render(detection: Detection) -> rich.text.Text:
-  """Colours one text: what was replaced, and what the discriminator says.
+  def _masked(self, batch, rng) -> MaskedRows:
+    vocabulary = programs.vocabulary_of(self.tokenizer)
+    masking = programs.masking_config(self.config, vocabulary)
+    return mask_rows(rng, unpack_rows(*batch), masking)
 
-  A replaced token is underlined, with the original behind it. Green: found;
-  yellow: missed; red: a false alarm; plain: rightly called original.
-  """
-  text = rich.text.Text()
-  places = itertools.pairwise([*detection.tokens, ""])
-  for i, (token, following) in enumerate(places):
-    original = detection.originals[i]
-    probability = detection.probabilities[i]
-    replaced, called = token != original, probability > 0.5
-    style = {
-        (True, True): "bold green underline",
-        (True, False): "yellow underline",
-        (False, True): "red",
-        (False, False): "",
-    }[replaced, called]
-    text.append(token.removeprefix("##").removeprefix("▁"), style=style)
-    if replaced:
-      shown = original.removeprefix("##").removeprefix("▁")
-      text.append(f"({shown} {probability:.0%})", style="dim")
-    elif called:
-      text.append(f"({probability:.0%})", style="dim")
-    if not following.startswith("##"):
-      text.append(" ")
-  return text
-
-
-def suspects(detection: Detection, top: int = 3) -> list[tuple[str, float]]:
-  """Returns the tokens most likely replaced, with their probabilities."""
-  order = np.argsort(-np.asarray(detection.probabilities), kind="stable")
-  return [
-      (detection.tokens[i], detection.probabilities[i]) for i in order[:top]
-  ]
-
-
-def print_detections(
-    workdir: epath.PathLike,
-    texts: Sequence[str],
-    *,
-    corrupted: bool = False,
-    held_out: int | None = None,
-    seed: int = 0,
-    as_json: bool = False,
-) -> None:
-  """Prints what a pre-trained model says of texts.
-
-  Args:
-    workdir: of a pretrain run.
-    texts: one with [MASK] is filled in, any other judged token by token.
-    corrupted: whether the generator replaces tokens first.
-    held_out: judge so many corrupted held-out rows in place of texts.
-    seed: of the corruption.
-    as_json: a JSON object a line, in place of colours.
-  """
-  predictor = Predictor(workdir)
-  console = rich.console.Console(highlight=False)
-  gapped = [text for text in texts if MASK in text]
-  for text in gapped:
-    fills = predictor.fill(text)
-    if as_json:
-      print(json.dumps({"text": text, "fills": [f._asdict() for f in fills]}))
-    else:
-      _print_fills(console, text, fills)
-  texts = [text for text in texts if MASK not in text]
-  if held_out:
-    detections = predictor.detect_held_out(held_out, seed=seed)
-  elif texts or not gapped:
-    detections = predictor.detect(texts, corrupted=corrupted, seed=seed)
-  else:
-    return
-  if as_json:
-    for detection in detections:
-      print(json.dumps(detection._asdict()))
-    return
-  console.print(LEGEND)
-  for detection in detections:
-    console.print()
-    console.print(render(detection))
-    listed = ", ".join(f"{t} {p:.0%}" for t, p in suspects(detection))
-    console.print(f"  most suspicious: {listed}", markup=False)
-
-
-def print_answers(
-    workdir: epath.PathLike,
-    lines: Sequence[str],
-    *,
-    task: str | None = None,
-    seed: int | None = None,
-    question: str | None = None,
-    as_json: bool = False,
-) -> None:
-  """Prints what a fine-tuned model answers; see `finetuned.parse_inputs`.
-
-  Args:
-    workdir: of a finetune run.
-    lines: what is typed.
-    task: of a model that has learned several.
-    seed: whose model, or None for the best.
-    question: asked of every line.
-    as_json: a JSON object a line, in place of colours.
-  """
-  model = finetuned.FinetunedModel(workdir, seed=seed)
-  one = model.task(task)
-  examples = finetuned.parse_inputs(one, lines, question)
-  console = rich.console.Console(highlight=False)
-  for record in model.predict(examples, one.name).records:
-    if as_json:
-      print(json.dumps(record, ensure_ascii=False))
-    else:
-      console.print(finetuned.render(one, record))
-
-
-def _print_fills(console, text: str, fills: Sequence[Fill]) -> None:
-  console.print(text, markup=False)
-  for fill in fills:
-    pairs = zip(fill.tokens, fill.probabilities, strict=True)
-    listed = ", ".join(f"{token} {p:.1%}" for token, p in pairs)
-    console.print(f"  {MASK} {listed}", markup=False)
-
-
-LEGEND = (
-    "[bold green underline]replaced and found[/]  "
-    "[yellow underline]replaced and missed[/]  [red]false alarm[/]  original"
-    "  [dim](what stood there, probability of a replacement)[/]"
-)
+  def _options(self, *, with_counts: bool):
+    # The counts of a store, which may be gone, are read where they matter.
+    vocabulary = programs.vocabulary_of(self.tokenizer)
+    if with_counts:
+      vocabulary = programs.vocabulary_of_run(self._run)
+    return programs.objective_options(self.config, vocabulary)

@@ -1,7 +1,8 @@
 """Pre-training: config -> data, networks, objective, state; then the loop."""
 
+import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -9,8 +10,9 @@ from etils import epath
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from electra_jax import programs
+from electra_jax import phases, programs
 from electra_jax import workdir as workdirs
+from electra_jax.continuation import find_continuation
 from electra_jax.data.feed import Feed
 from electra_jax.data.store import Store, open_store
 from electra_jax.errors import UserError
@@ -30,6 +32,9 @@ def pretrain(
 ) -> loop.Result:
   """Pre-trains, or resumes the run that the workdir holds.
 
+  The phases of a config that has some are run one after the other, each in a
+  workdir of its own inside this one; those finished are not run again.
+
   The parameters that come out are a function of config and token store alone:
   stopping, resuming and the number of hosts do not change them, nor do
   devices beyond float rounding.
@@ -40,20 +45,22 @@ def pretrain(
     quiet: whether to print nothing.
 
   Returns:
-    The last state and the figures of the last evaluation.
+    The last state and the figures of the last evaluation, of the last phase
+    that was run.
 
   Raises:
     UserError: values that do not fit each other, a broken store or workdir, a
       full disk, a loss that is not finite.
   """
   config = config.copy_and_resolve_references()
+  if config.get("phases"):
+    return _pretrain_phases(config, workdir, quiet)
   # --- Data ---
   store = _open_store(config, workdir)
-  manifest = store.manifest
   # --- Programs ---
   mesh = sharding.make_mesh(**config.mesh)
   parts = programs.build(
-      config, manifest.vocab_size, manifest.special_ids, mesh
+      config, programs.vocabulary_of(store.tokenizer(), store), mesh
   )
   train_feed = Feed(
       store.split("train"),
@@ -68,25 +75,36 @@ def pretrain(
       config.train.eval_batch_size,
       config.train.eval_max_rows,
   )
+  # --- Start; read whole before anything is written ---
+  config.init_from = absolute(config.init_from)
+  start = weights = None
+  if _has_checkpoint(workdir):  # All that resuming needs is here.
+    origin = workdirs.start_of(workdir)
+  else:
+    start = find_continuation(config, store.tokenizer(), parts)
+    origin = workdirs.RANDOM_WEIGHTS if start is None else start.origin
+    weights = None if start is None else start.restore(parts)
   # --- Workdir; nothing has been written before this line ---
   workdirs.enter(
       workdir,
       workdirs.PRETRAINING,
       config,
       store.tokenizer(),
-      facts_of(store),
+      facts_of(store, origin),
   )
   is_first = jax.process_index() == 0
   checkpointer = Checkpointer(
       workdirs.checkpoints(workdir), config.train.keep_checkpoints
   )
-  # --- State: (1) the workdir's checkpoint, else (2) fresh ---
+  # --- State: (1) the workdir's checkpoint, else (2) init_from's weights,
+  # else (3) fresh ---
   state = checkpointer.restore_latest(parts.abstract, parts.shardings)
   if state is None:
-    state = parts.init()
+    state = parts.init() if start is None else start.init(parts, weights)
+  del weights  # They would lie beside the state.
   step = int(state.step)
   if is_first and not quiet:
-    _describe(config, parts, store, step)
+    _describe(config, parts, store, step, origin)
   # --- Train ---
   writer = ScalarWriter(workdir, step) if is_first else None
   batches = train_feed.iterate(step)
@@ -111,9 +129,64 @@ def pretrain(
   return result
 
 
-def facts_of(store: Store) -> dict[str, Any]:
-  """Returns what a workdir keeps of its token store."""
+def _pretrain_phases(
+    config: ConfigDict, workdir: epath.PathLike, quiet: bool
+) -> loop.Result:
+  chain = phases.phase_configs(config, workdir)
+  left = phases.unfinished(chain, workdir)
+  # A mistake in the last phase is told before the first one has started.
+  stores = [_checked_store(phase) for phase in left]
+  _check_vocabularies(left, stores)
+  phases.record(chain, workdir)
+  for phase in left:
+    if jax.process_index() == 0 and not quiet:
+      print(f"phase        {phase.name} of {len(chain)}, in {phase.workdir}")
+    result = None  # Frees the state of the phase before.
+    result = pretrain(phase.config, phase.workdir, quiet=quiet)
+    if result.stopped_by is not None:
+      break
+    phases.record(chain, workdir, finished=phase)
+  return result
+
+
+def _checked_store(phase: phases.Phase) -> Store | None:
+  config = phase.config.copy_and_resolve_references()
+  if config.data.made_up:
+    return None
+  try:
+    store = _open_store(config, phase.workdir)
+    programs.build(
+        config,
+        programs.vocabulary_of(store.tokenizer(), store),
+        sharding.make_mesh(**config.mesh),
+    )
+  except UserError as error:
+    raise UserError(f"{phase.name}: {error}") from error
+  return store
+
+
+def _check_vocabularies(
+    chain: Sequence[phases.Phase], stores: Sequence[Store | None]
+) -> None:
+  pairs = itertools.pairwise(zip(chain, stores, strict=True))
+  for (before, first), (phase, second) in pairs:
+    if (
+        first is not None
+        and second is not None
+        and phase.config.init.vocabulary == "same"
+        and first.manifest.tokenizer_digest != second.manifest.tokenizer_digest
+    ):
+      raise UserError(
+          f"{phase.name}: store {second.path} has another vocabulary than"
+          f" {first.path} of {before.name}; prepare both with the same"
+          " --tokenizer"
+      )
+
+
+def facts_of(store: Store, start: str) -> dict[str, Any]:
+  """Returns what a workdir keeps of its token store and its start."""
   return {
+      "start": start,
       "rows_digest": store.manifest.rows_digest,
       "tokenizer_digest": store.manifest.tokenizer_digest,
       "sources": store.manifest.sources,
@@ -129,6 +202,15 @@ def _open_store(config: ConfigDict, workdir: epath.PathLike) -> Store:
     if jax.process_count() > 1:
       multihost_utils.sync_global_devices("made-up store")
     config.data.store = str(path)
+  return open_store_of(config)
+
+
+def open_store_of(config: ConfigDict) -> Store:
+  """Opens the token store that a config names, and makes its path absolute.
+
+  Raises:
+    UserError: it names none, or one with rows of another length.
+  """
   if not config.data.store:
     raise UserError(
         "config.data.store is empty; give the folder that `electra-jax"
@@ -144,6 +226,16 @@ def _open_store(config: ConfigDict, workdir: epath.PathLike) -> Store:
         f" --config.data.length={store.manifest.length}"
     )
   return store
+
+
+def _has_checkpoint(workdir: epath.PathLike) -> bool:
+  folder = workdirs.checkpoints(workdir)
+  if not folder.exists():
+    return False
+  checkpointer = Checkpointer(folder)
+  steps = checkpointer.steps()
+  checkpointer.close()
+  return bool(steps)
 
 
 def _to_global(mesh, batches) -> Iterator[Any]:
@@ -162,11 +254,12 @@ def _loop_config(config: ConfigDict) -> loop.LoopConfig:
   )
 
 
-def _describe(config, parts, store, step) -> None:
+def _describe(config, parts, store, step, start) -> None:
   params = parts.abstract.params
   _log.debug("parameters:\n%s", parameter_table(params))
   sizes = {name: count_parameters(tree) for name, tree in params.items()}
   listed = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
+  print(f"start        {start}")
   devices = parts.mesh.devices
   print(f"parameters   {count_parameters(params):,} ({listed})")
   print(

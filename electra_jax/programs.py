@@ -5,16 +5,20 @@ pre-training, evaluation, planning and benchmarks compile the same programs.
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
+from electra_jax import workdir as workdirs
 from electra_jax.data.feed import Batch
-from electra_jax.data.tokenizer import SpecialIds
+from electra_jax.data.store import Store, open_store
+from electra_jax.data.tokenizer import SpecialIds, Tokenizer
 from electra_jax.errors import UserError
 from electra_jax.models.config import (
     ElectraConfig,
@@ -22,6 +26,9 @@ from electra_jax.models.config import (
     generator_config,
 )
 from electra_jax.models.electra import Electra
+from electra_jax.models.flops import training_flops_per_row
+from electra_jax.objectives.generators import Networks, ObjectiveOptions
+from electra_jax.objectives.losses import WeightedSum
 from electra_jax.objectives.masking import (
     MaskedRows,
     MaskingConfig,
@@ -29,10 +36,9 @@ from electra_jax.objectives.masking import (
     unpack_rows,
 )
 from electra_jax.objectives.pretraining import (
-    OBJECTIVES,
-    Networks,
-    Objective,
-    ObjectiveOptions,
+    Recipe,
+    every_token,
+    find_recipe,
 )
 from electra_jax.shapes import Params, Scalar
 from electra_jax.training import metrics, sharding
@@ -46,6 +52,24 @@ from electra_jax.training.step import make_train_step
 
 # Streams of fold_in(key(seed), …) that no step number reaches.
 _INIT_STREAM, _EVAL_STREAM = 2**32 - 1, 2**32 - 2
+
+
+class Vocabulary(NamedTuple):
+  """What programs know of a vocabulary.
+
+  Attributes:
+    size: V.
+    special: ids of the special tokens.
+    is_continuation: [V] whether an id goes on with the word before it, or
+      None; for masking words.
+    unigram_counts: [V] how often each id occurs in the training text, or
+      None; for the unigram generator.
+  """
+
+  size: int
+  special: SpecialIds
+  is_continuation: np.ndarray | None = None
+  unigram_counts: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,26 +97,49 @@ class Programs:
   loss_weights: dict[str, float]
 
 
-def build(
-    config: ConfigDict, vocab_size: int, special: SpecialIds, mesh: Mesh
-) -> Programs:
+def vocabulary_of(
+    tokenizer: Tokenizer, store: Store | None = None
+) -> Vocabulary:
+  """Returns what programs know of a tokenizer, and of a store's text."""
+  return Vocabulary(
+      tokenizer.vocab_size,
+      tokenizer.special,
+      np.asarray(
+          [tokenizer.is_continuation(i) for i in range(tokenizer.vocab_size)]
+      ),
+      None if store is None else store.unigram_counts(),
+  )
+
+
+def vocabulary_of_run(run: workdirs.Run) -> Vocabulary:
+  """Returns what the programs of a finished run know of its vocabulary.
+
+  Raises:
+    UserError: the generator is the unigram one and the run's store is gone.
+  """
+  store = None
+  if run.config.objective.generator == "unigram":
+    store = open_store(run.config.data.store)
+  return vocabulary_of(run.tokenizer, store)
+
+
+def build(config: ConfigDict, vocabulary: Vocabulary, mesh: Mesh) -> Programs:
   """Builds the programs of a pre-training config.
 
   Args:
     config: as of configs/pretrain.py.
-    vocab_size: V.
-    special: ids of the special tokens.
+    vocabulary: of `vocabulary_of`.
     mesh: of `sharding.make_mesh`.
 
   Raises:
     UserError: values that do not fit each other; all are checked here, before
       anything is compiled.
   """
-  objective = _objective(config)
-  masking = masking_config(config, special)
-  options = objective_options(config, vocab_size)
+  recipe = recipe_of(config)
+  masking = masking_config(config, vocabulary)
+  options = objective_options(config, vocabulary)
   _check_batches(config, mesh)
-  model_config = electra_config(config, vocab_size)
+  model_config = electra_config(config, vocabulary.size)
   sharding.check_divisible(
       mesh,
       "number of attention heads",
@@ -107,8 +154,9 @@ def build(
   loss_weights = {
       "mlm_loss": config.objective.gen_weight,
       "rtd_loss": config.objective.disc_weight,
+      "token_loss": config.objective.token_weight,
   }
-  loss_weights = {name: loss_weights[name] for name in objective.losses}
+  loss_weights = {name: loss_weights[name] for name in recipe.losses}
 
   def init_params():
     # Initial values do not depend on the mesh: no constraint is needed.
@@ -116,15 +164,15 @@ def build(
 
   def prepare(rng, batch):
     masked = mask_rows(rng, unpack_rows(*batch), masking)
-    return masked, objective.weigh(masked)
+    return masked, recipe.weigh(masked)
 
   def outcome_of(params, masked, dropout_seeds):
     networks = bind(model, params, dropout_seeds)
-    return objective.function(networks, masked, options)
+    return recipe.run(networks, masked, options)
 
   def loss_fn(params, masked, weights):
     outcome = outcome_of(params, masked, masked.dropout_seeds)
-    loss = _total(loss_weights, outcome.losses, weights)
+    loss = total_loss(loss_weights, outcome.losses, weights)
     return loss, {**outcome.losses, **outcome.metrics}
 
   def eval_step(params, batch, index):
@@ -165,10 +213,11 @@ def electra_config(config: ConfigDict, vocab_size: int) -> ElectraConfig:
   """Returns the networks of a pre-training config.
 
   Raises:
-    UserError: an unknown embedding_sharing.
+    UserError: an unknown objective, generator or embedding_sharing.
   """
   model = config.model
-  objective = _objective(config)
+  recipe = recipe_of(config)
+  objective, has_generator = recipe.objective, recipe.generator.is_network
   discriminator = encoder_config(
       vocab_size,
       model.num_layers,
@@ -188,17 +237,8 @@ def electra_config(config: ConfigDict, vocab_size: int) -> ElectraConfig:
       discriminator, **{name: model[name] for name in own if name in model}
   )
   sharing = model.embedding_sharing
-  if sharing not in ("embeddings", "none", "all"):
-    raise UserError(
-        f"config.model.embedding_sharing is {sharing!r}; it must be"
-        " 'embeddings', 'none' or 'all'"
-    )
   generator = None
-  if (
-      objective.has_generator
-      and objective.has_discriminator
-      and sharing != "all"
-  ):
+  if has_generator and objective.has_discriminator and sharing != "all":
     generator = generator_config(
         discriminator,
         model.generator_width_ratio,
@@ -209,28 +249,66 @@ def electra_config(config: ConfigDict, vocab_size: int) -> ElectraConfig:
       discriminator,
       generator,
       sharing,
-      has_generator_head=objective.has_generator,
-      has_discriminator_head=objective.has_discriminator,
+      has_generator_head=has_generator,
+      has_discriminator_head=objective.detect is not None,
+      has_token_head=objective.has_token_head,
+      has_two_towers=config.objective.generator == "two_tower",
   )
 
 
-def masking_config(config: ConfigDict, special: SpecialIds) -> MaskingConfig:
+def recipe_of(config: ConfigDict) -> Recipe:
+  """Returns objective and generator of a pre-training config.
+
+  Raises:
+    UserError: there is no such pair.
+  """
+  return find_recipe(config.objective.name, config.objective.generator)
+
+
+def masking_config(config: ConfigDict, vocabulary: Vocabulary) -> MaskingConfig:
   """Returns the masking of a pre-training config."""
+  special = vocabulary.special
   return MaskingConfig(
       mask_prob=config.objective.mask_prob,
       max_length=config.data.length,
       mask_id=special.mask,
       unmaskable_ids=(special.cls, special.sep, special.mask),
       draw=config.objective.masking_draw,
+      unit=config.objective.masking_unit,
+      is_continuation=vocabulary.is_continuation,
   )
 
 
-def objective_options(config: ConfigDict, vocab_size: int) -> ObjectiveOptions:
-  """Returns how a pre-training config samples replacements."""
+def objective_options(
+    config: ConfigDict, vocabulary: Vocabulary
+) -> ObjectiveOptions:
+  """Returns the knobs of a pre-training config's objective."""
+  objective = config.objective
   return ObjectiveOptions(
-      vocab_size=vocab_size,
-      temperature=config.objective.temperature,
-      disallow_correct=config.objective.disallow_correct,
+      vocab_size=vocabulary.size,
+      special_ids=tuple(vocabulary.special),
+      unigram_counts=vocabulary.unigram_counts,
+      mask_prob=objective.mask_prob,
+      temperature=objective.temperature,
+      disallow_correct=objective.disallow_correct,
+      label_smoothing=objective.label_smoothing,
+  )
+
+
+def training_flops(config: ConfigDict, vocabulary: Vocabulary) -> int:
+  """Returns the model FLOPs of one training step; see models/flops.py."""
+  networks = electra_config(config, vocabulary.size)
+  length, slots = (
+      config.data.length,
+      masking_config(config, vocabulary).num_slots,
+  )
+  token_positions = 0
+  if networks.has_token_head:
+    # The head sees what its loss stands on.
+    weigh = recipe_of(config).losses["token_loss"]
+    token_positions = length if weigh is every_token else slots
+  return config.train.batch_size * training_flops_per_row(
+      networks, length, slots, token_positions
   )
 
 
@@ -252,46 +330,51 @@ def bind(
     dropout_seeds: [B], or None for no dropout.
   """
 
-  def masked_lm_logits(input_ids, masked: MaskedRows, positions):
-    rows = masked.rows
+  variables = {"params": params}
+
+  def encode(method, input_ids, masked: MaskedRows):
+    _, input_mask, segment_ids = masked.rows
     return model.apply(
-        {"params": params},
+        variables,
         input_ids,
-        rows.input_mask,
-        rows.segment_ids,
-        positions,
+        input_mask,
+        segment_ids,
         dropout_seeds=dropout_seeds,
-        method="masked_lm_logits",
-    )
+        method=method,
+    ).sequence
 
-  def replaced_token_logits(input_ids, masked: MaskedRows):
-    rows = masked.rows
-    return model.apply(
-        {"params": params},
-        input_ids,
-        rows.input_mask,
-        rows.segment_ids,
-        dropout_seeds=dropout_seeds,
-        method="replaced_token_logits",
-    )
-
-  return Networks(masked_lm_logits, replaced_token_logits)
+  encoders = {
+      name: functools.partial(encode, name)
+      for name in ("generate", "discriminate")
+  }
+  heads = {
+      name: functools.partial(model.apply, variables, method=name)
+      for name in Networks._fields
+      if name not in encoders
+  }
+  return Networks(**encoders, **heads)
 
 
-def _objective(config: ConfigDict) -> Objective:
-  name = config.objective.name
-  if name not in OBJECTIVES:
-    raise UserError(
-        f"config.objective.name is {name!r}; it must be one of"
-        f" {', '.join(OBJECTIVES)}"
-    )
-  return OBJECTIVES[name]
+def total_loss(
+    loss_weights: Mapping[str, float],
+    losses: Mapping[str, WeightedSum],
+    weights: Mapping[str, Scalar],
+) -> Scalar:
+  """Adds up the means of losses.
 
-
-def _total(loss_weights, losses, weights) -> Scalar:
+  Args:
+    loss_weights: factor of each; one of factor 0 is left out, so that nothing
+      is computed for its gradient.
+    losses: summed nats.
+    weights: what each sum is divided by, of `Recipe.weigh`.
+  """
   return sum(
-      factor * losses[name].sum / jnp.maximum(weights[name], 1.0)
-      for name, factor in loss_weights.items()
+      (
+          loss_weights[name] * loss.sum / jnp.maximum(weights[name], 1.0)
+          for name, loss in losses.items()
+          if loss_weights[name]
+      ),
+      jnp.zeros(()),
   )
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from etils import epath
 from ml_collections import ConfigDict
@@ -11,7 +11,12 @@ from electra_jax import programs
 from electra_jax import workdir as workdirs
 from electra_jax.data.tokenizer import Tokenizer, load_tokenizer
 from electra_jax.errors import UserError
-from electra_jax.models.config import EncoderConfig, encoder_config
+from electra_jax.models.config import (
+    ElectraConfig,
+    EncoderConfig,
+    encoder_config,
+)
+from electra_jax.models.electra import discriminator_embeddings
 from electra_jax.shapes import Params
 from electra_jax.training.checkpoint import Checkpointer
 
@@ -29,13 +34,15 @@ class StartingPoint:
     checkpoints: the folder of its weights, or None for random ones.
     origin: where the weights come from, down to the step, in words.
     trained_length: longest row it was trained on, or None where not known.
+    networks: of the run that the weights are of, or None for random ones.
   """
 
   encoder: EncoderConfig
   tokenizer: Tokenizer
   checkpoints: epath.Path | None = None
-  origin: str = "random weights"
+  origin: str = workdirs.RANDOM_WEIGHTS
   trained_length: int | None = None
+  networks: ElectraConfig | None = None
 
   def restore(self, abstract: Params, shardings: Any) -> Params | None:
     """Reads the encoder's weights, or returns None where they are random.
@@ -49,14 +56,35 @@ class StartingPoint:
     """
     if self.checkpoints is None:
       return None
+    like = {name: name for name in ENCODER}
+    if self.networks is not None and self.networks.is_disentangled:
+      like["generator_embeddings"] = "embeddings"
     checkpointer = Checkpointer(self.checkpoints)
     try:
-      return checkpointer.restore_params(
-          {name: abstract[name] for name in ENCODER},
-          {name: shardings[name] for name in ENCODER},
+      params = checkpointer.restore_params(
+          {name: abstract[other] for name, other in like.items()},
+          {name: shardings[other] for name, other in like.items()},
       )
     finally:
       checkpointer.close()
+    if self.networks is not None:
+      embeddings = discriminator_embeddings(params, self.networks)
+      params = {**params, "embeddings": embeddings}
+    return {name: params[name] for name in ENCODER}
+
+
+class RunWeights(NamedTuple):
+  """Where a run's weights lie.
+
+  Attributes:
+    folder: of the checkpoints.
+    origin: the folder and the newest step, in words.
+    trained_length: longest row they were trained on.
+  """
+
+  folder: epath.Path
+  origin: str
+  trained_length: int
 
 
 def find_start(config: ConfigDict) -> StartingPoint:
@@ -71,7 +99,8 @@ def find_start(config: ConfigDict) -> StartingPoint:
   run = workdirs.load(config.init_from)
   if config.data.tokenizer:
     _check_tokenizer(config, run.tokenizer)
-  encoder = encoder_of(run)
+  networks = networks_of(run)
+  encoder = networks.discriminator
   for name in ("num_layers", "hidden_size", "embedding_size"):
     if config.model[name] != getattr(encoder, name):
       raise UserError(
@@ -83,28 +112,42 @@ def find_start(config: ConfigDict) -> StartingPoint:
   encoder = dataclasses.replace(encoder, **_trainable(config))
   if config.random_init:
     return StartingPoint(encoder, run.tokenizer)
-  folder, length = epath.Path(config.init_from).absolute(), "length"
+  weights = find_weights(config.init_from, run)
+  return StartingPoint(encoder, run.tokenizer, *weights, networks)
+
+
+def find_weights(workdir: epath.PathLike, run: workdirs.Run) -> RunWeights:
+  """Finds a run's weights; of a fine-tuning, those of its best seed.
+
+  Raises:
+    UserError: no seed of a fine-tuning is finished.
+  """
+  folder, length = epath.Path(workdir).absolute(), "length"
   if run.kind is workdirs.FINETUNING:
     folder, length = seed_folder(folder, None), "max_length"
   folder = workdirs.checkpoints(folder)
   checkpointer = Checkpointer(folder)
   step = max(checkpointer.steps(), default=0)
   checkpointer.close()
-  return StartingPoint(
-      encoder,
-      run.tokenizer,
-      folder,
-      f"weights of step {step:,} in {folder}",
-      run.config.data[length],
+  origin = f"weights of step {step:,} in {folder}"
+  return RunWeights(folder, origin, run.config.data[length])
+
+
+def networks_of(run: workdirs.Run) -> ElectraConfig:
+  """Returns a run's networks: of a fine-tuning, one without a head."""
+  if run.kind is workdirs.PRETRAINING:
+    return programs.electra_config(run.config, run.tokenizer.vocab_size)
+  return ElectraConfig(
+      EncoderConfig(**run.facts["encoder"]),
+      generator=None,
+      has_generator_head=False,
+      has_discriminator_head=False,
   )
 
 
 def encoder_of(run: workdirs.Run) -> EncoderConfig:
   """Returns the shapes of a run's discriminator."""
-  if run.kind is workdirs.FINETUNING:
-    return EncoderConfig(**run.facts["encoder"])
-  vocab_size = run.tokenizer.vocab_size
-  return programs.electra_config(run.config, vocab_size).discriminator
+  return networks_of(run).discriminator
 
 
 def seed_folder(workdir: epath.PathLike, seed: int | None) -> epath.Path:

@@ -29,6 +29,8 @@ _PACKAGES = (
     "numpy",
     "tokenizers",
 )
+_PHASES = "phases.json"
+RANDOM_WEIGHTS = "random weights"  # The start of a run that has no other.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Kind:
     fixed: beginnings of config keys that a run keeps from its first step to
       its last; the rest may change when it is resumed.
     free: keys excepted from them.
+    added: keys that workdirs of earlier versions lack, and what they mean by
+      that.
   """
 
   verb: str
@@ -49,13 +53,31 @@ class Kind:
   fixed_facts: tuple[str, ...]
   fixed: tuple[str, ...]
   free: tuple[str, ...] = ("model.remat",)
+  added: tuple[tuple[str, Any], ...] = ()
 
 
 PRETRAINING = Kind(
     "pretrain",
     "store.json",
-    ("rows_digest",),
-    ("seed", "data.length", "model.", "objective.", "train.batch_size"),
+    ("rows_digest", "start"),
+    (
+        *("seed", "data.length", "model.", "objective.", "optimizer.name"),
+        *("train.batch_size", "init_from", "init."),
+    ),
+    added=(
+        ("init_from", ""),
+        ("init.optimizer", "fresh"),
+        ("init.positions", "same"),
+        ("init.vocabulary", "same"),
+        ("init.fresh", ""),
+        ("init.unused", ""),
+        ("objective.generator", "masked_lm"),
+        ("objective.token_weight", 1.0),
+        ("objective.label_smoothing", 0.0),
+        ("objective.masking_unit", "token"),
+        ("optimizer.name", "adam"),
+        ("optimizer.frozen", ""),
+    ),
 )
 FINETUNING = Kind(
     "finetune",
@@ -104,11 +126,17 @@ def check(workdir: epath.PathLike, kind: Kind, config: ConfigDict) -> None:
   """Checks that a workdir is free or holds a run of this very config.
 
   Raises:
-    UserError: it holds a run of another kind or config, or is a file.
+    UserError: it holds a run of another kind or config or one of phases, or is
+      a file.
   """
   path = epath.Path(workdir)
   if path.exists() and not path.is_dir():
     raise UserError(f"workdir {workdir} is a file; give a folder")
+  if names := phases(workdir):
+    raise UserError(
+        f"workdir {workdir} holds a run of {len(names)} phases and this config"
+        " has none; choose another --workdir"
+    )
   if not (path / "config.json").exists():
     return
   if not (path / kind.facts_file).exists():
@@ -116,7 +144,7 @@ def check(workdir: epath.PathLike, kind: Kind, config: ConfigDict) -> None:
         f"workdir {workdir} holds a run of another verb than {kind.verb};"
         " choose another --workdir"
     )
-  old = dict(_flat(json.loads((path / "config.json").read_text())))
+  old = dict(_flat(_read_config(path, kind)))
   for name, value in _flat(_plain(config)):
     is_fixed = name.startswith(kind.fixed) and name not in kind.free
     if is_fixed and old.get(name) != value:
@@ -140,6 +168,7 @@ def check_facts(
     return
   # As JSON gives them back: a tuple is a list there.
   old, new = json.loads(path.read_text()), json.loads(json.dumps(facts))
+  old = {"start": RANDOM_WEIGHTS, **old}  # Earlier versions had no other.
   for name in kind.fixed_facts:
     if old.get(name) != new[name]:
       raise UserError(
@@ -181,7 +210,7 @@ def begin(
   path.mkdir(parents=True, exist_ok=True)
   tokenizer.save(path / "tokenizer")
   contents = {
-      "environment.json": _environment(),
+      "environment.json": environment(),
       kind.facts_file: facts,
       "config.json": _plain(config),  # Last: the sign that all is there.
   }
@@ -189,18 +218,49 @@ def begin(
     write_whole(path / name, [json.dumps(content, indent=1)])
 
 
+def phases(workdir: epath.PathLike) -> dict[str, int | None]:
+  """Returns the phases of a run: name -> step it ended at, None before that.
+
+  Each is a workdir by itself, in the folder of its name. A run of one phase
+  has no names.
+  """
+  path = epath.Path(workdir) / _PHASES
+  return json.loads(path.read_text()) if path.exists() else {}
+
+
+def write_phases(
+    workdir: epath.PathLike, steps: Mapping[str, int | None]
+) -> None:
+  """Writes what `phases` reads."""
+  path = epath.Path(workdir)
+  path.mkdir(parents=True, exist_ok=True)
+  write_whole(path / _PHASES, [json.dumps(steps, indent=1)])
+
+
+def start_of(workdir: epath.PathLike) -> str:
+  """Returns where a pretrain run's first weights came from, in words."""
+  path = epath.Path(workdir) / PRETRAINING.facts_file
+  facts = json.loads(path.read_text()) if path.exists() else {}
+  return facts.get("start", RANDOM_WEIGHTS)
+
+
 def load(workdir: epath.PathLike) -> Run:
   """Reads what `begin` wrote.
 
   Raises:
-    UserError: the folder holds no run.
+    UserError: the folder holds no run, or one of several phases.
   """
   path = epath.Path(workdir)
+  if names := phases(workdir):
+    raise UserError(
+        f"{workdir} holds a run of {len(names)} phases; name one of them:"
+        f" {path / list(names)[-1]}"
+    )
   for kind in (PRETRAINING, FINETUNING):
     if (path / "config.json").exists() and (path / kind.facts_file).exists():
       return Run(
           kind,
-          ConfigDict(json.loads((path / "config.json").read_text())),
+          ConfigDict(_read_config(path, kind)),
           load_tokenizer(path / "tokenizer"),
           json.loads((path / kind.facts_file).read_text()),
       )
@@ -221,6 +281,29 @@ def refuse(run: Run, **arguments: Any) -> None:
       )
 
 
+def environment() -> dict[str, Any]:
+  """Returns what a figure depends on beside its config, for the record."""
+  return {
+      "electra_jax": __version__,
+      "commit": _commit(),
+      "command": sys.argv,
+      "python": platform.python_version(),
+      "packages": {name: metadata.version(name) for name in _PACKAGES},
+      "devices": [str(device) for device in jax.devices()],
+      "device_kind": jax.devices()[0].device_kind,
+      "processes": jax.process_count(),
+  }
+
+
+def _read_config(path: epath.Path, kind: Kind) -> dict[str, Any]:
+  config = json.loads((path / "config.json").read_text())
+  for name, value in kind.added:
+    section, _, key = name.rpartition(".")
+    place = config.setdefault(section, {}) if section else config
+    place.setdefault(key, value)
+  return config
+
+
 def _short(value: Any) -> str:
   text = str(value)
   return text if len(text) <= 80 else f"{text[:77]}..."
@@ -236,19 +319,6 @@ def _flat(tree: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
       yield from _flat(value, f"{prefix}{key}.")
     else:
       yield prefix + key, value
-
-
-def _environment() -> dict[str, Any]:
-  return {
-      "electra_jax": __version__,
-      "commit": _commit(),
-      "command": sys.argv,
-      "python": platform.python_version(),
-      "packages": {name: metadata.version(name) for name in _PACKAGES},
-      "devices": [str(device) for device in jax.devices()],
-      "device_kind": jax.devices()[0].device_kind,
-      "processes": jax.process_count(),
-  }
 
 
 def _commit() -> str | None:

@@ -11,7 +11,10 @@ CONFIG = str(helpers.ROOT / "configs/pretrain.py")
 
 @pytest.mark.parametrize(
     "verb",
-    ["prepare", "pretrain", "finetune", "evaluate", "predict", "convert"],
+    [
+        *("prepare", "pretrain", "finetune", "evaluate", "predict"),
+        *("convert", "benchmark"),
+    ],
 )
 def test_every_verb_explains_itself_with_an_example(verb, capsys):
   with pytest.raises(SystemExit) as stop:
@@ -27,7 +30,7 @@ def test_every_verb_explains_itself_with_an_example(verb, capsys):
         (CONFIG, ["--config.train.num_steps=many"], "num_steps.*many|many.*num_steps"),
         (CONFIG, ["--config.optimizer.learning_rate=fast"], "fast"),
         (CONFIG + ":huge", [], "'huge' is not one of tiny, small"),
-        (CONFIG + ":small,runlokal", [], "'runlokal' is not one of size, runlocal"),
+        (CONFIG + ":small,runlokal", [], "'runlokal' is not one of size, staged"),
         ("nowhere.py", [], "nowhere.py"),
     ],
 )  # fmt: skip

@@ -8,8 +8,10 @@ import pytest
 
 from electra_jax import programs
 from electra_jax.data.tokenizer import SpecialIds
+from electra_jax.errors import UserError
 from electra_jax.models.config import encoder_config
 from electra_jax.models.task_heads import HeadConfig
+from electra_jax.phases import phase_configs
 from electra_jax.task_programs import init_params
 from electra_jax.training import sharding
 from electra_jax.trees import count_parameters
@@ -37,8 +39,22 @@ def sizes():
 
 def build(size):
   config = helpers.load_config(f"configs/pretrain.py:{size}")
+  return config, programs_of(config)
+
+
+def programs_of(config):
   mesh = sharding.make_mesh(devices=jax.devices()[:1])
-  return config, programs.build(config, 30522, SPECIAL, mesh)
+  return programs.build(config, programs.Vocabulary(30522, SPECIAL), mesh)
+
+
+def phases_of(argument):
+  config = helpers.load_config(f"configs/pretrain.py:{argument}")
+  own = [config.phases[name] for name in config.phases]
+  for phase in own:
+    if "data" in phase:
+      phase.data.store = "store"
+  config.data.store = "store"
+  return [phase.config for phase in phase_configs(config, "run")]
 
 
 def test_every_size_but_ours_has_its_recipe_here():
@@ -57,6 +73,8 @@ def test_recipes_are_the_papers(size):
       config.objective.mask_prob,
   )
   assert dict(config.optimizer) == {
+      "name": "adam",
+      "frozen": "",
       "learning_rate": RECIPES[size][3],
       "warmup_steps": 10_000,
       "decay_power": 1.0,
@@ -73,6 +91,63 @@ def test_recipes_are_the_papers(size):
   )
   assert config.model.initializer_range == 0.02
   assert config.model.initialization == "released"
+  assert not config.phases
+
+
+def test_the_staged_recipe_is_nvidias():
+  first, second = phases_of("base,staged")
+  for phase, numbers in (
+      # Length, rows of 8 devices, rate, warm-up, steps, moments.
+      (first, (128, 176 * 8 * 48, 6e-3, 2_000, 10_000, "fresh")),
+      (second, (512, 24 * 8 * 144, 4e-3, 200, 933, "restored")),
+  ):
+    assert numbers == (
+        phase.data.length,
+        phase.train.batch_size,
+        phase.optimizer.learning_rate,
+        phase.optimizer.warmup_steps,
+        phase.train.num_steps,
+        phase.init.optimizer,
+    )
+    optimizer = phase.optimizer
+    assert optimizer.name == "lamb" and optimizer.decay_power == 0.5
+    assert (optimizer.adam_b1, optimizer.adam_b2) == (0.878, 0.974)
+    assert (optimizer.weight_decay, optimizer.clip_norm) == (0.01, 1.0)
+    assert phase.objective.mask_prob == 0.15
+    assert phase.model.generator_width_ratio == 1 / 3
+  # Each phase has a store of its own, whatever is given for the whole.
+  config = helpers.load_config("configs/pretrain.py:base,staged")
+  assert [config.phases[n].data.store for n in config.phases] == ["", ""]
+
+
+@pytest.mark.parametrize("size", sizes())
+def test_two_stages_take_the_steps_of_one(size):
+  first, second = phases_of(f"{size},two_stage")
+  whole = helpers.load_config(f"configs/pretrain.py:{size}").train.num_steps
+  assert first.train.num_steps == second.train.num_steps == whole / 2
+  for name in ("num_layers", "hidden_size", "embedding_size"):
+    assert first.model[name] == second.model[name]
+  assert second.objective.gen_weight == 0
+
+
+@pytest.mark.parametrize("switch", ["staged", "two_stage"])
+@pytest.mark.parametrize("size", ["tiny", "base", "base,runlocal"])
+def test_phases_build(size, switch):
+  trained = [
+      programs_of(c).abstract.params for c in phases_of(f"{size},{switch}")
+  ]
+  if switch == "staged":
+    assert jax.tree.leaves(trained[0]) == jax.tree.leaves(trained[1])
+  else:
+    assert "generator" not in trained[0]
+    assert jax.tree.leaves(trained[1]["generator"]) == jax.tree.leaves(
+        trained[0]["discriminator"]
+    )
+
+
+def test_staged_and_two_stage_exclude_each_other():
+  with pytest.raises(UserError, match="exclude each other; choose one"):
+    helpers.load_config("configs/pretrain.py:base,staged,two_stage")
 
 
 @pytest.mark.parametrize("size", sizes())
@@ -88,7 +163,13 @@ def test_configs_are_locked_and_run_locally(size):
 @pytest.mark.parametrize(
     ("name", "readers"),
     [
-        ("pretrain", ("programs", "pretrain", "evaluate", "predict")),
+        (
+            "pretrain",
+            (
+                *("programs", "pretrain", "evaluate", "predict"),
+                *("continuation", "phases"),
+            ),
+        ),
         (
             "finetune",
             (
@@ -104,7 +185,9 @@ def test_every_key_is_read(name, readers):
   text = "".join(file.read_text() for file in files)
   config = helpers.load_config(f"configs/{name}.py")
   for section, values in config.items():
-    if section == "mesh":
+    if section == "phases":
+      assert 'config.get("phases")' in text
+    elif section == "mesh":
       assert "**config.mesh" in text  # Each key is a named argument.
     elif section == "optimizer":
       assert "(config.optimizer)" in text or "**config.optimizer" in text
@@ -114,9 +197,9 @@ def test_every_key_is_read(name, readers):
         assert f'"{key}"' in table, f"config.table.{key} is never read"
     elif not hasattr(values, "keys"):
       assert f"config.{section}" in text, f"config.{section} is never read"
-    elif section == "model" and name == "finetune":
+    elif (name, section) in (("finetune", "model"), ("pretrain", "init")):
       for key in values:
-        assert f'"{key}"' in text, f"config.model.{key} is never read"
+        assert f'"{key}"' in text, f"config.{section}.{key} is never read"
     else:
       for key in values:
         assert f".{key}" in text, f"config.{section}.{key} is never read"

@@ -16,7 +16,7 @@ from electra_jax.errors import UserError
 from electra_jax.evaluate import evaluate
 from electra_jax.finetune import finetune
 from electra_jax.interop import google, huggingface, tf_checkpoint
-from electra_jax.interop.runs import read_pretrained
+from electra_jax.interop.runs import config_of, read_pretrained
 from electra_jax.interop.states import (
     FinetunedState,
     PretrainedState,
@@ -28,6 +28,7 @@ from electra_jax.models.config import (
     encoder_config,
     generator_config,
 )
+from electra_jax.models.electra import discriminator_embeddings
 from electra_jax.predict import Predictor
 from electra_jax.pretrain import pretrain
 from electra_jax.starting_point import find_start
@@ -50,14 +51,14 @@ def random_tree(config, seed):
   )
 
 
-def make_model(ratio=0.5, sharing="embeddings", **shapes) -> PretrainedState:
-  encoder = encoder_config(
-      1966, 2, 128, 32, max_position_embeddings=64, **shapes
-  )
+def make_model(
+    ratio=0.5, sharing="embeddings", vocab_size=1966, **parts
+) -> PretrainedState:
+  encoder = encoder_config(vocab_size, 2, 128, 32, max_position_embeddings=64)
   generator = generator_config(encoder, ratio, own_embeddings=sharing == "none")
-  config = ElectraConfig(
-      encoder, None if sharing == "all" else generator, sharing
-  )
+  if sharing == "all" or not parts.get("has_generator_head", True):
+    generator = None
+  config = ElectraConfig(encoder, generator, sharing, **parts)
   return PretrainedState(
       config,
       random_tree(config, 0),
@@ -68,7 +69,7 @@ def make_model(ratio=0.5, sharing="embeddings", **shapes) -> PretrainedState:
 
 def write_google(folder, model: PretrainedState):
   folder.mkdir()
-  google.write_params(folder, model.params, model.moments, model.step)
+  google.write_model(folder, model)
   (folder / "vocab.txt").write_bytes(VOCABULARY.read_bytes())
   return folder
 
@@ -87,9 +88,18 @@ def assert_equal(ours, theirs):
   assert jax.tree.all(jax.tree.map(np.array_equal, ours, theirs))
 
 
-@pytest.mark.parametrize("sharing", ["none", "all"])
-def test_in_and_out_again_is_the_same_bytes(sharing, tmp_path):
-  source = write_google(tmp_path / "google", make_model(sharing=sharing))
+FAMILY = {
+    "own tables": {"sharing": "none"},
+    "all tied": {"sharing": "all"},
+    "two towers": {"has_two_towers": True},
+    "token head": {"has_token_head": True},
+}
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_in_and_out_again_is_the_same_bytes(name, tmp_path):
+  model = make_model(**FAMILY[name])
+  source = write_google(tmp_path / "google", model)
   done = convert(source, tmp_path / "run", to="workdir", config=recipe())
   assert (done.source_format, done.step, done.has_moments) == (
       "google",
@@ -101,9 +111,34 @@ def test_in_and_out_again_is_the_same_bytes(sharing, tmp_path):
   again = load_tokenizer(tmp_path / "again")
   assert again.digest == load_tokenizer(VOCABULARY).digest
   # What is written is found again, its vocabulary beside it.
-  convert(tmp_path / "again", tmp_path / "hf", to="huggingface")
-  model = huggingface.read_model(tmp_path / "hf", 0)
-  assert_equal(model.params, make_model(sharing=sharing).params)
+  done = convert(tmp_path / "again", tmp_path / "hf", to="huggingface")
+  there = huggingface.read_model(tmp_path / "hf", 0).params
+  expected = {n: x for n, x in model.params.items() if n not in done.left_out}
+  assert bool(done.left_out) == (name in ("two towers", "token head"))
+  assert_equal(there, expected)
+
+
+def test_disentangled_tables_are_carried_as_their_sums(tmp_path):
+  original = make_model(sharing="gradient_disentangled")
+  source = write_google(tmp_path / "google", original)
+  convert(source, tmp_path / "run", to="workdir", config=recipe())
+  run = workdirs.load(tmp_path / "run")
+  assert run.config.model.embedding_sharing == "gradient_disentangled"
+  model = read_pretrained(tmp_path / "run", run)
+  assert_equal(model.moments, original.moments)
+  tables = discriminator_embeddings(original.params, original.config)
+  again = discriminator_embeddings(model.params, model.config)
+  for x, y in zip(jax.tree.leaves(again), jax.tree.leaves(tables), strict=True):
+    np.testing.assert_allclose(x, y, rtol=0, atol=1e-6)
+
+
+def test_moments_are_those_of_any_optimizer(tmp_path):
+  source = write_google(tmp_path / "google", make_model())
+  lamb = recipe("base,staged")
+  convert(source, tmp_path / "run", to="workdir", config=lamb)
+  assert workdirs.load(tmp_path / "run").config.optimizer.name == "lamb"
+  convert(tmp_path / "run", tmp_path / "again", to="google")
+  assert files_of(tmp_path / "again") == files_of(source)
 
 
 @pytest.fixture(scope="module", name="store")
@@ -174,13 +209,17 @@ def test_the_recipe_keeps_its_values_and_takes_the_shapes(tmp_path):
       "rows_digest": "",
       "tokenizer_digest": run.tokenizer.digest,
       "sources": [str(source)],
+      "start": f"converted from {source}",
       "unigram_entropy": None,
   }
 
 
 @pytest.mark.parametrize(
     ("network", "objective"),
-    [("discriminator", "uniform"), ("generator", "masked_lm")],
+    [
+        ("discriminator", ("electra", "uniform")),
+        ("generator", ("masked_lm", "masked_lm")),
+    ],
 )
 def test_one_network_alone_gets_an_objective_that_needs_no_other(
     network, objective, tmp_path
@@ -190,12 +229,59 @@ def test_one_network_alone_gets_an_objective_that_needs_no_other(
   folder = tmp_path / "hf" / network
   convert(folder, tmp_path / "run", to="workdir", config=recipe())
   run = workdirs.load(tmp_path / "run")
-  assert run.config.objective.name == objective
+  asked = run.config.objective
+  assert (asked.name, asked.generator) == objective
   predictor = Predictor(tmp_path / "run")
   if network == "generator":
     assert len(predictor.fill("we the [MASK]")[0].tokens) == 5
   else:
     assert len(predictor.detect(["we the people"])) == 1
+
+
+NO_GENERATOR = {"has_generator_head": False}
+TOKENS_ALONE = {"has_discriminator_head": False, "has_token_head": True}
+
+
+@pytest.mark.parametrize(
+    ("parts", "asked", "found"),
+    [
+        ({}, "electric two_tower", "electra masked_lm"),
+        ({}, "electra_15 masked_lm", "electra_15 masked_lm"),
+        (NO_GENERATOR, "electra masked_lm", "electra uniform"),
+        (NO_GENERATOR, "electra_15 random", "electra_15 random"),
+        (NO_GENERATOR, "electra unigram", "electra uniform"),
+        ({"has_two_towers": True}, "electra masked_lm", "electric two_tower"),
+        ({"has_two_towers": True}, "electra two_tower", "electra two_tower"),
+        (TOKENS_ALONE, "electra masked_lm", "replace_mlm masked_lm"),
+        (
+            {"has_two_towers": True, **TOKENS_ALONE},
+            "electra two_tower",
+            "replace_mlm two_tower",
+        ),
+        (
+            {**NO_GENERATOR, **TOKENS_ALONE},
+            "electra masked_lm",
+            "replace_mlm uniform",
+        ),
+        (
+            {"has_token_head": True},
+            "electra masked_lm",
+            "all_tokens_mlm masked_lm",
+        ),
+        (
+            {"has_discriminator_head": False, "sharing": "all"},
+            "electra masked_lm",
+            "masked_lm masked_lm",
+        ),
+    ],
+)
+def test_the_recipe_decides_what_shapes_do_not(parts, asked, found):
+  config = recipe("small,two_stage")
+  config.objective.name, config.objective.generator = asked.split()
+  config = config_of(make_model(**parts), config)
+  objective = config.objective
+  assert f"{objective.name} {objective.generator}" == found
+  assert not config.phases
 
 
 def test_heads_of_another_width_are_kept(tmp_path):
@@ -248,8 +334,16 @@ def test_a_tagger_goes_out_with_its_labels(tagger, tmp_path):
       variables["task_specific/ner/dense/kernel"],
       tensors["classifier.weight"].T,
   )
-  with pytest.raises(UserError, match="is a fine-tuned model's checkpoint"):
-    convert(tmp_path / "google", tmp_path / "no", to="huggingface")
+  done = convert(
+      tmp_path / "google", tmp_path / "run", to="workdir", config=recipe()
+  )
+  assert done.fresh == ("discriminator_head",)
+  assert done.left_out == ("task_specific/ner",)
+  kept = read_pretrained(tmp_path / "run", workdirs.load(tmp_path / "run"))
+  embeddings = kept.params["embeddings"]["word_embeddings"]["embedding"]
+  np.testing.assert_array_equal(
+      embeddings, tensors["electra.embeddings.word_embeddings.weight"]
+  )
   with pytest.raises(UserError, match="no model of seed 5"):
     convert(tagger, tmp_path / "no", to="google", seed=5)
 
@@ -389,12 +483,33 @@ def test_the_command_tells_what_it_made_up(tmp_path, capsys):
   )
 
 
-def test_a_sentencepiece_vocabulary_goes_to_google_alone(tmp_path, monkeypatch):
-  source = write_google(tmp_path / "google", make_model())
-  tokenizer = load_tokenizer(VOCABULARY)
-  tokenizer.kind = "sentencepiece"
-  monkeypatch.setattr(
-      convert_module, "load_tokenizer", lambda *a, **k: tokenizer
+def test_the_command_tells_what_it_left_out(tmp_path, capsys):
+  write_google(tmp_path / "google", make_model(has_two_towers=True))
+  with pytest.raises(SystemExit) as stop:
+    cli.main(
+        [
+            *("convert", f"{tmp_path}/google", f"{tmp_path}/hf"),
+            *("--to", "huggingface"),
+        ]
+    )
+  assert stop.value.code == 0
+  assert capsys.readouterr().out.splitlines()[1] == (
+      "left out, since the target has no place for it: cloze_head,"
+      " generator_ltr, generator_rtl"
   )
-  with pytest.raises(UserError, match="reads WordPiece alone"):
-    convert(source, tmp_path / "hf", to="huggingface")
+
+
+def test_a_sentencepiece_vocabulary_goes_out_and_comes_back(tmp_path):
+  source = tmp_path / "google"
+  source.mkdir()
+  google.write_model(source, make_model(vocab_size=300))
+  model = tmp_path / "spiece.model"
+  model.write_bytes(helpers.sentencepiece_model())
+  convert(source, tmp_path / "hf", to="huggingface", tokenizer=model)
+  convert(tmp_path / "hf", tmp_path / "again", to="google")
+  again = load_tokenizer(tmp_path / "again")
+  assert again.digest == load_tokenizer(model).digest
+  model.write_bytes(helpers.sentencepiece_model(model_type="bpe"))
+  with pytest.raises(UserError, match="no unigram model"):
+    convert(source, tmp_path / "no", to="huggingface", tokenizer=model)
+  assert not (tmp_path / "no").exists()

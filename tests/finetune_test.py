@@ -19,8 +19,8 @@ from electra_jax.errors import UserError
 from electra_jax.evaluate import evaluate
 from electra_jax.finetuned import FinetunedModel, parse_inputs, render
 from electra_jax.made_up import make_store, make_task
-from electra_jax.predict import print_answers
 from electra_jax.pretrain import pretrain
+from electra_jax.printing import print_answers
 from electra_jax.starting_point import find_start
 from electra_jax.task_data import find_tasks, read_task, source_of
 from electra_jax.task_predictor import head_of

@@ -1,6 +1,7 @@
 """Small models, rows and golden files for tests."""
 
 import functools
+import io
 import json
 import pathlib
 
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+import sentencepiece
 
 from electra_jax import cli
 from electra_jax.interop.names import params_from_released
@@ -85,6 +87,26 @@ def tiny_config(**overrides):
     section, _, key = name.rpartition(".")
     (config[section] if section else config)[key] = value
   return config
+
+
+def sentencepiece_model(**options) -> bytes:
+  """A SentencePiece model of 300 pieces, trained on the golden corpus."""
+  model = io.BytesIO()
+  sentencepiece.SentencePieceTrainer.train(
+      sentence_iterator=(GOLDEN / "small_corpus.txt").open(encoding="utf-8"),
+      model_writer=model,
+      minloglevel=2,
+      **{
+          "vocab_size": 300,
+          "pad_id": 0,
+          "unk_id": 1,
+          "bos_id": -1,
+          "eos_id": -1,
+          "control_symbols": ["[CLS]", "[SEP]", "[MASK]"],
+          **options,
+      },
+  )
+  return model.getvalue()
 
 
 def load_config(argument: str):

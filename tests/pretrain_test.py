@@ -18,8 +18,9 @@ from electra_jax.data.store import open_store
 from electra_jax.errors import UserError
 from electra_jax.evaluate import evaluate
 from electra_jax.made_up import make_store
-from electra_jax.predict import Predictor, render
+from electra_jax.predict import Predictor
 from electra_jax.pretrain import pretrain
+from electra_jax.printing import render
 from electra_jax.training import loop, sharding
 from electra_jax.training.checkpoint import Checkpointer
 from tests import helpers
@@ -221,11 +222,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, store):
 
 def test_the_loop_admits_no_hidden_transfer(tmp_path, store):
   config = helpers.tiny_config(**{"model.num_layers": 1})
-  manifest = open_store(store).manifest
   parts = programs.build(
       config,
-      manifest.vocab_size,
-      manifest.special_ids,
+      programs.vocabulary_of(open_store(store).tokenizer()),
       sharding.make_mesh(devices=jax.devices()[:1]),
   )
   feed = Feed(open_store(store).split("train"), seed=0, global_batch_size=8)
@@ -240,27 +239,6 @@ def test_the_loop_admits_no_hidden_transfer(tmp_path, store):
         loop.LoopConfig(3, 1, 0, 0, 8),
         quiet=True,
     )
-
-
-@pytest.mark.slow
-def test_other_objectives_train(tmp_path, store):
-  for name, sharing in (
-      ("masked_lm", "embeddings"), ("uniform", "embeddings"),
-      ("electra", "all"), ("electra", "none"),
-  ):  # fmt: skip
-    config = helpers.tiny_config(
-        **{
-            "data.made_up": False,
-            "data.store": store,
-            "objective.name": name,
-            "model.embedding_sharing": sharing,
-            "model.num_layers": 1,
-            "train.num_steps": 2,
-        }
-    )
-    result = pretrain(config, tmp_path / f"{name}_{sharing}", quiet=True)
-    assert np.isfinite(result.evaluation["loss"])
-    assert ("rtd_auc" in result.evaluation) == (name != "masked_lm")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,9 @@ from tests import helpers
 
 SPECIAL = SpecialIds(pad=0, unk=1, cls=2, sep=3, mask=4)
 VOCAB_SIZE = 100
+VOCABULARY = programs.Vocabulary(
+    VOCAB_SIZE, SPECIAL, np.arange(VOCAB_SIZE) % 4 == 3
+)
 
 
 def batch_of(rows=8, length=32, seed=0) -> Batch:
@@ -32,7 +35,7 @@ def small_config(**overrides):
 
 def train(config, steps=3, devices=1):
   mesh = sharding.make_mesh(**config.mesh, devices=jax.devices()[:devices])
-  parts = programs.build(config, VOCAB_SIZE, SPECIAL, mesh)
+  parts = programs.build(config, VOCABULARY, mesh)
   state, history = parts.init(), []
   for step in range(steps):
     batch = batch_of(config.train.batch_size, seed=step)
@@ -78,12 +81,22 @@ class MeshTest(parameterized.TestCase):
     self.assertEqual(jax.tree.map(lambda x: x.sharding, state), parts.shardings)
 
 
-class AccumulationTest(absltest.TestCase):
+class AccumulationTest(parameterized.TestCase):
 
-  def test_parts_add_up_to_the_whole(self):
-    _, whole, one = train(small_config())
-    config = small_config(**{"train.accumulation_steps": 4})
-    _, parts, four = train(config)
+  @parameterized.parameters(
+      {},
+      {"objective.name": "electric", "objective.generator": "two_tower"},
+      {
+          "objective.name": "all_tokens_mlm",
+          "model.embedding_sharing": "gradient_disentangled",
+          "objective.masking_unit": "word",
+      },
+  )
+  def test_parts_add_up_to_the_whole(self, **overrides):
+    _, whole, one = train(small_config(**overrides))
+    overrides |= {"train.accumulation_steps": 4, "mesh.fsdp": 2}
+    config = small_config(**overrides)
+    _, parts, four = train(config, devices=2)
     for a, b in zip(four, one, strict=True):
       for name, value in b.items():
         np.testing.assert_allclose(a[name], value, rtol=2e-4, err_msg=name)
@@ -105,7 +118,7 @@ class DeterminismTest(absltest.TestCase):
   def test_padding_rows_count_for_nothing(self):
     config = small_config()
     mesh = sharding.make_mesh(devices=jax.devices()[:1])
-    parts = programs.build(config, VOCAB_SIZE, SPECIAL, mesh)
+    parts = programs.build(config, VOCABULARY, mesh)
     params = parts.init().params
     batch = batch_of()
     empty = Batch(
@@ -123,7 +136,7 @@ class DonationTest(absltest.TestCase):
   def test_the_state_is_donated(self):
     config = small_config()
     mesh = sharding.make_mesh(devices=jax.devices()[:1])
-    parts = programs.build(config, VOCAB_SIZE, SPECIAL, mesh)
+    parts = programs.build(config, VOCABULARY, mesh)
     state = parts.init()
     parts.train_step(state, sharding.to_global(mesh, batch_of()))
     self.assertTrue(all(x.is_deleted() for x in jax.tree.leaves(state)))
@@ -151,7 +164,7 @@ class ErrorTest(parameterized.TestCase):
     config = small_config(**overrides)
     with self.assertRaisesRegex(UserError, message):
       mesh = sharding.make_mesh(**config.mesh, devices=jax.devices()[:devices])
-      programs.build(config, VOCAB_SIZE, SPECIAL, mesh)
+      programs.build(config, VOCABULARY, mesh)
 
 
 if __name__ == "__main__":

@@ -134,6 +134,16 @@ def test_the_encoder_of_a_pretrained_run(tmp_path, overrides):
   assert_weights_are(restore(start), saved)
 
 
+def test_the_encoder_of_disentangled_networks(tmp_path):
+  sharing = {"model.embedding_sharing": "gradient_disentangled"}
+  saved = pretrained(tmp_path, **sharing)
+  for name in saved:
+    if name.startswith("embeddings/") and name.endswith("/embedding"):
+      saved[name] = saved[name] + saved[f"generator_{name}"]
+  start = find_start(config_of(init_from=str(tmp_path)))
+  assert_weights_are(restore(start), saved)
+
+
 def test_shapes_are_the_runs_and_dropout_the_configs(tmp_path):
   pretrained(tmp_path, **{"model.initializer_range": 0.1})
   asked = {

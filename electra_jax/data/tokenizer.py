@@ -19,6 +19,7 @@ from electra_jax.errors import UserError
 KINDS = ("wordpiece", "sentencepiece")
 FILE_NAMES = {"wordpiece": "vocab.txt", "sentencepiece": "spiece.model"}
 OPTIONS_FILE = "tokenizer_options.json"
+WORD_START = "\u2581"  # SentencePiece's mark for the space before a word.
 
 # Names under which a special token is looked for, the first found wins: those
 # of BERT, then those of SentencePiece models such as ALBERT's and XLNet's.
@@ -29,8 +30,6 @@ SPECIAL_NAMES = {
     "sep": ("[SEP]", "<sep>", "</s>"),
     "mask": ("[MASK]", "<mask>"),
 }
-
-_WORD_START = "\u2581"  # SentencePiece's mark for the space before a word.
 
 
 class SpecialIds(NamedTuple):
@@ -48,6 +47,7 @@ class Tokenizer:
 
   Attributes:
     kind: "wordpiece" or "sentencepiece".
+    data: content of the vocabulary's file.
     lowercase: whether text is lower-cased.
     strip_accents: whether accents are dropped; only together with `lowercase`.
     special: ids of the special tokens.
@@ -84,7 +84,7 @@ class Tokenizer:
     self.kind = kind
     self.lowercase = lowercase
     self.strip_accents = strip_accents
-    self._data = data
+    self.data = data
     self._origin = origin
     engine = _WordPiece if kind == "wordpiece" else _SentencePiece
     self._engine = engine(
@@ -104,7 +104,7 @@ class Tokenizer:
         strip_accents=self.strip_accents,
         origin=self._origin,
     )
-    return make, (self.kind, self._data)
+    return make, (self.kind, self.data)
 
   @property
   def vocab_size(self) -> int:
@@ -134,7 +134,7 @@ class Tokenizer:
     piece = self._pieces[token_id]
     if self.kind == "wordpiece":
       return piece.startswith(wordpiece.CONTINUATION)
-    return not piece.startswith(_WORD_START)
+    return not piece.startswith(WORD_START)
 
   def decode(self, ids: Iterable[int]) -> str:
     """Returns readable text: words between spaces, special tokens by name."""
@@ -144,7 +144,7 @@ class Tokenizer:
       if self.kind == "wordpiece":
         text = piece.removeprefix(wordpiece.CONTINUATION)
       else:
-        text = piece.removeprefix(_WORD_START)
+        text = piece.removeprefix(WORD_START)
       if words and self.is_continuation(token_id):
         words[-1] += text
       else:
@@ -156,7 +156,7 @@ class Tokenizer:
     directory = epath.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     file = FILE_NAMES[self.kind]
-    (directory / file).write_bytes(self._data)
+    (directory / file).write_bytes(self.data)
     options = {
         "kind": self.kind,
         "file": file,

@@ -9,13 +9,19 @@ from etils import epath
 from electra_jax.errors import UserError
 from electra_jax.interop import tf_checkpoint
 from electra_jax.interop.names import params_from_released, released_from_params
-from electra_jax.interop.states import PretrainedState, abstract_params
+from electra_jax.interop.states import (
+    FinetunedState,
+    PretrainedState,
+    abstract_params,
+    own_tables_sharing,
+    read_params,
+    seen_params,
+)
 from electra_jax.models.config import (
     ElectraConfig,
     EncoderConfig,
     encoder_config,
 )
-from electra_jax.shapes import Params
 from electra_jax.training.optimizer import AdamState
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -24,52 +30,72 @@ _STEP = "global_step"
 _SLOTS = ("/adam_m", "/adam_v")  # Release, model/optimization.py.
 # Of the released checkpoints; the released code has no such variable.
 _UNUSED = "generator_predictions/temperature"
+_TASKS = "task_specific/"
+_DETECTS = "discriminator_predictions/dense/kernel"
 
 
-def read_model(prefix: epath.PathLike) -> PretrainedState:
+def read_model(
+    prefix: epath.PathLike, seed: int = 0, sharing: str | None = None
+) -> PretrainedState:
   """Reads a pre-training checkpoint; its shapes tell the networks'.
+
+  An encoder alone, which is what a fine-tuned checkpoint has beside the heads
+  of its tasks, gets a fresh replaced-token head and no moments. The heads of
+  the tasks are left out: a checkpoint does not tell what their answers mean.
 
   Args:
     prefix: of `tf_checkpoint.find_prefix`.
+    seed: of what is initialised.
+    sharing: the embedding_sharing to choose where the widths allow several.
 
   Raises:
     UserError: the files are damaged, or hold other networks than a generator,
       a discriminator, or both.
   """
   shapes = {n: e.shape for n, e in tf_checkpoint.read_index(prefix).items()}
-  config = _networks(shapes, prefix)
-  variables = tf_checkpoint.read_variables(prefix)
-  variables.pop(_UNUSED, None)
+  tasks = [name for name in shapes if name.startswith(_TASKS)]
+  for name in {_UNUSED, *tasks} & shapes.keys():
+    del shapes[name]
+  config = _networks(shapes, prefix, sharing)
+  fresh = ()
+  if config.has_discriminator_head and _DETECTS not in shapes:
+    fresh = ("discriminator_head",)
+  variables = tf_checkpoint.read_variables(prefix, tuple(shapes))
   step = int(variables.pop(_STEP, 0))
-  abstract = abstract_params(config)
   slots = {slot: _take_slot(variables, slot) for slot in _SLOTS}
-  params = params_from_released(abstract, variables)
+  params = read_params(
+      config, lambda x: params_from_released(x, variables), fresh, seed
+  )
+  left_out = tuple(sorted({"/".join(name.split("/")[:2]) for name in tasks}))
+  if fresh:
+    return PretrainedState(config, params, fresh=fresh, left_out=left_out)
   moments = None
   if any(slots.values()):
+    abstract = abstract_params(config)
     moments = AdamState(
         *(params_from_released(abstract, x, slot) for slot, x in slots.items())
     )
-  return PretrainedState(config, params, moments, step)
+  return PretrainedState(config, params, moments, step, left_out=left_out)
 
 
-def write_params(
-    folder: epath.PathLike,
-    params: Params,
-    moments: AdamState | None,
-    step: int,
+def write_model(
+    folder: epath.PathLike, model: PretrainedState | FinetunedState
 ) -> None:
-  """Writes parameters as FOLDER/model.ckpt-STEP, with slots if there are any.
+  """Writes a model as FOLDER/model.ckpt-STEP, with slots if it has moments.
 
   Raises:
     UserError: the released code has no such parameter.
   """
+  params = model.params
+  if isinstance(model, PretrainedState):
+    params = seen_params(params, model.config)
   variables = released_from_params(params)
-  if moments is not None:
-    for slot, tree in zip(_SLOTS, moments, strict=True):
+  if model.moments is not None:
+    for slot, tree in zip(_SLOTS, model.moments, strict=True):
       values = released_from_params(tree)
       variables |= {name + slot: x for name, x in values.items()}
-  variables[_STEP] = np.asarray(step, np.int64)
-  prefix = epath.Path(folder) / f"model.ckpt-{step}"
+  variables[_STEP] = np.asarray(model.step, np.int64)
+  prefix = epath.Path(folder) / f"model.ckpt-{model.step}"
   tf_checkpoint.write_variables(prefix, variables)
 
 
@@ -80,45 +106,56 @@ def _take_slot(
   return {name: variables.pop(name) for name in names}
 
 
-def _networks(shapes: Shapes, prefix: epath.PathLike) -> ElectraConfig:
-  for scope, what in (
-      ("task_specific/", "a fine-tuned model's"),
-      ("generator_ltr/", "a two-tower generator's"),
-  ):
-    if any(name.startswith(scope) for name in shapes):
-      raise UserError(
-          f"{prefix} is {what} checkpoint, which is not read; give the"
-          " pre-training checkpoint of a masked-LM generator and its"
-          " discriminator"
-      )
-  has_generator = "generator_predictions/output_bias" in shapes
-  has_discriminator = "discriminator_predictions/dense/kernel" in shapes
-  tables = "electra/embeddings"
-  if f"{tables}/word_embeddings" not in shapes or not (
-      has_generator or has_discriminator
-  ):
+def _networks(
+    shapes: Shapes, prefix: epath.PathLike, sharing: str | None
+) -> ElectraConfig:
+  tables, own_tables = "electra/embeddings", "generator/embeddings"
+  if f"{tables}/word_embeddings" not in shapes:
     raise UserError(
         f"{prefix} holds no ELECTRA: there is no"
-        " 'electra/embeddings/word_embeddings' with a generator's or"
-        " discriminator's head; give a checkpoint of ELECTRA's pre-training"
+        " 'electra/embeddings/word_embeddings'; give a checkpoint of ELECTRA's"
+        " pre-training or fine-tuning"
     )
-  generator = None
+  if "generator_ltr/embeddings/word_embeddings" in shapes:
+    raise UserError(
+        f"each tower of the generator in {prefix} has embeddings of its own,"
+        " and here both read the same; give a checkpoint that was trained"
+        " without untied_generator_embeddings"
+    )
+  has_two_towers = "cloze_predictions/output_bias" in shapes
+  has_generator = (
+      has_two_towers or "generator_predictions/output_bias" in shapes
+  )
+  has_token_head = "token_predictions/output_bias" in shapes
+  has_discriminator = _DETECTS in shapes or not (
+      has_generator or has_token_head
+  )
+  discriminator, generator = _encoder(shapes, "electra", tables), None
   # Without scope of its own a generator is the discriminator's encoder.
-  sharing = "all" if has_generator and has_discriminator else "embeddings"
-  if any(name.startswith("generator/") for name in shapes):
-    sharing = "embeddings"
-    own_tables = "generator/embeddings"
-    if f"{own_tables}/word_embeddings" in shapes:
-      tables_of_generator, sharing = own_tables, "none"
-    else:
-      tables_of_generator = tables
-    generator = _encoder(shapes, "generator", tables_of_generator)
+  is_tied = has_generator and (has_discriminator or has_token_head)
+  found = "all" if is_tied else "embeddings"
+  scope = "generator_ltr" if has_two_towers else "generator"
+  if has_two_towers or any(name.startswith("generator/") for name in shapes):
+    found = "embeddings"
+    has_own = f"{own_tables}/word_embeddings" in shapes
+    generator = _encoder(shapes, scope, own_tables if has_own else tables)
+    if has_own:
+      found = own_tables_sharing(discriminator, generator, sharing)
+  if found is None:
+    raise UserError(
+        f"the generator's embeddings in {prefix} are"
+        f" {generator.embedding_size} wide, neither as the generator"
+        f" ({generator.hidden_size}) nor as the discriminator's"
+        f" ({discriminator.embedding_size}); give another checkpoint"
+    )
   return ElectraConfig(
-      _encoder(shapes, "electra", tables),
+      discriminator,
       generator,
-      sharing,
+      found,
       has_generator_head=has_generator,
       has_discriminator_head=has_discriminator,
+      has_token_head=has_token_head,
+      has_two_towers=has_two_towers,
   )
 
 

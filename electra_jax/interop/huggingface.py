@@ -2,12 +2,13 @@
 
 There each network is a model of its own with a copy of the shared embeddings,
 so a pre-trained model is two folders, DIR/discriminator (ElectraForPreTraining)
-and DIR/generator (ElectraForMaskedLM). One folder alone is read as well.
+and DIR/generator (ElectraForMaskedLM). One folder alone is read as well. The
+discriminator of "replace_mlm", which fills in, is an ElectraForMaskedLM too.
 """
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,8 +23,9 @@ from electra_jax.interop.names import (
 )
 from electra_jax.interop.states import (
     PretrainedState,
-    abstract_params,
-    init_params,
+    own_tables_sharing,
+    read_params,
+    seen_params,
 )
 from electra_jax.models.config import (
     LAYER_NORM_EPSILON,
@@ -33,9 +35,10 @@ from electra_jax.models.config import (
 from electra_jax.shapes import Params
 
 NETWORKS = ("discriminator", "generator")
-_CLASSES = {
-    "discriminator": "ElectraForPreTraining",
-    "generator": "ElectraForMaskedLM",
+_CLASSES = {  # By the head.
+    "discriminator_head": "ElectraForPreTraining",
+    "generator_head": "ElectraForMaskedLM",
+    "token_head": "ElectraForMaskedLM",
 }
 # What the networks need besides their shapes: (key, default, value).
 _REQUIRED = (
@@ -72,6 +75,18 @@ class _Network(NamedTuple):
   has_head: bool
 
 
+class Written(NamedTuple):
+  """What was written.
+
+  Attributes:
+    folders: of the networks, for a tokenizer to be put in each.
+    left_out: names of the parts that Hugging Face has no place for.
+  """
+
+  folders: tuple[epath.Path, ...]
+  left_out: tuple[str, ...]
+
+
 def folders(source: epath.PathLike) -> list[epath.Path]:
   """Returns the folders of a model: the source itself, or those inside it."""
   path = epath.Path(source)
@@ -83,7 +98,9 @@ def folders(source: epath.PathLike) -> list[epath.Path]:
   ]
 
 
-def read_model(source: epath.PathLike, seed: int) -> PretrainedState:
+def read_model(
+    source: epath.PathLike, seed: int, sharing: str | None = None
+) -> PretrainedState:
   """Reads one or both networks of ELECTRA, or BERT's encoder.
 
   A discriminator alone becomes a model that detects, a generator or a BERT one
@@ -93,6 +110,7 @@ def read_model(source: epath.PathLike, seed: int) -> PretrainedState:
     source: a folder with config.json, or one that holds `discriminator` and
       `generator`.
     seed: of what is initialised.
+    sharing: the embedding_sharing to choose where the widths allow several.
 
   Raises:
     UserError: a file or tensor is missing, damaged, left over or of another
@@ -102,51 +120,38 @@ def read_model(source: epath.PathLike, seed: int) -> PretrainedState:
   if len(networks) == 1:
     return _alone(networks[0], seed)
   discriminator, generator = networks
-  if discriminator.is_generator or not generator.is_generator:
+  if not generator.is_generator:
     raise UserError(
-        f"{discriminator.folder} and {generator.folder} are not what their"
-        " names say; the first must be an ElectraForPreTraining and the second"
-        " an ElectraForMaskedLM"
+        f"{generator.folder} is not what its name says; it must be an"
+        " ElectraForMaskedLM"
     )
-  return _joined(discriminator, generator)
+  return _joined(discriminator, generator, sharing)
 
 
 def write_model(
     folder: epath.PathLike, config: ElectraConfig, params: Params, pad_id: int
-) -> list[epath.Path]:
+) -> Written:
   """Writes FOLDER/discriminator and FOLDER/generator, those that there are.
+
+  Left out are a generator of two towers, and of a discriminator with two heads
+  that of tokens.
 
   Args:
     folder: is there.
     config: of the networks.
     params: of both.
     pad_id: of the vocabulary.
-
-  Returns:
-    The folders, for a tokenizer to be put in each.
   """
-  written = []
-  if config.has_discriminator_head:
-    parts = ("embeddings", "discriminator", "discriminator_head")
+  params = seen_params(params, config)
+  written, used = [], set()
+  for network, shapes, parts in _networks(config):
     tensors = hugging_face_from_params({part: params[part] for part in parts})
-    written.append(epath.Path(folder) / "discriminator")
+    written.append(epath.Path(folder) / network)
     files.write_model(
-        written[-1],
-        _config_of(config.discriminator, _CLASSES["discriminator"], pad_id),
-        tensors,
+        written[-1], _config_of(shapes, _CLASSES[parts[-1]], pad_id), tensors
     )
-  if config.has_generator_head:
-    has_own = config.embedding_sharing == "none" and config.generator
-    tables = "generator_embeddings" if has_own else "embeddings"
-    encoder = "generator" if config.generator else "discriminator"
-    parts = (tables, encoder, "generator_head")
-    tensors = hugging_face_from_params({part: params[part] for part in parts})
-    written.append(epath.Path(folder) / "generator")
-    shapes = config.generator or config.discriminator
-    files.write_model(
-        written[-1], _config_of(shapes, _CLASSES["generator"], pad_id), tensors
-    )
-  return written
+    used.update(parts)
+  return Written(tuple(written), tuple(sorted(set(params) - used)))
 
 
 def write_tagger(
@@ -174,6 +179,23 @@ def write_tagger(
   )
 
 
+def _networks(
+    config: ElectraConfig,
+) -> Iterator[tuple[str, EncoderConfig, tuple[str, str, str]]]:
+  """Yields name, shapes and parts of each network, its head the last part."""
+  if config.has_discriminator_head or config.has_token_head:
+    detects = config.has_discriminator_head
+    head = "discriminator_head" if detects else "token_head"
+    parts = ("embeddings", "discriminator", head)
+    yield "discriminator", config.discriminator, parts
+  if config.has_generator_head and not config.has_two_towers:
+    has_own = config.has_generator_embeddings
+    tables = "generator_embeddings" if has_own else "embeddings"
+    encoder = "generator" if config.generator else "discriminator"
+    shapes = config.generator or config.discriminator
+    yield "generator", shapes, (tables, encoder, "generator_head")
+
+
 def _alone(network: _Network, seed: int) -> PretrainedState:
   head = "generator_head" if network.is_generator else "discriminator_head"
   config = ElectraConfig(
@@ -182,42 +204,49 @@ def _alone(network: _Network, seed: int) -> PretrainedState:
       has_generator_head=network.is_generator,
       has_discriminator_head=not network.is_generator,
   )
-  abstract = abstract_params(config)
-  if network.has_head:
-    params = params_from_hugging_face(abstract, network.tensors)
-    return PretrainedState(config, params)
-  encoder = {name: abstract[name] for name in abstract if name != head}
-  params = params_from_hugging_face(encoder, network.tensors)
-  params[head] = init_params(config, seed)[head]
-  return PretrainedState(config, params, fresh=(head,))
+  fresh = () if network.has_head else (head,)
+  params = read_params(
+      config,
+      lambda x: params_from_hugging_face(x, network.tensors),
+      fresh,
+      seed,
+  )
+  return PretrainedState(config, params, fresh=fresh)
 
 
-def _joined(discriminator: _Network, generator: _Network) -> PretrainedState:
-  ours, theirs = discriminator.tensors, generator.tensors
-  sharing = _sharing(discriminator, generator)
+def _joined(
+    discriminator: _Network, generator: _Network, wanted: str | None
+) -> PretrainedState:
+  sharing = _sharing(discriminator, generator, wanted)
   config = ElectraConfig(
       discriminator.encoder,
       None if sharing == "all" else generator.encoder,
       sharing,
+      has_discriminator_head=not discriminator.is_generator,
+      has_token_head=discriminator.is_generator,
   )
-  abstract = abstract_params(config)
-  own = ("embeddings", "discriminator", "discriminator_head")
-  params = params_from_hugging_face(
-      {name: abstract[name] for name in own}, ours
-  )
-  shared = {"embeddings": "electra.embeddings.", "all": "electra.", "none": ()}
+  own = next(_networks(config))[2]
+  shared = {"embeddings": "electra.embeddings.", "all": "electra."}
   rest = {
       name: tensor
-      for name, tensor in theirs.items()
-      if not name.startswith(shared[sharing])
+      for name, tensor in generator.tensors.items()
+      if not name.startswith(shared.get(sharing, ()))
   }
-  others = {name: abstract[name] for name in abstract if name not in own}
-  return PretrainedState(
-      config, {**params, **params_from_hugging_face(others, rest)}
-  )
+
+  def read(abstract):
+    ours = {name: abstract[name] for name in own}
+    others = {name: x for name, x in abstract.items() if name not in own}
+    return {
+        **params_from_hugging_face(ours, discriminator.tensors),
+        **params_from_hugging_face(others, rest),
+    }
+
+  return PretrainedState(config, read_params(config, read))
 
 
-def _sharing(discriminator: _Network, generator: _Network) -> str:
+def _sharing(
+    discriminator: _Network, generator: _Network, wanted: str | None
+) -> str:
   ours, theirs = discriminator.tensors, generator.tensors
 
   def share(scope: str) -> bool:
@@ -229,18 +258,19 @@ def _sharing(discriminator: _Network, generator: _Network) -> str:
         np.array_equal(ours[name], theirs[name]) for name in names[0]
     )
 
-  for scope, sharing in (
-      ("electra.", "all"),
-      ("electra.embeddings.", "embeddings"),
-  ):
-    if share(scope):
-      return sharing
-  if generator.encoder.embedding_size == generator.encoder.hidden_size:
-    return "none"
-  raise UserError(
-      f"the embeddings of {discriminator.folder} and {generator.folder} differ:"
-      " they were not trained together; convert the one you want alone"
-  )
+  if share("electra."):
+    return "all"
+  if share("electra.embeddings."):
+    return "embeddings"
+  sharing = own_tables_sharing(discriminator.encoder, generator.encoder, wanted)
+  if sharing is None:
+    raise UserError(
+        f"the embeddings of {discriminator.folder} and {generator.folder} are"
+        f" {discriminator.encoder.embedding_size} and"
+        f" {generator.encoder.embedding_size} wide: they were not trained"
+        " together; convert the one you want alone"
+    )
+  return sharing
 
 
 def _read_network(folder: epath.Path) -> _Network:

@@ -1,35 +1,57 @@
-"""Vocabularies of Hugging Face's folders, WordPiece alone."""
+"""Vocabularies of Hugging Face's folders: WordPiece, and SentencePiece out.
 
+A SentencePiece model goes out as a tokenizer.json of the same pieces, with the
+model beside it, which is what is read when the folder comes back.
+"""
+
+import itertools
 import json
 from typing import Any
 
 import tokenizers
 from etils import epath
-from tokenizers import decoders, models, processors
+from tokenizers import decoders, models, normalizers, processors
 
 from electra_jax.data import wordpiece
-from electra_jax.data.tokenizer import FILE_NAMES, Tokenizer
+from electra_jax.data.tokenizer import (
+    FILE_NAMES,
+    OPTIONS_FILE,
+    WORD_START,
+    Tokenizer,
+    load_tokenizer,
+)
 from electra_jax.errors import UserError
 
 _WHOLE_FILE = "tokenizer.json"
-_OPTIONS_FILE = "tokenizer_config.json"
+_CONFIG_FILE = "tokenizer_config.json"
+# Spaces, capitals, accents, ligatures, widths, scripts, and what has no width.
+_PROBES = (
+    *(" ", "  a  b ", "a\tb\nc\r\nd", "\u2581a", "a\u00a0b\u3000c"),
+    *("THE Élan Ångström İ ß", "ΟΔΟΣ ΣΟΦΊΑΣ", "e\u0301 X\u0301"),
+    *("ﬁ ½ Ⅷ", "\uff21\uff11", "日本語", "한국어", "हिन्दी", "Ёлка", "العربية"),
+    *("😀", "\u200b\ufeff"),
+)
 
 
 def read_tokenizer(folder: epath.PathLike) -> Tokenizer:
   """Reads tokenizer.json, or vocab.txt with tokenizer_config.json.
 
+  Where `Tokenizer.save` has put a vocabulary beside them, it reads that.
+
   Raises:
     UserError: there is neither, or it is no BERT vocabulary.
   """
   path = epath.Path(folder)
+  if (path / OPTIONS_FILE).exists():
+    return load_tokenizer(path)
   if (path / _WHOLE_FILE).exists():
     pieces, options = _parse_whole(path / _WHOLE_FILE)
     data = "".join(f"{piece}\n" for piece in pieces).encode()
   elif (path / FILE_NAMES["wordpiece"]).exists():
     data = (path / FILE_NAMES["wordpiece"]).read_bytes()
     options = {}
-    if (path / _OPTIONS_FILE).exists():
-      options = _read_json(path / _OPTIONS_FILE)
+    if (path / _CONFIG_FILE).exists():
+      options = _read_json(path / _CONFIG_FILE)
       options["lowercase"] = options.get("do_lower_case", True)
   else:
     raise UserError(
@@ -53,7 +75,8 @@ def write_tokenizer(
   """Writes the files that transformers' AutoTokenizer opens.
 
   The class is the one that takes tokenizer.json as it is: BERT's own would
-  make every word of more than 100 characters unknown, and not of 200.
+  make every word of more than 100 characters unknown, and not of 200. A
+  special token that is written out in a text stands for itself there.
 
   Args:
     folder: is there.
@@ -61,22 +84,10 @@ def write_tokenizer(
     max_length: positions of the model.
   """
   path = epath.Path(folder)
-  pieces = [tokenizer.token(i) for i in range(tokenizer.vocab_size)]
+  pieces = tokenizer.tokens(range(tokenizer.vocab_size))
   special = tokenizer.special._asdict()
   names = {f"{role}_token": pieces[i] for role, i in special.items()}
-  splitter = wordpiece.WordSplitter(
-      lowercase=tokenizer.lowercase, strip_accents=tokenizer.strip_accents
-  )
-  whole = tokenizers.Tokenizer(
-      models.WordPiece(
-          vocab={piece: i for i, piece in enumerate(pieces)},
-          unk_token=names["unk_token"],
-          max_input_chars_per_word=wordpiece.MAX_WORD_CHARACTERS,
-      )
-  )
-  whole.normalizer = splitter.normalizer
-  whole.pre_tokenizer = splitter.pre_tokenizer
-  whole.decoder = decoders.WordPiece()
+  whole = _ENGINES[tokenizer.kind](tokenizer)
   whole.add_special_tokens(list(names.values()))
   cls, sep = names["cls_token"], names["sep_token"]
   whole.post_processor = processors.TemplateProcessing(
@@ -93,18 +104,109 @@ def write_tokenizer(
       **names,
   }
   (path / _WHOLE_FILE).write_text(whole.to_str(pretty=True))
-  (path / _OPTIONS_FILE).write_text(json.dumps(options, indent=2))
-  vocabulary = "".join(f"{piece}\n" for piece in pieces)
-  (path / FILE_NAMES["wordpiece"]).write_text(vocabulary)
+  (path / _CONFIG_FILE).write_text(json.dumps(options, indent=2))
+  if tokenizer.kind == "wordpiece":
+    vocabulary = "".join(f"{piece}\n" for piece in pieces)
+    (path / FILE_NAMES["wordpiece"]).write_text(vocabulary)
+  else:
+    tokenizer.save(path)  # For the way back: a model is not to be rebuilt.
 
 
 def check_exportable(tokenizer: Tokenizer) -> None:
-  """Raises a UserError unless Hugging Face's ELECTRA takes the vocabulary."""
-  if tokenizer.kind != "wordpiece":
+  """Raises a UserError unless Hugging Face's library gives the same ids.
+
+  A SentencePiece model is tried on its own pieces, and on characters that it
+  may rewrite.
+  """
+  if tokenizer.kind == "wordpiece":
+    return
+  advice = "convert to google, which takes any"
+  model = _parse_model(tokenizer)
+  if model.trainer_spec.model_type != model.trainer_spec.UNIGRAM:
     raise UserError(
-        f"the vocabulary is of kind {tokenizer.kind!r}, and Hugging Face's"
-        " ELECTRA reads WordPiece alone; convert to google, which takes any"
+        "the SentencePiece vocabulary is no unigram model, and Hugging Face's"
+        f" library reads no other kind of SentencePiece; {advice}"
     )
+  readable = (model.SentencePiece.NORMAL, model.SentencePiece.USER_DEFINED)
+  pieces = [
+      piece.piece.replace(WORD_START, " ")
+      for i, piece in enumerate(model.pieces)
+      if piece.type in readable and i not in tokenizer.special
+  ]
+  pairs = map("".join, itertools.pairwise(pieces))
+  probes = [*_PROBES, *pieces, *pairs]
+  theirs = _unigram(tokenizer).encode_batch(probes, add_special_tokens=False)
+  ours = tokenizer.encode_batch(probes)
+  for probe, own, other in zip(probes, ours, theirs, strict=True):
+    if own != other.ids:
+      raise UserError(
+          f"the SentencePiece vocabulary makes {tokenizer.tokens(own)} of"
+          f" {probe!r} and would make {tokenizer.tokens(other.ids)} of it in Hugging Face's"
+          f" library; {advice}"
+      )
+
+
+def _wordpiece(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
+  splitter = wordpiece.WordSplitter(
+      lowercase=tokenizer.lowercase, strip_accents=tokenizer.strip_accents
+  )
+  pieces = tokenizer.tokens(range(tokenizer.vocab_size))
+  whole = tokenizers.Tokenizer(
+      models.WordPiece(
+          vocab={piece: i for i, piece in enumerate(pieces)},
+          unk_token=pieces[tokenizer.special.unk],
+          max_input_chars_per_word=wordpiece.MAX_WORD_CHARACTERS,
+      )
+  )
+  whole.normalizer = splitter.normalizer
+  whole.pre_tokenizer = splitter.pre_tokenizer
+  whole.decoder = decoders.WordPiece()
+  return whole
+
+
+def _unigram(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
+  model = _parse_model(tokenizer)
+  rules = model.normalizer_spec.precompiled_charsmap
+  steps = []
+  if tokenizer.lowercase:
+    # The library lower-cases letter by letter, and would lose a final sigma.
+    steps.append(_replace(r"(?<=\p{L})Σ(?!\p{L})", "ς"))
+    steps.append(normalizers.Lowercase())
+    if tokenizer.strip_accents:
+      # Its own StripAccents drops the vowels of Indic scripts as well.
+      steps += [normalizers.NFD(), _replace(r"\p{Mn}", "")]
+      if rules:
+        # Its Precompiled would not put the parts of Hangul together again.
+        steps.append(normalizers.NFC())
+  if rules:
+    steps.append(normalizers.Precompiled(rules))
+  steps += [_replace("^ +| +$", ""), _replace(" +", WORD_START)]
+  if model.normalizer_spec.add_dummy_prefix:
+    steps.append(normalizers.Prepend(WORD_START))
+  whole = tokenizers.Tokenizer(
+      models.Unigram(
+          [(piece.piece, piece.score) for piece in model.pieces],
+          unk_id=tokenizer.special.unk,
+          byte_fallback=model.trainer_spec.byte_fallback,
+      )
+  )
+  whole.normalizer = normalizers.Sequence(steps)
+  whole.decoder = decoders.Metaspace()
+  return whole
+
+
+def _replace(pattern: str, text: str) -> normalizers.Replace:
+  return normalizers.Replace(tokenizers.Regex(pattern), text)
+
+
+def _parse_model(tokenizer: Tokenizer) -> Any:
+  # Not needed by those who use WordPiece.
+  from sentencepiece import sentencepiece_model_pb2
+
+  return sentencepiece_model_pb2.ModelProto.FromString(tokenizer.data)
+
+
+_ENGINES = {"wordpiece": _wordpiece, "sentencepiece": _unigram}
 
 
 def _parse_whole(path: epath.Path) -> tuple[list[str], dict[str, Any]]:

@@ -33,6 +33,27 @@ _LAYER = r"(\w+)/layer_(\d+)/"
 _RELEASED_LAYER = r"\1/encoder/layer_\2/"
 _HF_LAYER = r"electra.encoder.layer.\2."
 
+
+def _masked_lm_head(path: str, released: str) -> tuple[Name, ...]:
+  return (
+      Name(
+          rf"{path}/layer_norm/(\w+)",
+          rf"{released}/LayerNorm/\1",
+          r"generator_predictions.LayerNorm.\1",
+      ),
+      Name(
+          rf"{path}/dense/(\w+)",
+          rf"{released}/dense/\1",
+          r"generator_predictions.dense.\1",
+      ),
+      Name(
+          rf"{path}/output_bias",
+          rf"{released}/output_bias",
+          r"generator_lm_head.bias",
+      ),
+  )
+
+
 NAMES = (
     Name(
         r"embeddings/layer_norm/(\w+)",
@@ -94,21 +115,13 @@ NAMES = (
         r"discriminator_predictions/dense_1/\1",
         r"discriminator_predictions.dense_prediction.\1",
     ),
+    *_masked_lm_head("generator_head", "generator_predictions"),
+    # The release has no such head; this scope is ours.
+    *_masked_lm_head("token_head", "token_predictions"),
     Name(
-        r"generator_head/layer_norm/(\w+)",
-        r"generator_predictions/LayerNorm/\1",
-        r"generator_predictions.LayerNorm.\1",
+        r"cloze_head/layer_norm/(\w+)", r"cloze_predictions/LayerNorm/\1", None
     ),
-    Name(
-        r"generator_head/dense/(\w+)",
-        r"generator_predictions/dense/\1",
-        r"generator_predictions.dense.\1",
-    ),
-    Name(
-        r"generator_head/output_bias",
-        r"generator_predictions/output_bias",
-        r"generator_lm_head.bias",
-    ),
+    Name(r"cloze_head/(.+)", r"cloze_predictions/\1", None),
     # Heads of tasks; the release numbers a span head's layers.
     Name(r"(task_specific/\w+)/dense/(\w+)", r"\1/dense/\2", r"classifier.\2"),
     Name(r"(task_specific/\w+)/start/(\w+)", r"\1/dense/\2", None),

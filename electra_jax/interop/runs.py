@@ -30,10 +30,11 @@ _SHAPES = (
     "max_position_embeddings",
     "type_vocab_size",
 )
-_OBJECTIVES = {  # By the heads there are: generator, discriminator.
-    (True, True): "electra",
-    (True, False): "masked_lm",
-    (False, True): "uniform",
+_OBJECTIVES = {  # By the discriminator's heads: of replacement, of tokens.
+    (True, False): "electra",
+    (False, True): "replace_mlm",
+    (True, True): "all_tokens_mlm",
+    (False, False): "masked_lm",
 }
 
 
@@ -47,20 +48,15 @@ def read_pretrained(
   """
   parts = _build(run.config, run.tokenizer)
   checkpointer = Checkpointer(workdirs.checkpoints(workdir))
-  state = checkpointer.restore_latest(parts.abstract, parts.shardings)
+  state = checkpointer.read_latest(parts.abstract, parts.shardings)
   checkpointer.close()
-  if state is None:
-    raise UserError(
-        f"there is no checkpoint in {checkpointer.directory}; name the workdir"
-        " of a run that has saved one"
-    )
   state = jax.device_get(state)
-  found = _moments(state.opt_state)
+  moments = (
+      optax.tree_utils.tree_get(state.opt_state, name)
+      for name in AdamState._fields
+  )
   return PretrainedState(
-      parts.model.config,
-      state.params,
-      found[0] if found else None,
-      int(state.step),
+      parts.model.config, state.params, AdamState(*moments), int(state.step)
   )
 
 
@@ -91,6 +87,9 @@ def read_finetuned(
 
 def config_of(model: PretrainedState, recipe: ConfigDict) -> ConfigDict:
   """Returns a recipe with the shapes of a model in place of its own.
+
+  It keeps its objective and generator if they need the very parts that the
+  model has; else it gets the plainest that do.
 
   Raises:
     UserError: no config describes such networks.
@@ -124,13 +123,11 @@ def config_of(model: PretrainedState, recipe: ConfigDict) -> ConfigDict:
         generator.num_layers / encoder.num_layers
     )
   config.model.embedding_sharing = model.config.embedding_sharing
-  heads = (
-      model.config.has_generator_head,
-      model.config.has_discriminator_head,
-  )
-  config.objective.name = _OBJECTIVES[heads]
+  objective, generator = _objective_of(model.config, recipe)
+  config.objective.update(name=objective, generator=generator)
   config.data.length = min(config.data.length, encoder.max_position_embeddings)
   config.data.update(store="", made_up=False)
+  config.phases = ConfigDict()
   _check_shapes(model.config, config)
   return config
 
@@ -153,19 +150,15 @@ def write_pretrained(
   """
   parts = _build(config, tokenizer)
   opt_state = parts.init().opt_state
-  if model.moments is not None:
-    opt_state = jax.tree.map(
-        lambda x: model.moments if isinstance(x, AdamState) else x,
-        opt_state,
-        is_leaf=lambda x: isinstance(x, AdamState),
-    )
   step = np.int32(model.step)
-  opt_state = optax.tree_utils.tree_set(opt_state, count=step)
+  moments = model.moments._asdict() if model.moments is not None else {}
+  opt_state = optax.tree_utils.tree_set(opt_state, count=step, **moments)
   state = TrainState(step, model.params, opt_state)
   facts = {
       "rows_digest": "",
       "tokenizer_digest": tokenizer.digest,
       "sources": [source],
+      "start": f"converted from {source}",
       "unigram_entropy": None,
   }
   workdirs.begin(workdir, workdirs.PRETRAINING, config, tokenizer, facts)
@@ -176,12 +169,26 @@ def write_pretrained(
 
 def _build(config: ConfigDict, tokenizer: Tokenizer) -> programs.Programs:
   mesh = sharding.make_mesh(devices=jax.local_devices()[:1])
-  return programs.build(config, tokenizer.vocab_size, tokenizer.special, mesh)
+  return programs.build(config, programs.vocabulary_of(tokenizer), mesh)
 
 
-def _moments(opt_state) -> list[AdamState]:
-  nodes = jax.tree.leaves(opt_state, is_leaf=lambda x: isinstance(x, AdamState))
-  return [node for node in nodes if isinstance(node, AdamState)]
+def _objective_of(model: ElectraConfig, recipe: ConfigDict) -> tuple[str, str]:
+  """Returns names of an objective and a generator that have these parts."""
+  asked, generator = programs.recipe_of(recipe), recipe.objective.generator
+  objective = asked.objective
+  is_fit = (
+      model.has_generator_head == asked.generator.is_network
+      and model.has_discriminator_head == (objective.detect is not None)
+      and model.has_token_head == objective.has_token_head
+      and model.has_two_towers == (generator == "two_tower")
+  )
+  # Counts of a unigram generator stand in a store, which there is none of.
+  if is_fit and generator != "unigram":
+    return recipe.objective.name, generator
+  name = _OBJECTIVES[model.has_discriminator_head, model.has_token_head]
+  if model.has_two_towers:
+    return "electric" if name == "electra" else name, "two_tower"
+  return name, "masked_lm" if model.has_generator_head else "uniform"
 
 
 def _check_shapes(wanted: ElectraConfig, config: ConfigDict) -> None:

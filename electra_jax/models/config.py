@@ -6,6 +6,7 @@ from electra_jax.errors import UserError
 
 HEAD_WIDTH = 64  # Release, configure_pretraining.py: heads = hidden // 64.
 LAYER_NORM_EPSILON = 1e-12  # Release: tf.contrib layer_norm.
+EMBEDDING_SHARINGS = ("embeddings", "gradient_disentangled", "none", "all")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,10 +81,16 @@ class ElectraConfig:
     generator: the small encoder, or None where the discriminator's encoder
       also generates (all weights tied, or masked LM alone).
     embedding_sharing: "embeddings": word, position and segment tables and
-      their LayerNorm stand once; "none": the generator has its own, of its
-      own width; "all": one encoder serves both (`generator` is None).
+      their LayerNorm stand once; "gradient_disentangled": the discriminator
+      reads the generator's tables without training them, plus tables of its
+      own that start at zero, and has its own LayerNorm; "none": the generator
+      has its own tables, of its own width; "all": one encoder serves both
+      (`generator` is None).
     has_generator_head: whether a masked-LM head exists.
     has_discriminator_head: whether a replaced-token head exists.
+    has_token_head: whether the discriminator also has a masked-LM head.
+    has_two_towers: whether the generator is two encoders of one direction
+      each, whose states are joined, in place of a masked LM.
   """
 
   discriminator: EncoderConfig
@@ -91,6 +98,33 @@ class ElectraConfig:
   embedding_sharing: str = "embeddings"
   has_generator_head: bool = True
   has_discriminator_head: bool = True
+  has_token_head: bool = False
+  has_two_towers: bool = False
+
+  def __post_init__(self):
+    if self.embedding_sharing not in EMBEDDING_SHARINGS:
+      raise UserError(
+          f"config.model.embedding_sharing is {self.embedding_sharing!r}; it"
+          f" must be one of {', '.join(EMBEDDING_SHARINGS)}"
+      )
+    if self.has_two_towers and self.embedding_sharing == "all":
+      raise UserError(
+          "config.model.embedding_sharing is 'all' and the generator has two"
+          " towers, which one encoder cannot be; choose 'embeddings', 'none'"
+          " or 'gradient_disentangled'"
+      )
+
+  @property
+  def is_disentangled(self) -> bool:
+    """Whether the discriminator's tables are the generator's plus its own."""
+    sharing = self.embedding_sharing
+    return sharing == "gradient_disentangled" and self.generator is not None
+
+  @property
+  def has_generator_embeddings(self) -> bool:
+    """Whether the generator's tables are not the discriminator's."""
+    is_own = self.embedding_sharing == "none" and self.generator is not None
+    return is_own or self.is_disentangled
 
 
 # Paper, Table 6: (layers, D, E).

@@ -40,10 +40,12 @@ class Encoder(nn.Module):
     config: the shapes.
     constrain: applied to the states at every layer edge; the place where the
       caller pins how activations lie on devices.
+    direction: which tokens are seen; see `attention_score_bias`.
   """
 
   config: EncoderConfig
   constrain: Callable[[Hidden], Hidden] = lambda x: x
+  direction: str = "both"
 
   @nn.compact
   def __call__(
@@ -81,7 +83,7 @@ class Encoder(nn.Module):
           name="embeddings_project",
       )(hidden)
     hidden = self.constrain(hidden)
-    score_bias = attention_score_bias(input_mask, is_packed)
+    score_bias = attention_score_bias(input_mask, is_packed, self.direction)
     layer_class = EncoderLayer
     if config.remat != "none":
       layer_class = nn.remat(EncoderLayer, policy=_REMAT_POLICIES[config.remat])

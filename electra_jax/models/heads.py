@@ -1,5 +1,6 @@
 """What is put on top of an encoder for pre-training."""
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -11,7 +12,9 @@ from electra_jax.models.layers import (
     linear,
     matmul,
 )
-from electra_jax.shapes import Array, Float, Hidden
+from electra_jax.shapes import Array, Float, Hidden, Int
+
+_CHUNK_POSITIONS = 32  # Of a row, whose logits exist at a time.
 
 
 class MaskedLMHead(nn.Module):
@@ -23,18 +26,59 @@ class MaskedLMHead(nn.Module):
 
   config: EncoderConfig
 
-  @nn.compact
+  def setup(self):
+    config = self.config
+    self.dense = linear(config.embedding_size, config, None)
+    self.layer_norm = layer_norm(config, None)
+    self.output_bias = self.param(
+        "output_bias", nn.initializers.zeros_init(), (config.vocab_size,)
+    )
+
   def __call__(
       self, hidden: Float[Array, "B K D"], word_table: Float[Array, "V E"]
   ) -> Float[Array, "B K V"]:
-    config = self.config
-    hidden = gelu(linear(config.embedding_size, config, "dense")(hidden))
-    hidden = layer_norm(config)(hidden)  # [B, K, E]
-    bias = self.param(
-        "output_bias", nn.initializers.zeros_init(), (config.vocab_size,)
-    )
-    logits = matmul(hidden, word_table.T)
-    return logits + bias[None, None]
+    hidden = self.layer_norm(gelu(self.dense(hidden)))  # [B, K, E]
+    return matmul(hidden, word_table.T) + self.output_bias[None, None]
+
+  def log_probabilities(
+      self,
+      hidden: Hidden,
+      word_table: Float[Array, "V E"],
+      ids: Int[Array, "B L M"],
+  ) -> Float[Array, "B L M"]:
+    """Log-probabilities of M ids at every position, in nats.
+
+    Goes through the row in chunks and computes each again in the backward
+    pass, so that logits exist for a chunk of positions at a time.
+    """
+    hidden = self.layer_norm(gelu(self.dense(hidden)))  # [B, L, E]
+    bias = self.output_bias
+
+    @jax.checkpoint
+    def of_chunk(carry, chunk):
+      hidden, ids = chunk
+      logits = matmul(hidden, word_table.T) + bias[None, None]  # [B, C, V]
+      total = jax.nn.logsumexp(logits, axis=-1)
+      every = jnp.arange(logits.shape[-1], dtype=ids.dtype)[None, None]
+      # Comparing beats gathering, whose gradient is a scatter.
+      chosen = [
+          jnp.sum(logits, axis=-1, where=every == ids[..., i, None])
+          for i in range(ids.shape[-1])
+      ]
+      return carry, jnp.stack([x - total for x in chosen], axis=-1)
+
+    length = hidden.shape[1]
+    chunk = min(length, _CHUNK_POSITIONS)
+    padding = -length % chunk
+
+    def split(x):  # [B, L, …] -> [chunks, B, C, …]
+      x = jnp.pad(x, ((0, 0), (0, padding), (0, 0)))
+      x = x.reshape(x.shape[0], -1, chunk, x.shape[-1])
+      return x.swapaxes(0, 1)
+
+    _, values = jax.lax.scan(of_chunk, (), (split(hidden), split(ids)))
+    values = values.swapaxes(0, 1).reshape(ids.shape[0], -1, ids.shape[-1])
+    return values[:, :length]
 
 
 class ReplacedTokenHead(nn.Module):

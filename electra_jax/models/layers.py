@@ -94,7 +94,7 @@ def truncated_normal(config: EncoderConfig) -> nn.initializers.Initializer:
   return nn.initializers.truncated_normal(config.initializer_range)
 
 
-def linear(features: int, config: EncoderConfig, name: str) -> Linear:
+def linear(features: int, config: EncoderConfig, name: str | None) -> Linear:
   """A linear layer of the encoder, with the released initialisation."""
   return Linear(features, config.dtype, truncated_normal(config), name=name)
 
@@ -114,22 +114,27 @@ def layer_norm(
 class Embeddings(nn.Module):
   """Word, position and segment tables with one LayerNorm over their sum.
 
+  Attributes:
+    config: the shapes.
+    is_delta: whether the tables start at zero, to be added to others.
+
   Source: release model/modeling.py:BertModel, embedding_postprocessor.
   """
 
   config: EncoderConfig
+  is_delta: bool = False
 
   def setup(self):
     config = self.config
     width = config.embedding_size
-    init = truncated_normal(config)
+    init, position_init = truncated_normal(config), _position_init(config)
+    if self.is_delta:
+      init = position_init = nn.initializers.zeros_init()
     self.word_embeddings = nn.Embed(
         config.vocab_size, width, embedding_init=init
     )
     self.position_embeddings = nn.Embed(
-        config.max_position_embeddings,
-        width,
-        embedding_init=_position_init(config),
+        config.max_position_embeddings, width, embedding_init=position_init
     )
     self.token_type_embeddings = nn.Embed(
         config.type_vocab_size, width, embedding_init=init
@@ -141,8 +146,27 @@ class Embeddings(nn.Module):
       input_ids: TokenIds,
       segment_ids: Int[Array, "B L"],
       positions: Int[Array, "B L"] | None = None,
+      *,
+      added: Float[Array, "B L E"] | None = None,
   ) -> Float[Array, "B L E"]:
-    """Embeds rows; `positions` are those of packed rows, else None."""
+    """Embeds rows.
+
+    Args:
+      input_ids: ids of the words.
+      segment_ids: 0 or 1.
+      positions: those of packed rows, else None.
+      added: sum of other tables' rows, added before the LayerNorm, or None.
+    """
+    total = self.sum_of_tables(input_ids, segment_ids, positions)
+    return self.layer_norm(total if added is None else total + added)
+
+  def sum_of_tables(
+      self,
+      input_ids: TokenIds,
+      segment_ids: Int[Array, "B L"],
+      positions: Int[Array, "B L"] | None = None,
+  ) -> Float[Array, "B L E"]:
+    """The same before the LayerNorm."""
     first = self.token_type_embeddings.embedding[0]
     # The segment table has two rows: a product with 0 or 1 is a lookup whose
     # gradient is a sum, not a scatter.
@@ -154,7 +178,7 @@ class Embeddings(nn.Module):
     else:
       places = self.position_embeddings(positions)
     segments = segment_ids[..., None].astype(words.dtype) * step[None, None]
-    return self.layer_norm(words + places + segments + first[None, None])
+    return words + places + segments + first[None, None]
 
   def word_table(self) -> Float[Array, "V E"]:
     """The table that also turns masked-LM states into logits."""
@@ -243,19 +267,30 @@ class EncoderLayer(nn.Module):
 
 
 def attention_score_bias(
-    input_mask: TokenMask, is_packed: bool = False
+    input_mask: TokenMask, is_packed: bool = False, direction: str = "both"
 ) -> Float[Array, "B 1 _ L"]:
   """0 where a token may be attended to, a large negative number elsewhere.
 
   Args:
     input_mask: 0 for padding, 1 for tokens, or the numbers of packed texts.
     is_packed: whether a token sees its own text only.
+    direction: "both"; "left_to_right" sees itself and what stands before it,
+      "right_to_left" itself and what stands behind it.
   """
   keys = input_mask[:, None, None, :]
   if is_packed:
     seen = keys == input_mask[:, None, :, None]
-    return jnp.where(seen, 0.0, MASKED_SCORE)
-  return (1.0 - keys.astype(jnp.float32)) * MASKED_SCORE
+  elif direction == "both":
+    return (1.0 - keys.astype(jnp.float32)) * MASKED_SCORE
+  else:
+    seen = keys > 0
+  if direction != "both":
+    place = jnp.arange(input_mask.shape[1])
+    behind = place[:, None] - place[None]  # [L, L] of query and key.
+    seen &= ((behind >= 0) if direction == "left_to_right" else (behind <= 0))[
+        None, None
+    ]
+  return jnp.where(seen, 0.0, MASKED_SCORE)
 
 
 def _position_init(config: EncoderConfig) -> nn.initializers.Initializer:

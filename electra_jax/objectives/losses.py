@@ -47,6 +47,7 @@ def replaced_token_loss(
     logits: Float[Array, "B L"],
     is_replaced: Bool[Array, "B L"],
     weights: Float[Array, "B L"],
+    label_smoothing: float = 0.0,
 ) -> WeightedSum:
   """Sums the discriminator's binary cross-entropy over weighted tokens.
 
@@ -54,6 +55,7 @@ def replaced_token_loss(
     logits: log-odds that a token was replaced by the generator.
     is_replaced: True where the corrupted id differs from the original.
     weights: 1.0 for tokens that count and 0.0 for padding.
+    label_smoothing: s, in [0, 1): a label y counts as y (1 - s) + s / 2.
 
   Returns:
     The summed loss in nats and the summed weight.
@@ -64,4 +66,8 @@ def replaced_token_loss(
   nats = jnp.where(
       is_replaced, -jax.nn.log_sigmoid(logits), -jax.nn.log_sigmoid(-logits)
   )
+  if label_smoothing:
+    # The wrong label's nats are the right one's plus or minus the logit.
+    wrong = nats + jnp.where(is_replaced, logits, -logits)
+    nats = (1 - label_smoothing / 2) * nats + label_smoothing / 2 * wrong
   return WeightedSum(jnp.sum(nats * weights), jnp.sum(weights))

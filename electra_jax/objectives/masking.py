@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from electra_jax.errors import UserError
 from electra_jax.shapes import (
@@ -28,7 +29,7 @@ from electra_jax.shapes import (
 WRITE_MASK_PROB = 0.85  # The other 15 % keep their token; none is random.
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class MaskingConfig:
   """How positions are chosen.
 
@@ -40,6 +41,9 @@ class MaskingConfig:
     draw: "without_replacement" chooses distinct positions, as the paper
       intends; "with_replacement" draws each slot on its own, as the release
       does, so that about 7 % of slots repeat another.
+    unit: "token", or "word": all pieces of a chosen word are masked.
+    is_continuation: [V] whether an id goes on with the word before it; needed
+      for words alone.
   """
 
   mask_prob: float
@@ -47,8 +51,20 @@ class MaskingConfig:
   mask_id: int
   unmaskable_ids: tuple[int, ...]
   draw: str = "without_replacement"
+  unit: str = "token"
+  is_continuation: np.ndarray | None = None
 
   def __post_init__(self):
+    if self.unit not in ("token", "word"):
+      raise UserError(
+          f"masking unit {self.unit!r} is neither 'token' nor 'word'"
+      )
+    if self.unit == "word" and self.draw == "with_replacement":
+      raise UserError(
+          "words are masked without replacement alone; set"
+          " config.objective.masking_draw='without_replacement' or"
+          " masking_unit='token'"
+      )
     if not 0 < self.mask_prob < 1:
       raise UserError(
           f"mask_prob is {self.mask_prob}; it must lie between 0 and 1"
@@ -90,6 +106,7 @@ class MaskedRows(NamedTuple):
     masked_lm_weights: [B, K] 1.0 for used slots, 0.0 for unused ones.
     sample_uniforms: [B, K] in [0, 1), one for each slot's replacement.
     dropout_seeds: [B] one per row.
+    is_maskable: [B, L] True for tokens that could have been chosen.
   """
 
   rows: Rows
@@ -99,6 +116,7 @@ class MaskedRows(NamedTuple):
   masked_lm_weights: SlotWeights
   sample_uniforms: Float[Array, "B K"]
   dropout_seeds: RowSeeds
+  is_maskable: Bool[Array, "B L"]
 
 
 def unpack_rows(
@@ -128,12 +146,12 @@ def mask_rows(rng: jax.Array, rows: Rows, config: MaskingConfig) -> MaskedRows:
   position_rng, write_rng, sample_rng, dropout_rng = jax.random.split(rng, 4)
   batch, length = rows.input_ids.shape
   slots = (batch, config.num_slots)
-  choose = (
-      choose_distinct_positions
-      if config.draw == "without_replacement"
-      else draw_positions
-  )
-  shape = (batch, length) if choose is choose_distinct_positions else slots
+  if config.unit == "word":
+    choose, shape = choose_words, (batch, length)
+  elif config.draw == "without_replacement":
+    choose, shape = choose_distinct_positions, (batch, length)
+  else:
+    choose, shape = draw_positions, slots
   positions, weights = choose(
       jax.random.uniform(position_rng, shape), rows, config
   )
@@ -150,6 +168,7 @@ def mask_rows(rng: jax.Array, rows: Rows, config: MaskingConfig) -> MaskedRows:
       masked_lm_weights=weights,
       sample_uniforms=jax.random.uniform(sample_rng, slots),
       dropout_seeds=jax.random.bits(dropout_rng, (batch,), jnp.uint32),
+      is_maskable=maskable(rows, config),
   )
 
 
@@ -182,6 +201,45 @@ def choose_distinct_positions(
   scores = jnp.where(maskable(rows, config), uniforms, -1.0)
   best, positions = jax.lax.top_k(scores, config.num_slots)
   weights = slot_weights(rows, config) * (best >= 0)
+  return positions * weights.astype(jnp.int32), weights
+
+
+def choose_words(
+    uniforms: Float[Array, "B L"], rows: Rows, config: MaskingConfig
+) -> tuple[Positions, SlotWeights]:
+  """Chooses whole words in random order until k tokens are chosen.
+
+  The word that would exceed k is passed over and words of one token fill what
+  is left; only where the first word alone is longer than k is it cut.
+
+  Source: BERT's whole-word masking, made to keep the released number k of
+  tokens; the release of ELECTRA masks tokens.
+  """
+  length = rows.input_ids.shape[1]
+  candidates = maskable(rows, config)
+  goes_on = jnp.asarray(config.is_continuation)[rows.input_ids] & candidates
+  goes_on &= jnp.roll(candidates, 1, axis=1)  # Nothing goes on after [CLS].
+  word = jnp.cumsum(~goes_on, axis=1) - 1  # [B, L]
+  scores = jnp.take_along_axis(uniforms, word, axis=1)
+  # Tokens of a word have one score; a stable sort keeps them side by side.
+  order = jnp.argsort(jnp.where(candidates, -scores, 1.0), axis=1, stable=True)
+  word = jnp.take_along_axis(word, order, axis=1)
+  candidates = jnp.take_along_axis(candidates, order, axis=1)
+  rank = jnp.arange(length, dtype=jnp.int32)[None]
+  is_last = jnp.roll(word, -1, axis=1) != word
+  is_last = is_last.at[:, -1].set(True)
+  is_first = jnp.roll(is_last, 1, axis=1)
+  # The rank of the last token of each token's word.
+  end = jax.lax.cummin(jnp.where(is_last, rank, length), axis=1, reverse=True)
+  budget = jnp.sum(slot_weights(rows, config), axis=1, keepdims=True)
+  chosen = candidates & (end < budget)
+  is_cut = ~jnp.any(chosen, axis=1, keepdims=True)
+  chosen |= is_cut & candidates & (rank < budget)
+  left = budget - jnp.sum(chosen, axis=1, keepdims=True)
+  single = candidates & is_first & is_last & ~chosen
+  chosen |= single & (jnp.cumsum(single, axis=1) <= left)
+  weights, slots = jax.lax.top_k(chosen.astype(jnp.float32), config.num_slots)
+  positions = jnp.take_along_axis(order, slots, axis=1)
   return positions * weights.astype(jnp.int32), weights
 
 
@@ -228,6 +286,13 @@ def scatter_ids(
   count = jnp.sum(hit, axis=1)
   total = jnp.einsum("bkl,bk->bl", hit, updates)
   return jnp.where(count > 0, total // jnp.maximum(count, 1), input_ids)
+
+
+def selected(masked: MaskedRows) -> Bool[Array, "B L"]:
+  """True where a position was chosen, whatever was written there."""
+  return jnp.any(
+      _hits(masked.masked_lm_positions, masked.rows.input_ids.shape[1]), axis=1
+  )
 
 
 def _hits(positions: Positions, length: int) -> Bool[Array, "B K L"]:

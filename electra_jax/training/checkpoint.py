@@ -104,6 +104,19 @@ class Checkpointer:
     self._put_aside(broken)
     return restored
 
+  def read_latest(
+      self, abstract: TrainState, shardings: TrainState
+  ) -> TrainState:
+    """The same of a run that others own: nothing in its folder is changed.
+
+    Raises:
+      UserError: there is no checkpoint, it is of another model, or none can
+        be read.
+    """
+    target = _with_shardings(abstract, shardings)
+    restored, _ = self._first_readable(lambda step: self._restore(step, target))
+    return self._existing(restored)
+
   def restore_params(self, abstract: Any, shardings: Any = None) -> Any:
     """Restores the parameters alone, of the newest readable checkpoint.
 
@@ -122,6 +135,9 @@ class Checkpointer:
     restored, _ = self._first_readable(
         lambda step: self._restore_params(step, target)
     )
+    return self._existing(restored)
+
+  def _existing(self, restored: Any) -> Any:
     if restored is None:
       raise UserError(
           f"there is no checkpoint in {self.directory}; name the workdir of a"

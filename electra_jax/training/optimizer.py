@@ -1,11 +1,13 @@
-"""The released optimizer, built on optax.
+"""The released optimizer, and LAMB for large batches, built on optax.
 
-BERT's Adam: no bias correction, epsilon outside the root, decoupled weight
-decay that is scaled by the learning rate, warm-up and decay multiplied.
+The release has BERT's Adam: no bias correction, epsilon outside the root,
+decoupled weight decay that is scaled by the learning rate, warm-up and decay
+multiplied. LAMB corrects the bias and scales each weight's update to the
+weight's norm.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +20,7 @@ from electra_jax.trees import match_rules
 
 # Release, model/optimization.py: a name with one of these is not decayed.
 DECAY_RULES = ((r".*(LayerNorm|layer_norm|bias).*", False), (r".+", True))
+OPTIMIZERS = ("adam", "lamb")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +41,9 @@ class OptimizerConfig:
       1 for none.
     released_layer_exponents: whether the top layer gets the factor squared,
       as in the release, in place of once.
+    name: "adam", as released, or "lamb".
+    frozen: top-level parts of the parameters that stay as they are, joined by
+      commas. Their gradients do not count in the norm that is clipped.
   """
 
   learning_rate: float
@@ -51,8 +57,15 @@ class OptimizerConfig:
   adam_epsilon: float = 1e-6
   layerwise_decay: float = 1.0
   released_layer_exponents: bool = False
+  name: str = "adam"
+  frozen: str = ""
 
   def __post_init__(self):
+    if self.name not in OPTIMIZERS:
+      raise UserError(
+          f"config.optimizer.name is {self.name!r}; it must be one of"
+          f" {', '.join(OPTIMIZERS)}"
+      )
     if self.num_train_steps < 1 or self.warmup_steps < 0:
       raise UserError(
           f"num_train_steps is {self.num_train_steps} and warmup_steps"
@@ -95,24 +108,34 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
   """Returns clip, Adam, weight decay, layer-wise factors and rate, in order.
 
+  LAMB has a bias-corrected Adam, and after the weight decay multiplies each
+  update by |weight| / |update|; what is not decayed keeps its update.
+
   Args:
-    config: the numbers.
+    config: the numbers. Initialising the optimizer raises a UserError if
+      `config.frozen` names a part that the parameters lack.
     layer_rates: a tree of factors like the parameters, or None.
 
-  Source: release model/optimization.py:AdamWeightDecayOptimizer.
+  Source: release model/optimization.py:AdamWeightDecayOptimizer; You et al.,
+  "Large batch optimization for deep learning" (2020), Algorithm 2.
   """
-  return optax.chain(
+  adam = (config.adam_b1, config.adam_b2, config.adam_epsilon)
+  decay = optax.add_decayed_weights(config.weight_decay, _is_decayed)
+  if config.name == "lamb":
+    direction = optax.scale_by_adam(*adam)
+    trust = optax.masked(optax.scale_by_trust_ratio(), _is_decayed)
+    decay = optax.chain(decay, trust)
+  else:
+    direction = scale_by_uncorrected_adam(*adam)
+  optimizer = optax.chain(
       optax.clip_by_global_norm(config.clip_norm),
-      scale_by_uncorrected_adam(
-          config.adam_b1, config.adam_b2, config.adam_epsilon
-      ),
-      optax.add_decayed_weights(
-          config.weight_decay,
-          lambda params: match_rules(DECAY_RULES, params, "weight decay"),
-      ),
+      direction,
+      decay,
       optax.identity() if layer_rates is None else _scale_by(layer_rates),
       optax.scale_by_learning_rate(learning_rate_schedule(config)),
   )
+  frozen = tuple(filter(None, map(str.strip, config.frozen.split(","))))
+  return _freeze(optimizer, frozen) if frozen else optimizer
 
 
 def scale_by_uncorrected_adam(
@@ -170,3 +193,38 @@ def _scale_by(factors: Any) -> optax.GradientTransformation:
   return optax.stateless(
       lambda updates, params: jax.tree.map(scale, updates, factors)
   )
+
+
+def _is_decayed(params: Params) -> Any:
+  return match_rules(DECAY_RULES, params, "weight decay")
+
+
+def _freeze(
+    optimizer: optax.GradientTransformation, parts: tuple[str, ...]
+) -> optax.GradientTransformation:
+  """Hides the gradients of some parts from an optimizer, and its updates.
+
+  The state keeps its shape, so that a part may be frozen or set free when a
+  run is resumed.
+  """
+
+  def init(params):
+    # Not so where optax looks for moments by means of a placeholder.
+    if isinstance(params, Mapping):
+      for part in parts:
+        if part not in params:
+          raise UserError(
+              f"config.optimizer.frozen names {part!r}, which is no part of the"
+              f" parameters; there are {', '.join(sorted(params))}"
+          )
+    return optimizer.init(params)
+
+  def without_parts(tree):
+    zeros = {part: jax.tree.map(jnp.zeros_like, tree[part]) for part in parts}
+    return {**tree, **zeros}
+
+  def update(grads, state, params=None):
+    updates, state = optimizer.update(without_parts(grads), state, params)
+    return without_parts(updates), state
+
+  return optax.GradientTransformation(init, update)

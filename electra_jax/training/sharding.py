@@ -29,9 +29,9 @@ RULES = (
         P("fsdp", "tensor"),
     ),
     (r"discriminator/.*/output/kernel", P("tensor", "fsdp")),
-    (r"(generator|discriminator)/embeddings_project/kernel", P("fsdp")),
-    (r"generator/.*/kernel", P("fsdp")),
-    (r"(generator|discriminator)_head/\w+/kernel", P("fsdp")),
+    (r"discriminator/embeddings_project/kernel", P("fsdp")),
+    (r"generator(_ltr|_rtl)?/.*/kernel", P("fsdp")),
+    (r"(generator|discriminator|cloze|token)_head/\w+/kernel", P("fsdp")),
     (r"task_specific/.*kernel", P("fsdp")),
 )
 

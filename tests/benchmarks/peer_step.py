@@ -52,7 +52,9 @@ class OurStep:
     config.data.length = args.length
     config.train.batch_size = args.batch_size
     self.mesh = sharding.make_mesh(devices=jax.devices()[:1])
-    parts = programs.build(config, VOCAB_SIZE, SPECIAL, self.mesh)
+    parts = programs.build(
+        config, programs.Vocabulary(VOCAB_SIZE, SPECIAL), self.mesh
+    )
     self.state, self.train_step = parts.init(), parts.train_step
     self.batch = random_batch(args.batch_size, args.length)
 

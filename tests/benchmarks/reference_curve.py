@@ -29,10 +29,7 @@ from electra_jax import programs  # noqa: E402
 from electra_jax.data.feed import Batch  # noqa: E402
 from electra_jax.data.tokenizer import SpecialIds  # noqa: E402
 from electra_jax.objectives import masking  # noqa: E402
-from electra_jax.objectives.pretraining import (  # noqa: E402
-    OBJECTIVES,
-    ObjectiveOptions,
-)
+from electra_jax.objectives.pretraining import find_recipe  # noqa: E402
 from electra_jax.training import sharding  # noqa: E402
 from electra_jax.training.metrics import (  # noqa: E402
     add_up,
@@ -41,6 +38,7 @@ from electra_jax.training.metrics import (  # noqa: E402
 
 SPECIAL = SpecialIds(pad=0, unk=1, cls=2, sep=3, mask=4)
 VOCAB_SIZE, BATCH, STEPS = 1966, 32, 2000
+VOCABULARY = programs.Vocabulary(VOCAB_SIZE, SPECIAL)
 EVAL_STEPS = (250, 500, 1000, 1500, 2000)
 
 
@@ -81,14 +79,14 @@ def released_auc(probability, labels) -> float:
 
 def make_evaluate(config, model):
   """Released-style figures: loss by example, AUC with padding counted."""
-  options = ObjectiveOptions(VOCAB_SIZE)
-  masking_config = programs.masking_config(config, SPECIAL)
+  options = programs.objective_options(config, VOCABULARY)
+  masking_config = programs.masking_config(config, VOCABULARY)
 
   @jax.jit
   def forward(params, batch, rng):
     masked = masking.mask_rows(rng, masking.unpack_rows(*batch), masking_config)
     networks = programs.bind(model, params, None)
-    outcome = OBJECTIVES["electra"].function(networks, masked, options)
+    outcome = find_recipe("electra", "masked_lm").run(networks, masked, options)
     return {**outcome.losses, **outcome.metrics}, outcome.replaced
 
   def evaluate(params, rows, rng):
@@ -133,7 +131,7 @@ def main():
   args = parser.parse_args()
   config = make_config(args.seed, args.draw)
   mesh = sharding.make_mesh(devices=jax.devices()[:1])
-  parts = programs.build(config, VOCAB_SIZE, SPECIAL, mesh)
+  parts = programs.build(config, VOCABULARY, mesh)
   rows = load(args.examples)
   evaluate = make_evaluate(config, parts.model)
   state = parts.init()

@@ -71,7 +71,7 @@ def compile_step(args, size: str, topology: str) -> dict:
       platform="tpu", topology_name=topology
   ).devices
   mesh = sharding.make_mesh(**config.mesh, devices=list(devices))
-  parts = programs.build(config, VOCAB_SIZE, SPECIAL, mesh)
+  parts = programs.build(config, programs.Vocabulary(VOCAB_SIZE, SPECIAL), mesh)
   train, length = config.train, config.data.length
   shards = math.prod(mesh.shape[axis] for axis in sharding.BATCH_AXES)
   leaves = jax.tree.leaves(parts.abstract.params)

@@ -1,5 +1,8 @@
 """The released code's checkpoints as models, of every shape it writes."""
 
+import dataclasses
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,40 +10,66 @@ import pytest
 
 from electra_jax.errors import UserError
 from electra_jax.interop import google, tf_checkpoint
-from electra_jax.interop.states import abstract_params
+from electra_jax.interop.states import (
+    FinetunedState,
+    PretrainedState,
+    abstract_params,
+    seen_params,
+)
 from electra_jax.models.config import (
     ElectraConfig,
     encoder_config,
     generator_config,
 )
-from electra_jax.models.electra import Electra
+from electra_jax.models.electra import Electra, discriminator_embeddings
+from electra_jax.models.task_heads import HeadConfig
+from electra_jax.task_programs import init_params
 from electra_jax.training.optimizer import AdamState
 from tests import helpers
 
 
 def make_networks(
-    hidden_size=64, embedding_size=32, layers=2, ratio=1.0, sharing="embeddings"
+    hidden_size=64,
+    embedding_size=32,
+    layers=2,
+    ratio=1.0,
+    sharing="embeddings",
+    **parts,
 ) -> ElectraConfig:
   encoder = encoder_config(
       50, layers, hidden_size, embedding_size, max_position_embeddings=16
   )
   generator = generator_config(encoder, ratio, own_embeddings=sharing == "none")
-  return ElectraConfig(
-      encoder, None if sharing == "all" else generator, sharing
-  )
+  if sharing == "all" or not parts.get("has_generator_head", True):
+    generator = None
+  return ElectraConfig(encoder, generator, sharing, **parts)
 
 
 def random_params(config: ElectraConfig, seed: int = 0):
+  return random_tree(abstract_params(config), seed)
+
+
+def random_tree(abstract, seed: int = 0):
   rng = np.random.default_rng(seed)
   return jax.tree.map(
-      lambda x: rng.normal(size=x.shape).astype(np.float32),
-      abstract_params(config),
+      lambda x: rng.normal(size=x.shape).astype(np.float32), abstract
   )
+
+
+def random_model(config: ElectraConfig) -> PretrainedState:
+  moments = AdamState(random_params(config, 1), random_params(config, 2))
+  return PretrainedState(config, random_params(config), moments, 4_000_000)
 
 
 def assert_equal(ours, theirs):
   assert jax.tree.structure(ours) == jax.tree.structure(theirs)
   assert jax.tree.all(jax.tree.map(np.array_equal, ours, theirs))
+
+
+def assert_close(ours, theirs):
+  assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+  for x, y in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+    np.testing.assert_allclose(x, y, rtol=0, atol=1e-6)
 
 
 NETWORKS = {
@@ -53,8 +82,38 @@ NETWORKS = {
     "masked LM": ElectraConfig(
         make_networks().discriminator, None, has_discriminator_head=False
     ),
-    "discriminator alone": ElectraConfig(
-        make_networks().discriminator, None, has_generator_head=False
+    "discriminator alone": make_networks(has_generator_head=False),
+    "two towers, projected": make_networks(
+        128, 32, ratio=0.5, has_two_towers=True
+    ),
+    "two towers, equal": make_networks(64, 64, has_two_towers=True),
+    "two towers, own tables": make_networks(
+        128, ratio=0.5, sharing="none", has_two_towers=True
+    ),
+    "replace MLM": make_networks(
+        has_discriminator_head=False, has_token_head=True
+    ),
+    "all-tokens MLM": make_networks(has_token_head=True),
+    "all-tokens MLM, all tied": make_networks(
+        sharing="all", has_token_head=True
+    ),
+    "tokens alone": make_networks(
+        has_generator_head=False,
+        has_discriminator_head=False,
+        has_token_head=True,
+    ),
+}
+DISENTANGLED = {
+    "projected": make_networks(128, ratio=0.5, sharing="gradient_disentangled"),
+    "two towers": make_networks(
+        128, ratio=0.5, sharing="gradient_disentangled", has_two_towers=True
+    ),
+    "token head": make_networks(
+        128,
+        ratio=0.5,
+        sharing="gradient_disentangled",
+        has_discriminator_head=False,
+        has_token_head=True,
     ),
 }
 
@@ -62,14 +121,104 @@ NETWORKS = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_shapes_and_values_come_back(name, tmp_path):
   config = NETWORKS[name]
-  params = random_params(config)
-  moments = AdamState(random_params(config, 1), random_params(config, 2))
-  google.write_params(tmp_path, params, moments, 4_000_000)
+  original = random_model(config)
+  google.write_model(tmp_path, original)
   model = google.read_model(tmp_path / "model.ckpt-4000000")
   assert model.config == config
   assert model.step == 4_000_000
-  assert_equal(model.params, params)
-  assert_equal(model.moments, moments)
+  assert model.fresh == model.left_out == ()
+  assert_equal(model.params, original.params)
+  assert_equal(model.moments, original.moments)
+
+
+@pytest.mark.parametrize("name", DISENTANGLED)
+def test_disentangled_tables_go_out_as_sums_and_come_back(name, tmp_path):
+  config = DISENTANGLED[name]
+  original = random_model(config)
+  google.write_model(tmp_path, original)
+  prefix = tmp_path / "model.ckpt-4000000"
+  table = "embeddings/word_embeddings"
+  variables = tf_checkpoint.read_variables(prefix)
+  sums = discriminator_embeddings(original.params, config)
+  np.testing.assert_array_equal(
+      variables[f"electra/{table}"], sums["word_embeddings"]["embedding"]
+  )
+  np.testing.assert_array_equal(
+      variables[f"generator/{table}"],
+      original.params["generator_embeddings"]["word_embeddings"]["embedding"],
+  )
+  model = google.read_model(prefix)
+  assert model.config == config
+  own, theirs = dict(model.params), dict(original.params)
+  # A difference of sums has lost its last bits.
+  assert_close(own.pop("embeddings"), theirs.pop("embeddings"))
+  assert_equal(own, theirs)
+  assert_equal(model.moments, original.moments)
+
+
+def test_moments_of_what_is_added_are_those_of_the_sum():
+  """So that they may stand beside the sum in a checkpoint."""
+  config = make_networks(
+      128, layers=1, ratio=0.5, sharing="gradient_disentangled"
+  )
+  separate = dataclasses.replace(config, embedding_sharing="none")
+  params = jax.tree.map(lambda x: 0.1 * x, random_params(config))
+  ids = jnp.array([[3, 5, 7, 9]])
+  labels = jnp.array([[1.0, 0.0, 0.0, 1.0]])
+
+  @functools.partial(jax.jit, static_argnums=1)
+  @jax.grad
+  def gradient(params, config):
+    logits = Electra(config).apply(
+        {"params": params},
+        *(ids, jnp.ones_like(ids), jnp.zeros_like(ids)),
+        method="replaced_token_logits",
+    )
+    return jnp.sum(jnp.square(logits - labels))
+
+  added = gradient(params, config)["embeddings"]
+  whole = gradient(seen_params(params, config), separate)["embeddings"]
+  assert np.std(added["word_embeddings"]["embedding"]) > 1e-3
+  assert_close(added, whole)
+
+
+def test_where_widths_allow_both_the_recipe_decides(tmp_path):
+  config = make_networks(64, 64, sharing="gradient_disentangled")
+  google.write_model(tmp_path, random_model(config))
+  prefix = tmp_path / "model.ckpt-4000000"
+  for wanted, sharing in (
+      (None, "none"),
+      ("embeddings", "none"),
+      ("none", "none"),
+      ("gradient_disentangled", "gradient_disentangled"),
+  ):
+    found = google.read_model(prefix, sharing=wanted).config
+    assert found.embedding_sharing == sharing
+    assert found.generator == config.generator
+
+
+def test_of_a_fine_tuned_checkpoint_the_encoder_is_taken(tmp_path):
+  encoder = make_networks(layers=1).discriminator
+  heads = [
+      HeadConfig("rte", "classification", 2),
+      HeadConfig("ner", "tagging", 5),
+  ]
+  params = random_tree(jax.eval_shape(lambda: init_params(encoder, heads, 0)))
+  google.write_model(tmp_path, FinetunedState(encoder, (), params, 30))
+  prefix = tmp_path / "model.ckpt-30"
+  variables = tf_checkpoint.read_variables(prefix)
+  # The released code's has slots as well.
+  variables |= {f"{name}/adam_m": x for name, x in variables.items() if x.ndim}
+  tf_checkpoint.write_variables(prefix, variables)
+  model, other = (google.read_model(prefix, seed) for seed in (0, 1))
+  assert model.config == ElectraConfig(encoder, None, has_generator_head=False)
+  assert model.left_out == ("task_specific/ner", "task_specific/rte")
+  assert model.fresh == ("discriminator_head",)
+  assert (model.moments, model.step) == (None, 0)
+  for part in ("embeddings", "discriminator"):
+    assert_equal(model.params[part], params[part])
+  head, other = (x.params["discriminator_head"] for x in (model, other))
+  assert not np.array_equal(head["dense"]["kernel"], other["dense"]["kernel"])
 
 
 def test_the_released_codes_checkpoint_gives_its_logits(tmp_path):
@@ -96,11 +245,10 @@ def test_the_released_codes_checkpoint_gives_its_logits(tmp_path):
   )
 
 
-def rewrite(tmp_path, change):
+def rewrite(tmp_path, change, name="projected"):
   """Writes a small checkpoint, changed, and returns its prefix."""
-  config = NETWORKS["projected"]
-  params = random_params(config)
-  google.write_params(tmp_path, params, AdamState(params, params), 3)
+  model = random_model(NETWORKS[name])._replace(step=3)
+  google.write_model(tmp_path, model)
   prefix = tmp_path / "model.ckpt-3"
   variables = tf_checkpoint.read_variables(prefix)
   change(variables)
@@ -125,12 +273,20 @@ LAYER = "electra/encoder/layer_1/output/dense"
             rf"'{LAYER}/bias' has shape \(3,\)",
         ),
         (
-            lambda v: v.update({"generator_ltr/x": np.ones(3, np.float32)}),
-            "is a two-tower generator's checkpoint",
+            lambda v: v.update({"generator_ltr/embeddings/word_embeddings": np.ones((3, 3), np.float32)}),
+            "each tower of the generator in .* has embeddings of its own",
         ),
         (
-            lambda v: v.update({"task_specific/x": np.ones(3, np.float32)}),
-            "is a fine-tuned model's checkpoint",
+            lambda v: v.update({f"generator/embeddings/{kind}_embeddings": np.ones((50, 3), np.float32) for kind in ("word", "position")}),
+            r"are 3 wide, neither as the generator \(64\) nor .* \(32\)",
+        ),
+        (
+            lambda v: v.update({"cloze_predictions/output_bias": np.ones(50, np.float32)}),
+            "no variable 'generator_ltr/encoder/layer_0/output/dense/bias'",
+        ),
+        (
+            lambda v: v.pop("generator_predictions/output_bias"),
+            "no place for 38 variables",
         ),
         (
             lambda v: v.pop("electra/embeddings/word_embeddings"),

@@ -1,5 +1,6 @@
 """Hugging Face's folders without torch: what comes back, what is refused."""
 
+import dataclasses
 import json
 import sys
 
@@ -17,16 +18,28 @@ from electra_jax.models.config import (
     encoder_config,
     generator_config,
 )
+from electra_jax.models.electra import discriminator_embeddings
 
 WORDS = "electra.embeddings.word_embeddings.weight"
 
 
-def make_networks(sharing="embeddings", **heads) -> ElectraConfig:
-  encoder = encoder_config(50, 2, 128, 32, max_position_embeddings=16)
+def make_networks(
+    sharing="embeddings", embedding_size=32, **parts
+) -> ElectraConfig:
+  encoder = encoder_config(
+      50, 2, 128, embedding_size, max_position_embeddings=16
+  )
   generator = generator_config(encoder, 0.5, own_embeddings=sharing == "none")
-  if sharing == "all" or heads:
-    generator = None
-  return ElectraConfig(encoder, generator, sharing, **heads)
+  config = ElectraConfig(encoder, generator, sharing, **parts)
+  has_both = config.has_generator_head and (
+      config.has_discriminator_head or config.has_token_head
+  )
+  if sharing == "all" or not has_both:
+    config = dataclasses.replace(config, generator=None)
+  return config
+
+
+REPLACE_MLM = {"has_discriminator_head": False, "has_token_head": True}
 
 
 def random_params(config: ElectraConfig):
@@ -71,11 +84,15 @@ def change_config(folder, **values):
         make_networks("all"),
         make_networks(has_generator_head=False),
         make_networks(has_discriminator_head=False),
+        make_networks(**REPLACE_MLM),
+        make_networks("all", **REPLACE_MLM),
     ],
 )
 def test_networks_come_back(config, tmp_path):
   params = random_params(config)
-  huggingface.write_model(tmp_path, config, params, 7)
+  written = huggingface.write_model(tmp_path, config, params, 7)
+  assert written.left_out == ()
+  assert list(written.folders) == huggingface.folders(tmp_path)
   model = huggingface.read_model(tmp_path, seed=0)
   assert model.config == config
   assert_equal(model.params, params)
@@ -84,6 +101,81 @@ def test_networks_come_back(config, tmp_path):
     told = json.loads((folder / "config.json").read_text())
     assert told["pad_token_id"] == 7
     assert told["layer_norm_eps"] == 1e-12
+
+
+@pytest.mark.parametrize("heads", [{}, REPLACE_MLM])
+def test_disentangled_tables_go_out_as_sums_and_come_back(heads, tmp_path):
+  config = make_networks("gradient_disentangled", **heads)
+  params = random_params(config)
+  assert huggingface.write_model(tmp_path, config, params, 0).left_out == ()
+  alone = huggingface.read_model(tmp_path / "discriminator", seed=0)
+  assert_equal(
+      alone.params["embeddings"], discriminator_embeddings(params, config)
+  )
+  alone = huggingface.read_model(tmp_path / "generator", seed=0)
+  assert_equal(alone.params["embeddings"], params["generator_embeddings"])
+  model = huggingface.read_model(tmp_path, seed=0)
+  assert model.config == config
+  own, original = dict(model.params), dict(params)
+  tables, expected = own.pop("embeddings"), original.pop("embeddings")
+  assert_equal(own, original)
+  assert jax.tree.structure(tables) == jax.tree.structure(expected)
+  for x, y in zip(
+      jax.tree.leaves(tables), jax.tree.leaves(expected), strict=True
+  ):
+    # A difference of sums has lost its last bits.
+    np.testing.assert_allclose(x, y, rtol=0, atol=1e-6)
+
+
+def test_where_widths_allow_both_the_recipe_decides(tmp_path):
+  config = make_networks("gradient_disentangled", embedding_size=64)
+  huggingface.write_model(tmp_path, config, random_params(config), 0)
+  for wanted, sharing in (
+      (None, "none"),
+      ("embeddings", "none"),
+      ("gradient_disentangled", "gradient_disentangled"),
+  ):
+    found = huggingface.read_model(tmp_path, 0, wanted).config
+    assert found == dataclasses.replace(config, embedding_sharing=sharing)
+
+
+@pytest.mark.parametrize(
+    ("config", "left_out"),
+    [
+        (
+            make_networks(has_two_towers=True),
+            ("cloze_head", "generator_ltr", "generator_rtl"),
+        ),
+        (
+            make_networks("gradient_disentangled", has_two_towers=True),
+            (
+                *("cloze_head", "generator_embeddings"),
+                *("generator_ltr", "generator_rtl"),
+            ),
+        ),
+        (make_networks(has_token_head=True), ("token_head",)),
+    ],
+)
+def test_parts_that_have_no_class_there_are_named(config, left_out, tmp_path):
+  params = random_params(config)
+  written = huggingface.write_model(tmp_path, config, params, 0)
+  assert written.left_out == left_out
+  model = huggingface.read_model(tmp_path, seed=0)
+  assert_equal(
+      model.params["embeddings"], discriminator_embeddings(params, config)
+  )
+  assert_equal(model.params["discriminator_head"], params["discriminator_head"])
+  assert ("generator_head" in model.params) == (not config.has_two_towers)
+
+
+def test_networks_of_other_tables_do_not_belong_together(exported, tmp_path):
+  other = tmp_path / "other"
+  config = make_networks(embedding_size=128)
+  huggingface.write_model(other, config, random_params(config), 0)
+  (exported / "generator").rename(tmp_path / "unused")
+  (other / "generator").rename(exported / "generator")
+  with pytest.raises(UserError, match=r"are 32 and 128 wide: they were not"):
+    huggingface.read_model(exported, seed=0)
 
 
 def test_one_network_of_two_may_be_taken(exported):
@@ -208,11 +300,10 @@ HEAD = "discriminator_predictions.dense.bias"
         ("discriminator", lambda t: {n: x for n, x in t.items() if n != HEAD}, f"no variable '{HEAD}'"),
         ("discriminator", lambda t: {**t, HEAD: np.ones(3)}, rf"'{HEAD}' has shape \(3,\)"),
         ("discriminator", lambda t: {**t, "qa_outputs.bias": np.ones(2)}, "no place for 1 variables .*'qa_outputs.bias'"),
-        ("discriminator", lambda t: {**t, WORDS: t[WORDS] + 1}, "embeddings of .*/discriminator and .*/generator differ"),
         ("generator", lambda t: {**t, "generator_lm_head.weight": t[WORDS] + 1}, "output embeddings of .*/generator are not"),
         ("generator", lambda t: {**t, "cls.predictions.decoder.bias": np.ones(50)}, "two different tensors for 'generator_lm_head.bias'"),
         ("generator", lambda t: {n: x for n, x in t.items() if n != WORDS}, f"generator has no '{WORDS}'"),
-        ("generator", lambda t: {n: x for n, x in t.items() if n.startswith("electra.")} | {HEAD: np.ones(3)}, "generator are not what their names say"),
+        ("generator", lambda t: {n: x for n, x in t.items() if n.startswith("electra.")} | {HEAD: np.ones(3)}, "generator is not what its name says"),
     ],
 )  # fmt: skip
 def test_tensors_that_do_not_fit_are_named(network, change, message, exported):

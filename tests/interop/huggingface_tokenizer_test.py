@@ -5,9 +5,10 @@ import json
 import pytest
 import tokenizers
 
-from electra_jax.data.tokenizer import load_tokenizer
+from electra_jax.data.tokenizer import Tokenizer, load_tokenizer
 from electra_jax.errors import UserError
 from electra_jax.interop.huggingface_tokenizer import (
+    check_exportable,
     read_tokenizer,
     write_tokenizer,
 )
@@ -51,6 +52,86 @@ def test_the_file_encodes_as_a_model_reads(tmp_path):
   assert pair.ids == [cls, *first, sep, *second, mask, sep]
   assert pair.type_ids == [0] * (len(first) + 2) + [1] * (len(second) + 2)
   assert theirs.decode(own.encode("constitution")) == "constitution"
+
+
+TEXTS = (
+    *("", " ", "  two  spaces ", "tab\tline\nreturn\r\nend", "a\u00a0b"),
+    *("\u2581already\u2581there", "\u200bno width", "x" * 300, "don't (re-)do"),
+    *("Élan naïve e\u0301 İstanbul", "ΟΔΟΣ ΣΟΦΊΑΣ", "ß STRASSE", "ﬁne ½ ㎏"),
+    *(
+        "日本語 テキスト",
+        "한국어 안녕",
+        "हिन्दी में",
+        "ไทย",
+        "العربية",
+        "Ёлка мир",
+    ),
+    *(
+        "😀 family 👨\u200d👩\u200d👧",
+        "\uff26\uff35\uff2c\uff2c width",
+        "Việt Nam",
+    ),
+    *("\ufffd", "\x00a\x01", "1\ufe0f\u20e3"),
+)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"byte_fallback": True, "vocab_size": 600},
+        {"normalization_rule_name": "identity"},
+        {"add_dummy_prefix": False},
+        {"user_defined_symbols": ["(", ")", "-", "."]},
+    ],
+)
+@pytest.mark.parametrize(
+    ("lowercase", "strip_accents"),
+    [(True, True), (True, False), (False, False)],
+)
+def test_a_unigram_model_gives_the_same_ids(
+    options, lowercase, strip_accents, tmp_path
+):
+  own = Tokenizer(
+      "sentencepiece",
+      helpers.sentencepiece_model(**options),
+      lowercase=lowercase,
+      strip_accents=strip_accents,
+  )
+  check_exportable(own)
+  write_tokenizer(tmp_path, own, 512)
+  theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+  lines = (helpers.GOLDEN / "small_corpus.txt").read_text(encoding="utf-8")
+  texts = [*TEXTS, *lines.split("\n")]
+  for text, ids in zip(texts, own.encode_batch(texts), strict=True):
+    assert theirs.encode(text, add_special_tokens=False).ids == ids, text
+  pair = theirs.encode("The Senate", "a [MASK]")
+  cls, sep, mask = own.special.cls, own.special.sep, own.special.mask
+  first, second = own.encode("The Senate"), own.encode("a")
+  assert pair.ids[: len(first) + 2] == [cls, *first, sep]
+  assert pair.ids[len(first) + 2 :][: len(second)] == second
+  assert pair.ids[-2:] == [mask, sep]
+  assert pair.type_ids[len(first) + 1 : len(first) + 3] == [0, 1]
+  assert theirs.decode(own.encode("the senate")) == "the senate"
+  assert read_tokenizer(tmp_path).digest == own.digest
+
+
+@pytest.mark.parametrize(
+    ("options", "lowercase", "message"),
+    [
+        ({"model_type": "bpe"}, True, "is no unigram model"),
+        ({"remove_extra_whitespaces": False}, True, "of ' ' and would make"),
+        ({"treat_whitespace_as_suffix": True}, True, "of '  a  b ' and would"),
+        ({"normalization_rule_name": "nfkc_cf"}, False, r"make .*, 'x'\] of"),
+    ],
+)
+def test_models_that_would_give_other_ids_are_refused(
+    options, lowercase, message
+):
+  data = helpers.sentencepiece_model(**options)
+  own = Tokenizer("sentencepiece", data, lowercase=lowercase)
+  with pytest.raises(UserError, match=message):
+    check_exportable(own)
 
 
 def test_other_vocabularies_are_refused(tmp_path):

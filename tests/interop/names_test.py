@@ -8,7 +8,7 @@ from electra_jax import programs
 from electra_jax.errors import UserError
 from electra_jax.interop import names
 from electra_jax.interop.states import abstract_params
-from electra_jax.models.config import encoder_config
+from electra_jax.models.config import ElectraConfig, encoder_config
 from electra_jax.models.task_heads import HeadConfig
 from electra_jax.task_programs import init_params
 from electra_jax.trees import path_names
@@ -54,6 +54,50 @@ def test_a_network_has_every_hugging_face_name_once():
     assert len(theirs) == len(paths)
     assert "electra.encoder.layer.11.attention.output.LayerNorm.bias" in theirs
     assert "electra.embeddings_project.weight" in theirs
+
+
+HEADS = {
+    "masked_lm": {},
+    "two_tower": {"has_two_towers": True},
+    "token_head": {"has_token_head": True},
+}
+
+
+def family_params(**parts):
+  encoder = encoder_config(50, 1, 64, 32)
+  return abstract_params(ElectraConfig(encoder, encoder, "none", **parts))
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_every_network_of_the_family_has_names_of_its_own(name):
+  paths = [path for path, _ in path_names(family_params(**HEADS[name]))]
+  assert len({names.released_name(path) for path in paths}) == len(paths)
+
+
+@pytest.mark.parametrize(
+    ("path", "released"),
+    [
+        ("cloze_head/output_bias", "cloze_predictions/output_bias"),
+        ("cloze_head/dense/kernel", "cloze_predictions/dense/kernel"),
+        ("cloze_head/layer_norm/scale", "cloze_predictions/LayerNorm/gamma"),
+        (
+            "generator_rtl/layer_0/intermediate/bias",
+            "generator_rtl/encoder/layer_0/intermediate/dense/bias",
+        ),
+        (
+            "generator_ltr/embeddings_project/kernel",
+            "generator_ltr/embeddings_project/kernel",
+        ),
+        ("token_head/layer_norm/bias", "token_predictions/LayerNorm/beta"),
+    ],
+)
+def test_towers_and_token_heads_are_named_as_a_generator(path, released):
+  assert names.released_name(path) == released
+
+
+def test_two_towers_have_no_hugging_face_head():
+  with pytest.raises(UserError, match=r"'cloze_head/.*' has no hugging_face"):
+    names.hugging_face_name("cloze_head/dense/kernel")
 
 
 def test_only_kernels_are_transposed():
