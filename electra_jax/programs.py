@@ -138,6 +138,7 @@ def build(config: ConfigDict, vocabulary: Vocabulary, mesh: Mesh) -> Programs:
   recipe = recipe_of(config)
   masking = masking_config(config, vocabulary)
   options = objective_options(config, vocabulary)
+  recipe.check(options)
   _check_batches(config, mesh)
   model_config = electra_config(config, vocabulary.size)
   sharding.check_divisible(

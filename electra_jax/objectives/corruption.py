@@ -51,6 +51,39 @@ def sample_replacements(
   return block * width + within
 
 
+def sample_from_one_distribution(
+    logits: Float[Array, " V"],
+    uniforms: Float[Array, "B K"],
+    *,
+    temperature: float = 1.0,
+    disallowed_ids: SlotIds | None = None,
+) -> SlotIds:
+  """The same as `sample_replacements` where all slots share their logits.
+
+  Takes memory for V numbers, not for V of every slot.
+
+  Args:
+    logits: of every slot.
+    uniforms: in [0, 1).
+    temperature: divides the logits.
+    disallowed_ids: an id per slot that must not come out, or None.
+  """
+  weights = jax.nn.softmax(logits.astype(jnp.float32) / temperature)
+  running = jnp.concatenate([jnp.zeros(1), jnp.cumsum(weights)])  # [V + 1]
+  total = running[-1]
+  if disallowed_ids is None:
+    target = _below(uniforms * total, total)
+  else:
+    # The id's stretch is taken out of the line; who falls behind it moves on.
+    start, end = running[disallowed_ids], running[disallowed_ids + 1]
+    rest = start + (total - end)
+    target = _below(uniforms * rest, rest)
+    behind = _below(jnp.maximum(target + (end - start), end), total)
+    target = jnp.where(target < start, target, behind)
+  ids = jnp.searchsorted(running[1:], target, side="right")
+  return ids.astype(jnp.int32)
+
+
 def corrupt(
     masked: MaskedRows, replacements: SlotIds
 ) -> tuple[TokenIds, Bool[Array, "B L"]]:
@@ -86,3 +119,8 @@ def _inverse_distribution(
       running, jnp.maximum(index - 1, 0)[..., None], axis=-1
   )[..., 0]
   return index, target - jnp.where(index > 0, before, 0.0)
+
+
+def _below(x: Float[Array, "..."], bound: Float[Array, "..."]):
+  # Rounding must not lift a share of the whole to the whole.
+  return jnp.minimum(x, jnp.nextafter(bound, jnp.zeros_like(bound)))

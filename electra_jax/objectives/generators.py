@@ -6,14 +6,16 @@ it in GENERATORS.
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from electra_jax.errors import UserError
-from electra_jax.objectives.corruption import sample_replacements
+from electra_jax.objectives.corruption import (
+    sample_from_one_distribution,
+    sample_replacements,
+)
 from electra_jax.objectives.losses import WeightedSum, masked_lm_loss
 from electra_jax.objectives.masking import MaskedRows
 from electra_jax.shapes import (
@@ -132,9 +134,7 @@ def masked_lm(
   loss, correct = masked_lm_loss(
       logits, masked.masked_lm_ids, masked.masked_lm_weights
   )
-  return _generated(
-      logits, masked, options, states, {"mlm_loss": loss}, correct
-  )
+  return _from_network(logits, masked, options, states, loss, correct)
 
 
 def two_tower(
@@ -159,9 +159,7 @@ def two_tower(
   _, correct = masked_lm_loss(
       logits, masked.masked_lm_ids, masked.masked_lm_weights
   )
-  return _generated(
-      logits, masked, options, states, {"mlm_loss": loss}, correct
-  )
+  return _from_network(logits, masked, options, states, loss, correct)
 
 
 def uniform(
@@ -174,7 +172,7 @@ def uniform(
   """
   del networks
   logits = jnp.zeros(options.vocab_size, jnp.float32)
-  return _generated(_everywhere(logits, masked), masked, options)
+  return _from_one_distribution(logits, masked, options)
 
 
 def unigram(
@@ -196,7 +194,7 @@ def unigram(
         " store that the run was trained on"
     )
   counts = jnp.asarray(options.unigram_counts, jnp.float32)
-  return _generated(_everywhere(jnp.log(counts + 1.0), masked), masked, options)
+  return _from_one_distribution(jnp.log(counts + 1.0), masked, options)
 
 
 def random(
@@ -210,33 +208,35 @@ def random(
   logits = np.zeros(options.vocab_size, np.float32)
   logits[list(options.special_ids)] = _NEVER
   options = dataclasses.replace(options, disallow_correct=True)
-  return _generated(_everywhere(jnp.asarray(logits), masked), masked, options)
+  return _from_one_distribution(jnp.asarray(logits), masked, options)
 
 
-def _everywhere(
-    logits: Float[Array, " V"], masked: MaskedRows
-) -> Float[Array, "B K V"]:
-  slots = masked.masked_lm_positions.shape
-  return jnp.broadcast_to(logits[None, None], (*slots, logits.shape[0]))
-
-
-def _generated(
-    logits, masked, options, states=None, losses=None, correct=None
-) -> Generated:
+def _from_network(logits, masked, options, states, loss, correct) -> Generated:
   replacements = sample_replacements(
-      logits,
-      masked.sample_uniforms,
-      temperature=options.temperature,
-      disallowed_ids=masked.masked_lm_ids if options.disallow_correct else None,
+      logits, masked.sample_uniforms, **_sampling(masked, options)
   )
+  metrics = {"mlm_accuracy": correct, **_sampled(replacements, masked)}
+  return Generated(replacements, states, {"mlm_loss": loss}, metrics)
+
+
+def _from_one_distribution(logits, masked, options) -> Generated:
+  replacements = sample_from_one_distribution(
+      logits, masked.sample_uniforms, **_sampling(masked, options)
+  )
+  return Generated(replacements, None, {}, _sampled(replacements, masked))
+
+
+def _sampling(masked: MaskedRows, options: ObjectiveOptions) -> dict[str, Any]:
+  disallowed = masked.masked_lm_ids if options.disallow_correct else None
+  return {"temperature": options.temperature, "disallowed_ids": disallowed}
+
+
+def _sampled(
+    replacements: SlotIds, masked: MaskedRows
+) -> dict[str, WeightedSum]:
   weights = masked.masked_lm_weights
   same = jnp.sum((replacements == masked.masked_lm_ids) * weights)
-  metrics = {"sampled_mlm_accuracy": WeightedSum(same, jnp.sum(weights))}
-  if correct is not None:
-    metrics["mlm_accuracy"] = correct
-  return Generated(
-      jax.lax.stop_gradient(replacements), states, losses or {}, metrics
-  )
+  return {"sampled_mlm_accuracy": WeightedSum(same, jnp.sum(weights))}
 
 
 def _slots(masked: MaskedRows) -> Float[Array, "B K"]:

@@ -126,6 +126,18 @@ class Recipe:
       return self.objective.score
     return _SCORES.get(self.generator.function)
 
+  def check(self, options: ObjectiveOptions) -> None:
+    """Raises a UserError for options that the objective's formula forbids."""
+    is_plain = options.temperature == 1.0 and not options.disallow_correct
+    if self.objective.function is electric and not is_plain:
+      raise UserError(
+          f"config.objective.temperature is {options.temperature:g} and"
+          f" disallow_correct {options.disallow_correct}; Electric's noise must"
+          " come from the generator as it is: set"
+          " --config.objective.temperature=1"
+          " --config.objective.disallow_correct=false"
+      )
+
   def weigh(self, masked: MaskedRows) -> dict[str, Scalar]:
     """Returns each loss's total weight, before any network has run."""
     return {name: jnp.sum(of(masked)) for name, of in self.losses.items()}

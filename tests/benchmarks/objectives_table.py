@@ -44,7 +44,11 @@ VARIANTS = {
     "electra, random": {"objective.generator": "random"},
     "electra, two towers": SMALL | {"objective.generator": "two_tower"},
     "electric": SMALL
-    | {"objective.name": "electric", "objective.generator": "two_tower"},
+    | {
+        "objective.name": "electric",
+        "objective.generator": "two_tower",
+        "objective.temperature": 1.0,  # Noise is of the towers themselves.
+    },
     "electra, disentangled": SMALL
     | {"model.embedding_sharing": "gradient_disentangled"},
     "electra, uniform": {"objective.generator": "uniform"},

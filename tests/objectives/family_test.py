@@ -13,6 +13,7 @@ from electra_jax.data.tokenizer import SpecialIds
 from electra_jax.errors import UserError
 from electra_jax.objectives import corruption, generators, losses, pretraining
 from electra_jax.objectives.masking import mask_rows, selected, unpack_rows
+from electra_jax.training import sharding
 from electra_jax.trees import path_names
 from tests import helpers
 from tests.programs_test import batch_of
@@ -126,7 +127,7 @@ def test_electra_15_counts_the_chosen_tokens_alone():
 def test_replace_mlm_predicts_originals_where_samples_stand():
   case = Case("replace_mlm", "masked_lm")
   ids, is_replaced = case.corrupted()
-  assert np.any(is_replaced) and not np.any(ids == SPECIAL.mask)
+  assert np.any(is_replaced)
   networks = case.networks()
   logits = networks.token_logits(
       networks.discriminate(ids, case.masked), case.masked.masked_lm_positions
@@ -299,6 +300,19 @@ def test_label_smoothing_outside_its_range(smoothing):
 def test_unknown_names_and_pairs(objective, generator, message):
   with pytest.raises(UserError, match=message):
     pretraining.find_recipe(objective, generator)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [{"objective.temperature": 1.5}, {"objective.disallow_correct": True}],
+)
+def test_the_noise_of_electric_is_of_the_generator_itself(overrides):
+  with pytest.raises(UserError, match="noise must come from the generator"):
+    config = helpers.tiny_config(
+        **{"objective.name": "electric", "objective.generator": "two_tower"}
+        | overrides
+    )
+    programs.build(config, VOCABULARY, sharding.make_mesh())
 
 
 def test_a_two_tower_score_is_the_cloze_probability():

@@ -127,6 +127,11 @@ class SampleTest(parameterized.TestCase):
     if "disallowed_ids" in kwargs:
       kwargs["disallowed_ids"] = jnp.full((draws, 1), kwargs["disallowed_ids"])
     ids = corruption.sample_replacements(tiled, uniforms, **kwargs)
+    alike = corruption.sample_from_one_distribution(
+        jnp.asarray(logits), uniforms, **kwargs
+    )
+    # Both invert one distribution function: they differ at its edges alone.
+    self.assertLess(np.mean(np.asarray(ids != alike)), 1e-3)
     return np.bincount(np.asarray(ids)[:, 0], minlength=len(logits)) / draws
 
   @parameterized.parameters(1, 2, 5, 30)
@@ -162,6 +167,30 @@ class SampleTest(parameterized.TestCase):
     uniforms = (jnp.arange(size, dtype=jnp.float32)[None] + 0.5) / size
     ids = corruption.sample_replacements(jnp.zeros((1, size, size)), uniforms)
     np.testing.assert_array_equal(ids[0], np.arange(size))
+
+  def test_the_disallowed_id_never_comes_out_of_one_distribution(self):
+    # At every edge, and where the id has no mass or all of it but a little.
+    logits = jnp.asarray([-np.inf, 0.0, 3.0, -np.inf, 1.0, -20.0, -np.inf])
+    weights = np.asarray(jax.nn.softmax(logits))
+    for disallowed in range(7):
+      edges = np.cumsum(np.delete(weights, disallowed))
+      edges = np.concatenate([[0.0], edges / edges[-1]]).astype(np.float32)
+      uniforms = np.concatenate(
+          [
+              edges,
+              np.nextafter(edges, np.float32(0)),
+              np.nextafter(edges, np.float32(1)),
+              [np.float32(1 - 2**-24)],
+          ]
+      )
+      uniforms = np.clip(uniforms, 0, 1 - 2**-24)[None].astype(np.float32)
+      ids = corruption.sample_from_one_distribution(
+          logits,
+          jnp.asarray(uniforms),
+          disallowed_ids=jnp.full(uniforms.shape, disallowed),
+      )
+      self.assertTrue(np.all(np.isin(ids, [1, 2, 4, 5])))
+      self.assertFalse(np.any(np.asarray(ids) == disallowed))
 
 
 class LossTest(absltest.TestCase):
