@@ -278,9 +278,13 @@ TOKENS_ALONE = {"has_discriminator_head": False, "has_token_head": True}
 def test_the_recipe_decides_what_shapes_do_not(parts, asked, found):
   config = recipe("small,two_stage")
   config.objective.name, config.objective.generator = asked.split()
+  config.objective.temperature = 1.5
   config = config_of(make_model(**parts), config)
   objective = config.objective
   assert f"{objective.name} {objective.generator}" == found
+  # Electric's noise must be of the generator's own distribution.
+  is_electric = objective.name == "electric"
+  assert objective.temperature == (1.0 if is_electric else 1.5)
   assert not config.phases
 
 

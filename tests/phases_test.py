@@ -295,7 +295,10 @@ def stop_in_phase_2(workdir, process, number) -> int:
 
 @pytest.mark.parametrize(
     ("switch", "number"),
-    [("staged", signal.SIGTERM), ("two_stage", signal.SIGKILL)],
+    [
+        pytest.param("staged", signal.SIGTERM, marks=pytest.mark.slow),
+        ("two_stage", signal.SIGKILL),
+    ],
 )
 def test_a_run_stopped_in_phase_2_ends_in_the_same_bits(
     tmp_path, finished, switch, number

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 from absl.testing import absltest, parameterized
 
 from electra_jax import programs
@@ -83,8 +84,10 @@ class MeshTest(parameterized.TestCase):
 
 class AccumulationTest(parameterized.TestCase):
 
+  def test_parts_add_up_to_the_whole(self):
+    self.assert_parts_add_up()
+
   @parameterized.parameters(
-      {},
       {"objective.name": "electric", "objective.generator": "two_tower"},
       {
           "objective.name": "all_tokens_mlm",
@@ -92,7 +95,11 @@ class AccumulationTest(parameterized.TestCase):
           "objective.masking_unit": "word",
       },
   )
-  def test_parts_add_up_to_the_whole(self, **overrides):
+  @pytest.mark.slow
+  def test_parts_of_other_objectives_add_up(self, **overrides):
+    self.assert_parts_add_up(**overrides)
+
+  def assert_parts_add_up(self, **overrides):
     _, whole, one = train(small_config(**overrides))
     overrides |= {"train.accumulation_steps": 4, "mesh.fsdp": 2}
     config = small_config(**overrides)

@@ -125,6 +125,8 @@ def config_of(model: PretrainedState, recipe: ConfigDict) -> ConfigDict:
   config.model.embedding_sharing = model.config.embedding_sharing
   objective, generator = _objective_of(model.config, recipe)
   config.objective.update(name=objective, generator=generator)
+  if objective == "electric":  # Its noise is of the towers themselves.
+    config.objective.update(temperature=1.0, disallow_correct=False)
   config.data.length = min(config.data.length, encoder.max_position_embeddings)
   config.data.update(store="", made_up=False)
   config.phases = ConfigDict()
