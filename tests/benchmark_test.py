@@ -79,6 +79,7 @@ def test_figures_fit_each_other(tmp_path):
   assert any(path.name.endswith(".xplane.pb") for path in traces)
 
 
+@pytest.mark.slow
 def test_a_store_is_read_and_waited_for(store):
   config = narrow_config(**{"objective.generator": "unigram"})
   result = benchmark(config, steps=2, store=store)

@@ -163,6 +163,7 @@ def a_pretrained_run(tmp_path_factory, store):
   return workdir
 
 
+@pytest.mark.slow
 def test_a_run_that_went_abroad_is_the_same_run(run, store, tmp_path, capsys):
   """Out to each format and in again: state, figures and answers are equal."""
   original = read_pretrained(run, workdirs.load(run))

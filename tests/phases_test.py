@@ -296,10 +296,11 @@ def stop_in_phase_2(workdir, process, number) -> int:
 @pytest.mark.parametrize(
     ("switch", "number"),
     [
-        pytest.param("staged", signal.SIGTERM, marks=pytest.mark.slow),
+        ("staged", signal.SIGTERM),
         ("two_stage", signal.SIGKILL),
     ],
 )
+@pytest.mark.slow
 def test_a_run_stopped_in_phase_2_ends_in_the_same_bits(
     tmp_path, finished, switch, number
 ):

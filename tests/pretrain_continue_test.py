@@ -108,6 +108,7 @@ def test_another_length_starts_with_the_sources_answers(
   assert ours == pytest.approx(theirs)
 
 
+@pytest.mark.slow
 def test_a_restored_optimizer_adds_to_the_sources_moments(
     tmp_path, stores, source
 ):
@@ -135,6 +136,7 @@ def test_a_restored_optimizer_adds_to_the_sources_moments(
   assert checked > 20
 
 
+@pytest.mark.slow
 def test_another_vocabulary_keeps_what_it_shares(tmp_path, stores, source):
   asked = {
       "init_from": str(source),

@@ -55,10 +55,15 @@ def assert_trees_close(test, actual, expected, **tolerance):
 
 class MeshTest(parameterized.TestCase):
 
-  @parameterized.parameters(
-      {"data": 8}, {"fsdp": 8}, {"data": 2, "fsdp": 2, "tensor": 2}
-  )  # fmt: skip
-  def test_eight_devices_agree_with_one(self, **mesh):
+  def test_eight_devices_agree_with_one(self):
+    self.assert_agrees(data=2, fsdp=2, tensor=2)
+
+  @parameterized.parameters({"data": 8}, {"fsdp": 8})
+  @pytest.mark.slow
+  def test_eight_devices_on_one_axis_agree_with_one(self, **mesh):
+    self.assert_agrees(**mesh)
+
+  def assert_agrees(self, **mesh):
     overrides = {"model.hidden_size": 128}
     _, expected, one = train(small_config(**overrides))
     overrides |= {f"mesh.{axis}": size for axis, size in mesh.items()}
