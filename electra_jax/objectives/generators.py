@@ -130,11 +130,7 @@ def masked_lm(
   Source: ELECTRA §2; release run_pretraining.py:_get_masked_lm_output.
   """
   states = networks.generate(masked.masked_input_ids, masked)
-  logits = networks.generator_logits(states, masked.masked_lm_positions)
-  loss, correct = masked_lm_loss(
-      logits, masked.masked_lm_ids, masked.masked_lm_weights
-  )
-  return _from_network(logits, masked, options, states, loss, correct)
+  return _from_network(networks, masked, options, states)
 
 
 def two_tower(
@@ -153,13 +149,10 @@ def two_tower(
   log_probabilities = networks.generator_log_probabilities(
       states, input_ids[..., None]
   )[..., 0]
-  weights = masked.is_maskable.astype(jnp.float32)
+  weights = _every_maskable_token(masked)
   loss = WeightedSum(-jnp.sum(log_probabilities * weights), jnp.sum(weights))
-  logits = networks.generator_logits(states, masked.masked_lm_positions)
-  _, correct = masked_lm_loss(
-      logits, masked.masked_lm_ids, masked.masked_lm_weights
-  )
-  return _from_network(logits, masked, options, states, loss, correct)
+  generated = _from_network(networks, masked, options, states)
+  return generated._replace(losses={"mlm_loss": loss})
 
 
 def uniform(
@@ -211,32 +204,28 @@ def random(
   return _from_one_distribution(jnp.asarray(logits), masked, options)
 
 
-def _from_network(logits, masked, options, states, loss, correct) -> Generated:
+def _from_network(networks, masked, options, states) -> Generated:
+  logits = networks.generator_logits(states, masked.masked_lm_positions)
+  loss, correct = masked_lm_loss(
+      logits, masked.masked_lm_ids, masked.masked_lm_weights
+  )
   replacements = sample_replacements(
       logits, masked.sample_uniforms, **_sampling(masked, options)
   )
-  metrics = {"mlm_accuracy": correct, **_sampled(replacements, masked)}
-  return Generated(replacements, states, {"mlm_loss": loss}, metrics)
+  losses, metrics = {"mlm_loss": loss}, {"mlm_accuracy": correct}
+  return Generated(replacements, states, losses, metrics)
 
 
 def _from_one_distribution(logits, masked, options) -> Generated:
   replacements = sample_from_one_distribution(
       logits, masked.sample_uniforms, **_sampling(masked, options)
   )
-  return Generated(replacements, None, {}, _sampled(replacements, masked))
+  return Generated(replacements, None, {}, {})
 
 
 def _sampling(masked: MaskedRows, options: ObjectiveOptions) -> dict[str, Any]:
   disallowed = masked.masked_lm_ids if options.disallow_correct else None
   return {"temperature": options.temperature, "disallowed_ids": disallowed}
-
-
-def _sampled(
-    replacements: SlotIds, masked: MaskedRows
-) -> dict[str, WeightedSum]:
-  weights = masked.masked_lm_weights
-  same = jnp.sum((replacements == masked.masked_lm_ids) * weights)
-  return {"sampled_mlm_accuracy": WeightedSum(same, jnp.sum(weights))}
 
 
 def _slots(masked: MaskedRows) -> Float[Array, "B K"]:

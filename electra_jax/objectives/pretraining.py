@@ -148,10 +148,16 @@ class Recipe:
     """Runs the generator, then the objective on what it generated."""
     generated = self.generator.function(networks, masked, options)
     outcome = self.objective.function(networks, masked, options, generated)
+    metrics = {**generated.metrics, **outcome.metrics}
+    # Where no one reads the samples, the compiler draws none.
+    if self.objective.has_discriminator:
+      same = generated.replacements == masked.masked_lm_ids
+      weights = masked.masked_lm_weights
+      metrics["sampled_mlm_accuracy"] = WeightedSum(
+          jnp.sum(same * weights), jnp.sum(weights)
+      )
     losses = {**generated.losses, **outcome.losses}
-    return outcome._replace(
-        losses=losses, metrics={**generated.metrics, **outcome.metrics}
-    )
+    return outcome._replace(losses=losses, metrics=metrics)
 
 
 def find_recipe(objective: str, generator: str) -> Recipe:
