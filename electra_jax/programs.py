@@ -16,6 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from electra_jax import workdir as workdirs
+from electra_jax.attention_paths import make_attend
 from electra_jax.data.feed import Batch
 from electra_jax.data.store import Store, open_store
 from electra_jax.data.tokenizer import SpecialIds, Tokenizer
@@ -147,7 +148,11 @@ def build(config: ConfigDict, vocabulary: Vocabulary, mesh: Mesh) -> Programs:
       model_config.discriminator.num_heads,
       ("tensor",),
   )
-  model = Electra(model_config, sharding.constrain_hidden(mesh))
+  model = Electra(
+      model_config,
+      sharding.constrain_hidden(mesh),
+      make_attend(config.model.attention, mesh),
+  )
   optimizer_config = OptimizerConfig(
       num_train_steps=config.train.num_steps, **config.optimizer
   )
@@ -299,10 +304,8 @@ def objective_options(
 def training_flops(config: ConfigDict, vocabulary: Vocabulary) -> int:
   """Returns the model FLOPs of one training step; see models/flops.py."""
   networks = electra_config(config, vocabulary.size)
-  length, slots = (
-      config.data.length,
-      masking_config(config, vocabulary).num_slots,
-  )
+  length = config.data.length
+  slots = masking_config(config, vocabulary).num_slots
   token_positions = 0
   if networks.has_token_head:
     # The head sees what its loss stands on.

@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
+from electra_jax.attention_paths import make_attend
 from electra_jax.errors import UserError
 from electra_jax.models.config import EncoderConfig
 from electra_jax.models.task_heads import HeadConfig
@@ -80,7 +81,12 @@ def build(
       mesh, "number of attention heads", encoder.num_heads, ("tensor",)
   )
   optimizer_config = _optimizer_config(config, num_steps)
-  model = TaskModel(encoder, tuple(heads), sharding.constrain_hidden(mesh))
+  model = TaskModel(
+      encoder,
+      tuple(heads),
+      sharding.constrain_hidden(mesh),
+      make_attend(config.model.attention, mesh),
+  )
 
   def fresh_params(seed):
     return init_params(encoder, heads, seed)

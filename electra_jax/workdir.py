@@ -52,7 +52,7 @@ class Kind:
   facts_file: str
   fixed_facts: tuple[str, ...]
   fixed: tuple[str, ...]
-  free: tuple[str, ...] = ("model.remat",)
+  free: tuple[str, ...] = ("model.attention", "model.remat")
   added: tuple[tuple[str, Any], ...] = ()
 
 
@@ -71,6 +71,7 @@ PRETRAINING = Kind(
         ("init.vocabulary", "same"),
         ("init.fresh", ""),
         ("init.unused", ""),
+        ("model.attention", "auto"),
         ("objective.generator", "masked_lm"),
         ("objective.token_weight", 1.0),
         ("objective.label_smoothing", 0.0),
@@ -97,6 +98,7 @@ FINETUNING = Kind(
         "train.num_epochs",
         "train.loss_reduction",
     ),
+    added=(("model.attention", "auto"),),
 )
 
 

@@ -14,7 +14,7 @@ import math
 
 import jax.numpy as jnp
 
-from electra_jax.shapes import Array, Float, Int, TokenSeeds, UInt32
+from electra_jax.shapes import Array, Bool, Float, Int, TokenSeeds, UInt32
 
 _GOLDEN = 0x9E3779B9  # 2^32 over the golden ratio: spreads consecutive numbers.
 _MOST_KEYS = 1 << 12  # Attention's heads are this far apart in the hash.
@@ -69,17 +69,44 @@ def attention_dropout(
   """Drops attention probabilities; a key counts by its place in its text."""
   if seeds is None or rate == 0.0:
     return probabilities
-  heads = jnp.arange(probabilities.shape[1], dtype=jnp.uint32)
-  index = heads[None, :, None, None] * jnp.uint32(_MOST_KEYS) + key_positions[
-      :, None, None
-  ].astype(jnp.uint32)
-  return _drop(probabilities, rate, index, seeds[:, None, :, None])
+  heads = jnp.arange(probabilities.shape[1])[None, :, None, None]
+  keep = keeps_probability(
+      rate, heads, key_positions[:, None, None], seeds[:, None, :, None]
+  )
+  return jnp.where(keep, _scaled(probabilities, rate), 0)
+
+
+def keeps_probability(
+    rate: float,
+    head: Int[Array, "..."],
+    key_positions: Int[Array, "..."],
+    query_seeds: UInt32[Array, "..."],
+) -> Bool[Array, "..."]:
+  """Whether the probability of a key stays, for all that broadcasts.
+
+  Args:
+    rate: the share to drop.
+    head: number of the head.
+    key_positions: place of the key in its text.
+    query_seeds: of the token that attends.
+  """
+  index = head.astype(jnp.uint32) * _MOST_KEYS + key_positions.astype(
+      jnp.uint32
+  )
+  return _keeps(rate, index, query_seeds)
 
 
 def _drop(x, rate, index, seeds):
+  return jnp.where(_keeps(rate, index, seeds), _scaled(x, rate), 0)
+
+
+def _scaled(x, rate):
+  return x * jnp.asarray(1 / (1 - rate), x.dtype)
+
+
+def _keeps(rate, index, seeds):
   bits = _mix(index * jnp.uint32(_GOLDEN) + seeds)
-  keep = bits >= jnp.uint32(round(rate * 2**32))
-  return jnp.where(keep, x * jnp.asarray(1 / (1 - rate), x.dtype), 0)
+  return bits >= jnp.uint32(round(rate * 2**32))
 
 
 def _mix(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:

@@ -1,11 +1,13 @@
 """Electra: generator and discriminator, and what they share."""
 
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from electra_jax.models.attention import attend
 from electra_jax.models.config import ElectraConfig
 from electra_jax.models.dropout import fold_seeds
 from electra_jax.models.encoder import Encoder, EncoderOutput
@@ -36,10 +38,16 @@ class Electra(nn.Module):
   Source: ELECTRA §2 and §3.2 (weight sharing); release
   run_pretraining.py:PretrainingModel and TwoTowerClozeTransformer; gradient
   disentangled sharing: DeBERTaV3 (He et al., 2021), §3.3.
+
+  Attributes:
+    config: the shapes, and what is shared.
+    constrain: see `Encoder`.
+    attend: see `Encoder`.
   """
 
   config: ElectraConfig
   constrain: Callable[[Hidden], Hidden] = lambda x: x
+  attend: Callable[..., Hidden] = attend
 
   def setup(self):
     config = self.config
@@ -49,17 +57,20 @@ class Electra(nn.Module):
     )
     if config.has_generator_embeddings:
       self.generator_embeddings = Embeddings(generator)
-    self.discriminator = Encoder(config.discriminator, self.constrain)
+    encoder = functools.partial(
+        Encoder, constrain=self.constrain, attend=self.attend
+    )
+    self.discriminator = encoder(config.discriminator)
     self.discriminator_head = ReplacedTokenHead(config.discriminator)
     self.token_head = MaskedLMHead(config.discriminator)
     if config.has_two_towers:
-      self.generator_ltr = Encoder(generator, self.constrain, "left_to_right")
-      self.generator_rtl = Encoder(generator, self.constrain, "right_to_left")
+      self.generator_ltr = encoder(generator, direction="left_to_right")
+      self.generator_rtl = encoder(generator, direction="right_to_left")
       self.cloze_head = MaskedLMHead(generator)
     else:
       self.generator_head = MaskedLMHead(generator)
       if config.generator is not None:
-        self.generator = Encoder(generator, self.constrain)
+        self.generator = encoder(generator)
 
   def masked_lm_logits(
       self,

@@ -1,5 +1,6 @@
 """The encoder: projection of the embeddings and the stack of layers."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -7,9 +8,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from electra_jax.models.attention import AttentionConfig, attend
 from electra_jax.models.config import EncoderConfig
 from electra_jax.models.dropout import Seeds, dropout, fold_seeds, token_seeds
-from electra_jax.models.layers import EncoderLayer, Linear, attention_score_bias
+from electra_jax.models.layers import EncoderLayer, Linear
 from electra_jax.shapes import Array, Float, Hidden, Int, TokenMask
 
 _REMAT_POLICIES = {
@@ -40,11 +42,14 @@ class Encoder(nn.Module):
     config: the shapes.
     constrain: applied to the states at every layer edge; the place where the
       caller pins how activations lie on devices.
-    direction: which tokens are seen; see `attention_score_bias`.
+    attend: how attention is computed; `attention.attend`, or what does the
+      same.
+    direction: which tokens are seen; see `AttentionConfig`.
   """
 
   config: EncoderConfig
   constrain: Callable[[Hidden], Hidden] = lambda x: x
+  attend: Callable[..., Hidden] = attend
   direction: str = "both"
 
   @nn.compact
@@ -83,15 +88,18 @@ class Encoder(nn.Module):
           name="embeddings_project",
       )(hidden)
     hidden = self.constrain(hidden)
-    score_bias = attention_score_bias(input_mask, is_packed, self.direction)
+    attention = AttentionConfig(
+        config.num_heads, config.attention_dropout, is_packed, self.direction
+    )
+    attend = functools.partial(self.attend, attention)
     layer_class = EncoderLayer
     if config.remat != "none":
       layer_class = nn.remat(EncoderLayer, policy=_REMAT_POLICIES[config.remat])
     layers = []
     for i in range(config.num_layers):
       layers.append(hidden)
-      hidden = layer_class(config, name=f"layer_{i}")(
-          hidden, score_bias, positions, fold_seeds(dropout_seeds, i + 1)
+      hidden = layer_class(config, attend, name=f"layer_{i}")(
+          hidden, input_mask, positions, fold_seeds(dropout_seeds, i + 1)
       )
       hidden = self.constrain(hidden)
     return EncoderOutput(hidden, tuple(layers))

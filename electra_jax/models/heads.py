@@ -10,8 +10,8 @@ from electra_jax.models.layers import (
     gelu,
     layer_norm,
     linear,
-    matmul,
 )
+from electra_jax.models.products import matmul
 from electra_jax.shapes import Array, Float, Hidden, Int
 
 _CHUNK_POSITIONS = 32  # Of a row, whose logits exist at a time.

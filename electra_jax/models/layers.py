@@ -6,13 +6,15 @@ that is attended to, so the states of padding are computed and unused.
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from electra_jax.models.config import LAYER_NORM_EPSILON, EncoderConfig
-from electra_jax.models.dropout import attention_dropout, dropout, fold_seeds
+from electra_jax.models.dropout import dropout, fold_seeds
+from electra_jax.models.products import affine
 from electra_jax.shapes import (
     Array,
     Float,
@@ -24,7 +26,9 @@ from electra_jax.shapes import (
 )
 
 LONGEST_WAVE = 100.0  # Over 2π, in tokens, of the sinusoidal positions.
-MASKED_SCORE = -10000.0  # Release, model/modeling.py:attention_layer.
+
+# attention.attend with its config given.
+Attend = Callable[..., Hidden]
 
 
 def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -34,43 +38,6 @@ def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
   costs two to three times as much.
   """
   return 0.5 * x * (1.0 + jax.lax.erf(x * jnp.asarray(0.5**0.5, x.dtype)))
-
-
-def matmul(
-    x: Float[Array, "*rows M"], kernel: Float[Array, "M O"]
-) -> Float[Array, "*rows O"]:
-  """Multiplies by a float32 matrix in the dtype of x; returns float32.
-
-  The rows are one axis: a product over [B, L, M] makes its gradient a
-  contraction over two axes, which XLA's CPU backend runs up to four times
-  slower than over one. The gradient of the matrix comes out in float32, so
-  that devices add up float32 and not bfloat16.
-  """
-  product = _matmul(x.reshape(-1, x.shape[-1]), kernel)
-  return product.reshape(*x.shape[:-1], -1)
-
-
-@jax.custom_vjp
-def _matmul(rows, kernel):
-  return jnp.matmul(
-      rows, kernel.astype(rows.dtype), preferred_element_type=jnp.float32
-  )
-
-
-def _matmul_forward(rows, kernel):
-  return _matmul(rows, kernel), (rows, kernel)
-
-
-def _matmul_backward(saved, gradient):
-  rows, kernel = saved
-  gradient = gradient.astype(rows.dtype)
-  return (
-      jnp.matmul(gradient, kernel.astype(rows.dtype).T),
-      jnp.matmul(rows.T, gradient, preferred_element_type=kernel.dtype),
-  )
-
-
-_matmul.defvjp(_matmul_forward, _matmul_backward)
 
 
 class Linear(nn.Module):
@@ -85,8 +52,7 @@ class Linear(nn.Module):
     shape = (x.shape[-1], self.features)
     kernel = self.param("kernel", self.kernel_init, shape)
     bias = self.param("bias", nn.initializers.zeros_init(), self.features)
-    y = matmul(x.astype(self.dtype), kernel)
-    return (y + bias.reshape((1,) * (y.ndim - 1) + (-1,))).astype(self.dtype)
+    return affine(x.astype(self.dtype), kernel, bias)
 
 
 def truncated_normal(config: EncoderConfig) -> nn.initializers.Initializer:
@@ -186,51 +152,39 @@ class Embeddings(nn.Module):
 
 
 class SelfAttention(nn.Module):
-  """Multi-head attention with its output projection, before the residual."""
+  """Multi-head attention with its projections, before the residual."""
 
   config: EncoderConfig
+  attend: Attend
 
   @nn.compact
   def __call__(
       self,
       hidden: Hidden,
-      score_bias: Float[Array, "B 1 _ L"],
+      input_mask: TokenMask,
       positions: Int[Array, "_ L"],
       dropout_seeds: TokenSeeds | None,
   ) -> Hidden:
     config = self.config
-    batch, length, width = hidden.shape
-    head_width = width // config.num_heads
-
     init = truncated_normal(config)
     alike = init
     if config.initialization == "local" and self.is_initializing():
       rng = self.make_rng("params")
       alike = functools.partial(_draw_again, init, rng)
 
-    def heads(name, kernel_init):
-      x = Linear(width, config.dtype, kernel_init, name=name)(hidden)
-      x = x.reshape(batch, length, config.num_heads, head_width)
-      return x.swapaxes(1, 2)  # [B, N, L, H]
+    def project(name, kernel_init):
+      layer = Linear(config.hidden_size, config.dtype, kernel_init, name=name)
+      return layer(hidden)
 
-    query, key = heads("query", alike), heads("key", alike)
-    value = heads("value", init)
-    scores = jnp.einsum(
-        "bnlh,bnmh->bnlm",
-        query * jnp.asarray(head_width**-0.5, query.dtype),
-        key,
-        preferred_element_type=jnp.float32,
-    )
-    probabilities = jax.nn.softmax(scores + score_bias, axis=-1)
-    probabilities = attention_dropout(
-        probabilities.astype(config.dtype),
-        config.attention_dropout,
-        fold_seeds(dropout_seeds, 0),
+    mixed = self.attend(
+        project("query", alike),
+        project("key", alike),
+        project("value", init),
+        input_mask,
         positions,
+        fold_seeds(dropout_seeds, 0),
     )
-    context = jnp.einsum("bnlm,bnmh->bnlh", probabilities, value)
-    context = context.swapaxes(1, 2).reshape(batch, length, width)
-    return linear(width, config, "output")(context)
+    return linear(config.hidden_size, config, "output")(mixed)
 
 
 class EncoderLayer(nn.Module):
@@ -240,18 +194,19 @@ class EncoderLayer(nn.Module):
   """
 
   config: EncoderConfig
+  attend: Attend
 
   @nn.compact
   def __call__(
       self,
       hidden: Hidden,
-      score_bias: Float[Array, "B 1 _ L"],
+      input_mask: TokenMask,
       positions: Int[Array, "_ L"],
       dropout_seeds: TokenSeeds | None,
   ) -> Hidden:
     config = self.config
-    attended = SelfAttention(config, name="attention")(
-        hidden, score_bias, positions, dropout_seeds
+    attended = SelfAttention(config, self.attend, name="attention")(
+        hidden, input_mask, positions, dropout_seeds
     )
     attended = dropout(
         attended, config.hidden_dropout, fold_seeds(dropout_seeds, 1)
@@ -264,33 +219,6 @@ class EncoderLayer(nn.Module):
         output, config.hidden_dropout, fold_seeds(dropout_seeds, 2)
     )
     return layer_norm(config, "output_layer_norm")(hidden + output)
-
-
-def attention_score_bias(
-    input_mask: TokenMask, is_packed: bool = False, direction: str = "both"
-) -> Float[Array, "B 1 _ L"]:
-  """0 where a token may be attended to, a large negative number elsewhere.
-
-  Args:
-    input_mask: 0 for padding, 1 for tokens, or the numbers of packed texts.
-    is_packed: whether a token sees its own text only.
-    direction: "both"; "left_to_right" sees itself and what stands before it,
-      "right_to_left" itself and what stands behind it.
-  """
-  keys = input_mask[:, None, None, :]
-  if is_packed:
-    seen = keys == input_mask[:, None, :, None]
-  elif direction == "both":
-    return (1.0 - keys.astype(jnp.float32)) * MASKED_SCORE
-  else:
-    seen = keys > 0
-  if direction != "both":
-    place = jnp.arange(input_mask.shape[1])
-    behind = place[:, None] - place[None]  # [L, L] of query and key.
-    seen &= ((behind >= 0) if direction == "left_to_right" else (behind <= 0))[
-        None, None
-    ]
-  return jnp.where(seen, 0.0, MASKED_SCORE)
 
 
 def _position_init(config: EncoderConfig) -> nn.initializers.Initializer:

@@ -14,7 +14,8 @@ from flax import linen as nn
 
 from electra_jax.models.config import EncoderConfig
 from electra_jax.models.dropout import dropout
-from electra_jax.models.layers import Linear, gelu, matmul
+from electra_jax.models.layers import Linear, gelu
+from electra_jax.models.products import matmul
 from electra_jax.shapes import Array, Float, Hidden, Int, RowSeeds, TokenMask
 
 SPAN_HIDDEN = 512  # Release, finetune/qa/qa_tasks.py: width of qa_hidden.

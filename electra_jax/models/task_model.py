@@ -10,6 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from electra_jax.models.attention import attend
 from electra_jax.models.config import EncoderConfig
 from electra_jax.models.dropout import fold_seeds
 from electra_jax.models.encoder import Encoder
@@ -27,15 +28,17 @@ class TaskModel(nn.Module):
     config: the discriminator's.
     heads: one for each task.
     constrain: see `Encoder`.
+    attend: see `Encoder`.
   """
 
   config: EncoderConfig
   heads: tuple[HeadConfig, ...]
   constrain: Callable[[Hidden], Hidden] = lambda x: x
+  attend: Callable[..., Hidden] = attend
 
   def setup(self):
     self.embeddings = Embeddings(self.config)
-    self.discriminator = Encoder(self.config, self.constrain)
+    self.discriminator = Encoder(self.config, self.constrain, self.attend)
     self.task_specific = TaskHeads(self.heads, self.config)
 
   def __call__(

@@ -7,6 +7,9 @@ from electra_jax.objectives.masking import MaskedRows, scatter_ids
 from electra_jax.shapes import Array, Bool, Float, Int, SlotIds, TokenIds
 
 _DISALLOWED = 1000.0  # Release, run_pretraining.py:_get_fake_data.
+# Ids of a block: near the root of a usual vocabulary, and two registers of a
+# TPU wide. At 175, the root of 30,522, its compiler copies all logits twice.
+_BLOCK = 256
 
 
 def sample_replacements(
@@ -38,17 +41,16 @@ def sample_replacements(
     is_disallowed = ids[None, None] == disallowed_ids[..., None]
     logits -= _DISALLOWED * is_disallowed
   logits -= jnp.max(logits, axis=-1, keepdims=True)
-  width = max(1, round(vocab_size**0.5))
-  num_blocks = -(-vocab_size // width)
-  padding = num_blocks * width - vocab_size
   logits = jnp.pad(
-      logits, ((0, 0), (0, 0), (0, padding)), constant_values=-jnp.inf
-  ).reshape(*logits.shape[:2], num_blocks, width)
+      logits,
+      ((0, 0), (0, 0), (0, -vocab_size % _BLOCK)),
+      constant_values=-jnp.inf,
+  ).reshape(*logits.shape[:2], -1, _BLOCK)
   mass = jnp.sum(jnp.exp(logits), axis=-1)  # [B, K, blocks]
   block, rest = _inverse_distribution(mass, uniforms * jnp.sum(mass, axis=-1))
   chosen = jnp.take_along_axis(logits, block[..., None, None], axis=2)
   within, _ = _inverse_distribution(jnp.exp(chosen[:, :, 0]), rest)
-  return block * width + within
+  return block * _BLOCK + within
 
 
 def sample_from_one_distribution(

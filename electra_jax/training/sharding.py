@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 import optax
+from jax.experimental.layout import Layout, with_layout_constraint
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -180,9 +181,13 @@ def to_everywhere(mesh: Mesh, value: np.ndarray | np.generic) -> jax.Array:
 def constrain_hidden(mesh: Mesh):
   """Returns a function that pins [B, L, D] states to rows over the mesh."""
   sharding = NamedSharding(mesh, P(BATCH_AXES, None, None))
+  is_gpu = mesh.devices.flat[0].platform == "gpu"
 
   def constrain(hidden: Hidden) -> Hidden:
-    return jax.lax.with_sharding_constraint(hidden, sharding)
+    hidden = jax.lax.with_sharding_constraint(hidden, sharding)
+    if is_gpu:  # Else XLA puts the rows last there, and copies at each layer.
+      hidden = with_layout_constraint(hidden, Layout((0, 1, 2)))
+    return hidden
 
   return constrain
 
