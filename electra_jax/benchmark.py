@@ -7,7 +7,6 @@ beside them, so that two of them can be compared.
 
 import json
 import pathlib
-import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,7 @@ from ml_collections import ConfigDict
 
 from electra_jax import programs
 from electra_jax import workdir as workdirs
+from electra_jax.accelerators import chip_of
 from electra_jax.benchmark_result import BenchmarkResult, Spread
 from electra_jax.data.feed import Batch, Feed
 from electra_jax.data.manifest import row_dtype
@@ -32,16 +32,6 @@ from electra_jax.training import sharding
 from electra_jax.trees import count_parameters
 
 _WARMUP_CALLS, _PROFILED_STEPS = 5, 5
-
-# Dense bfloat16 TFLOP/s of one device, from the makers' data sheets.
-PEAK_TFLOPS = (
-    (r"NVIDIA (H100 80GB HBM3|H200)", 989.0),
-    (r"(NVIDIA )?A100(-SXM4-[48]0GB|-PCIE-[48]0GB| 80GB PCIe)", 312.0),
-    (r"TPU v4", 275.0),
-    (r"TPU v5( lite|e)", 197.0),
-    (r"TPU v5p?", 459.0),
-    (r"TPU v6( lite|e)", 918.0),
-)
 
 # Made-up rows have the vocabulary of BERT's uncased models.
 _VOCAB_SIZE, _FIRST_WORD = 30_522, 1_000
@@ -69,8 +59,8 @@ def benchmark(
       has `data.made_up`, rows made up once and fed every step.
     profile: a local folder for a trace of some further steps, to be opened in
       xprof or Perfetto; of several processes, each gets a folder in it.
-    peak_tflops: dense bfloat16 TFLOP/s of one device, where PEAK_TFLOPS does
-      not know it; 0 leaves MFU out.
+    peak_tflops: dense bfloat16 TFLOP/s of one device, where CHIPS does not
+      know it; 0 leaves MFU out.
 
   Returns:
     The figures, those of this process where it has its own.
@@ -81,7 +71,7 @@ def benchmark(
   """
   if steps < 1:
     raise UserError(f"--steps is {steps}; it must be at least 1")
-  config = _one_phase(config, phase)
+  config = one_phase(config, phase)
   if store is not None:
     config.data.update(store=str(store), made_up=False)
   mesh = sharding.make_mesh(**config.mesh)
@@ -121,9 +111,9 @@ def find_peak_tflops(device_kind: str, told: float | None) -> float | None:
     if told < 0:
       raise UserError(f"--peak-tflops is {told:g}; it must not be negative")
     return told or None
-  for pattern, peak in PEAK_TFLOPS:
-    if re.fullmatch(pattern, device_kind):
-      return peak
+  chip = chip_of(device_kind)
+  if chip is not None:
+    return chip.peak_tflops
   if device_kind == "cpu":
     return None
   raise UserError(
@@ -153,6 +143,19 @@ def writable_folder(path: epath.PathLike, flag: str) -> pathlib.Path:
     ) from error
 
 
+def find_vocabulary(config: ConfigDict) -> programs.Vocabulary:
+  """Returns the vocabulary of the config's store, or one as large as BERT's."""
+  if config.data.store and not config.data.made_up:
+    store = open_store_of(config)
+    return programs.vocabulary_of(store.tokenizer(), store)
+  return programs.Vocabulary(
+      _VOCAB_SIZE,
+      _SPECIAL,
+      is_continuation=np.arange(_VOCAB_SIZE) % 5 == 0,  # As many as BERT's.
+      unigram_counts=np.ones(_VOCAB_SIZE, np.int64),
+  )
+
+
 class _Data(NamedTuple):
   vocabulary: programs.Vocabulary
   batches: Iterator[Batch]  # This process's rows.
@@ -160,10 +163,15 @@ class _Data(NamedTuple):
   is_feed: bool
 
 
-def _one_phase(config: ConfigDict, name: str | None) -> ConfigDict:
+def one_phase(config: ConfigDict, name: str | None) -> ConfigDict:
+  """Returns a copy of a config, or of the phase of it that has the name.
+
+  Raises:
+    UserError: the config is not one of pre-training, or has no such phase.
+  """
   if "objective" not in config:
     raise UserError(
-        "this config is not one of configs/pretrain.py; benchmark measures"
+        "this config is not one of configs/pretrain.py, and speed is that of"
         " pre-training"
     )
   config = config.copy_and_resolve_references()
@@ -199,12 +207,7 @@ def _find_data(config: ConfigDict) -> _Data:
     vocabulary = programs.vocabulary_of(store.tokenizer(), store)
     name = f"store {config.data.store}"
     return _Data(vocabulary, feed.iterate(), name, is_feed=True)
-  vocabulary = programs.Vocabulary(
-      _VOCAB_SIZE,
-      _SPECIAL,
-      is_continuation=np.arange(_VOCAB_SIZE) % 5 == 0,  # As many as BERT's.
-      unigram_counts=np.ones(_VOCAB_SIZE, np.int64),
-  )
+  vocabulary = find_vocabulary(config)
   batch = _made_up_rows(
       config.train.batch_size // processes, config.data.length, config.seed
   )

@@ -5,6 +5,7 @@ verb has been chosen, so that --help answers at once.
 """
 
 import argparse
+import gc
 import importlib.util
 import json
 import logging
@@ -22,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   """Runs one verb and ends the process with its status."""
   parser = make_parser()
   args, rest = parser.parse_known_args(argv)
-  takes_config = args.verb in ("pretrain", "finetune", "benchmark")
+  takes_config = args.verb in ("pretrain", "finetune", "plan", "benchmark")
   unknown = [a for a in rest if not (takes_config and _is_config(a))]
   if unknown:
     parser.error(f"unknown argument {unknown[0]!r} of {args.verb}")
@@ -89,18 +90,70 @@ def _is_config(argument: str) -> bool:
   return argument.startswith("--config.")
 
 
-def _initialize_distributed(args: argparse.Namespace) -> None:
-  if not args.distributed and not args.coordinator:
-    return
+def _set_up_jax(args: argparse.Namespace) -> None:
+  _begin(args)
   told = (args.coordinator, args.num_processes, args.process_id)
-  if args.coordinator and None in told:
+  if args.coordinator:
+    if None in told:
+      raise UserError(
+          f"--coordinator {args.coordinator} needs --num-processes and"
+          " --process-id beside it"
+      )
+    if not args.coordinator.rpartition(":")[2].isdigit():
+      raise UserError(
+          f"--coordinator {args.coordinator} has no port; give HOST:PORT"
+      )
+  elif any(number is not None for number in told):
     raise UserError(
-        f"--coordinator {args.coordinator} needs --num-processes and"
-        " --process-id beside it"
+        "--num-processes and --process-id need --coordinator HOST:PORT beside"
+        " them"
     )
+  if args.coordinator or args.distributed:
+    _join_processes(*told)
+
+
+def _join_processes(
+    coordinator: str | None, num_processes: int | None, process_id: int | None
+) -> None:
   import jax
 
-  jax.distributed.initialize(*told)
+  try:
+    jax.distributed.initialize(coordinator, num_processes, process_id)
+  except ValueError as error:  # It found nothing, or what it was told is odd.
+    if coordinator:
+      raise UserError(
+          f"--process-id {process_id} is not one of --num-processes"
+          f" {num_processes}; they are numbered from 0"
+      ) from error
+    raise UserError(
+        "--distributed finds neither a TPU pod nor a SLURM step around this"
+        " process; start it on every worker or with srun, or tell it"
+        " --coordinator HOST:PORT, --num-processes and --process-id"
+    ) from error
+
+
+def _begin(args: argparse.Namespace) -> None:
+  _import_verb(args.verb)
+  from electra_jax import compilation_cache
+
+  compilation_cache.enable(args.compilation_cache)
+
+
+def _import_verb(verb: str) -> None:
+  """Imports a verb's module with the garbage collector at rest.
+
+  Modules come to stay. To look through their objects for garbage, now and
+  whenever the collector runs later, takes as long as a fifth of the imports.
+  """
+  name = f"electra_jax.{verb}"
+  if name in sys.modules:
+    return
+  gc.disable()
+  try:
+    importlib.import_module(name)
+  finally:
+    gc.freeze()
+    gc.enable()
 
 
 def _prepare(args: argparse.Namespace, rest: Sequence[str]) -> int:
@@ -131,7 +184,7 @@ def _prepare(args: argparse.Namespace, rest: Sequence[str]) -> int:
 
 def _pretrain(args: argparse.Namespace, rest: Sequence[str]) -> int:
   config = load_config(args.config, rest)
-  _initialize_distributed(args)
+  _set_up_jax(args)
   from electra_jax.pretrain import pretrain
 
   result = pretrain(config, args.workdir, quiet=args.quiet)
@@ -140,7 +193,7 @@ def _pretrain(args: argparse.Namespace, rest: Sequence[str]) -> int:
 
 def _finetune(args: argparse.Namespace, rest: Sequence[str]) -> int:
   config = load_config(args.config, rest)
-  _initialize_distributed(args)
+  _set_up_jax(args)
   from electra_jax.finetune import finetune
 
   result = finetune(config, args.workdir, quiet=args.quiet)
@@ -149,6 +202,7 @@ def _finetune(args: argparse.Namespace, rest: Sequence[str]) -> int:
 
 def _evaluate(args: argparse.Namespace, rest: Sequence[str]) -> int:
   del rest
+  _begin(args)
   from electra_jax.evaluate import evaluate
 
   figures = evaluate(
@@ -171,6 +225,7 @@ def _evaluate(args: argparse.Namespace, rest: Sequence[str]) -> int:
 
 def _predict(args: argparse.Namespace, rest: Sequence[str]) -> int:
   del rest
+  _begin(args)
   from electra_jax import printing
   from electra_jax import workdir as workdirs
 
@@ -262,9 +317,36 @@ def _convert(args: argparse.Namespace, rest: Sequence[str]) -> int:
   return 0
 
 
+def _plan(args: argparse.Namespace, rest: Sequence[str]) -> int:
+  config = load_config(args.config, rest)
+  from electra_jax.accelerators import HERE, keep_arrays_on_the_cpu
+  from electra_jax.benchmark import writable_folder
+  from electra_jax.files import write_whole
+  from electra_jax.plan import plan
+
+  if args.topology != HERE:
+    keep_arrays_on_the_cpu()
+  if args.json:
+    if pathlib.Path(args.json).is_dir():
+      raise UserError(f"--json {args.json} is a folder; give a file")
+    writable_folder(pathlib.Path(args.json).parent, "--json")
+  result = plan(
+      config,
+      args.topology,
+      phase=args.phase,
+      efficiency=args.efficiency,
+      price=args.price,
+      suggest=not args.no_suggestion,
+  )
+  print(result.table())
+  if args.json:
+    write_whole(args.json, [result.to_json()])
+  return 0
+
+
 def _benchmark(args: argparse.Namespace, rest: Sequence[str]) -> int:
   config = load_config(args.config, rest)
-  _initialize_distributed(args)
+  _set_up_jax(args)
   import jax
 
   from electra_jax.benchmark import benchmark, writable_folder
@@ -297,5 +379,6 @@ VERBS = {
     "evaluate": _evaluate,
     "predict": _predict,
     "convert": _convert,
+    "plan": _plan,
     "benchmark": _benchmark,
 }

@@ -1,5 +1,7 @@
 """The choice of a way to compute attention, and its split over devices."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from electra_jax import attention_paths, programs
 from electra_jax.data.feed import Batch
 from electra_jax.data.tokenizer import SpecialIds
 from electra_jax.errors import UserError
+from electra_jax.models import tpu_attention
 from electra_jax.models.attention import attend
 from electra_jax.training import sharding
 from tests.helpers import tiny_config
@@ -78,3 +81,54 @@ def test_a_row_too_long_for_the_kernel_says_so():
       UserError, match=r"rows of 1024 tokens .* set it to 'auto'"
   ):
     parts.train_step.lower(parts.abstract, rows)
+
+
+def test_kernels_are_compared_with_plain_attention():
+  kernel = functools.partial(tpu_attention.fused_attend, interpret=True)
+  assert attention_paths.agrees(kernel)
+
+  def wrong(config, query, *rest):
+    return kernel(config, query * 1.5, *rest)
+
+  assert not attention_paths.agrees(wrong)
+
+
+class Accelerator:
+  """Says that it is one; computes nothing."""
+
+  platform, device_kind = "tpu", "TPU v9"
+
+
+@pytest.mark.parametrize("failure", [None, RuntimeError("no such\nopcode")])
+def test_a_kernel_that_is_wrong_here_is_left_out(monkeypatch, caplog, failure):
+  def fails(*_):
+    if failure:
+      raise failure
+    return False
+
+  device = Accelerator()
+  monkeypatch.setattr(jax, "devices", lambda: [device])
+  monkeypatch.setattr(attention_paths, "agrees", fails)
+  assert not attention_paths.is_trusted(device)
+  words = "no such opcode" if failure else "differs from plain attention"
+  assert f"kernel of TPU v9 is left out, since it {words}" in caplog.text
+
+
+def test_devices_that_are_only_compiled_for_are_trusted():
+  assert attention_paths.is_trusted(Accelerator())
+
+
+@pytest.mark.parametrize(
+    ("kind", "capability", "is_trusted"),
+    [
+        ("NVIDIA H100 80GB HBM3", "9.0", True),
+        ("Tesla V100-SXM2-16GB", "7.0", False),
+        ("NVIDIA T4", "7.5", False),
+        ("AMD Instinct MI300X", "9.4", False),
+    ],
+)
+def test_kernels_are_for_new_gpus_of_one_maker(kind, capability, is_trusted):
+  device = Accelerator()
+  device.platform, device.device_kind = "gpu", kind
+  device.compute_capability = capability
+  assert attention_paths.is_trusted(device) == is_trusted

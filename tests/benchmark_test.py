@@ -2,11 +2,7 @@
 
 import dataclasses
 import json
-import pathlib
 import re
-import socket
-import subprocess
-import sys
 import types
 
 import jax
@@ -20,11 +16,10 @@ from electra_jax.benchmark import (
     writable_folder,
 )
 from electra_jax.errors import UserError
-from electra_jax.made_up import make_store
 from electra_jax.models.flops import training_flops_per_row
 from electra_jax.network_programs import network_programs
 from electra_jax.training import sharding
-from tests import helpers
+from tests import helpers, processes
 
 CONFIG = f"{helpers.ROOT}/configs/pretrain.py:small,runlocal"
 NARROW = (
@@ -32,13 +27,6 @@ NARROW = (
     "--config.model.embedding_size=32",
     "--config.model.num_layers=1",
 )
-
-
-@pytest.fixture(scope="module", name="store")
-def made_up_store(tmp_path_factory) -> pathlib.Path:
-  path = tmp_path_factory.mktemp("data") / "store"
-  make_store(path, length=32)
-  return path
 
 
 def narrow_config(**overrides):
@@ -84,7 +72,7 @@ def test_a_store_is_read_and_waited_for(store):
   config = narrow_config(**{"objective.generator": "unigram"})
   result = benchmark(config, steps=2, store=store)
   assert result.data == f"store {store}"
-  assert result.config["data"]["store"] == str(store)
+  assert result.config["data"]["store"] == store
   assert 0 < result.feed_wait_share < 1
   assert 0 < result.feed_wait_secs.median < result.step_secs.upper
   networks = programs.electra_config(config, 256)
@@ -309,28 +297,11 @@ def test_the_place_of_the_json_is_tried_first(
 
 @pytest.mark.slow
 def test_two_processes_print_once(tmp_path, store):
-  with socket.socket() as probe:
-    probe.bind(("localhost", 0))
-    port = probe.getsockname()[1]
-  processes = [
-      subprocess.Popen(
-          [
-              *(sys.executable, "-m", "electra_jax", "benchmark"),
-              *("--config", CONFIG, "--steps=2", f"--store={store}", *NARROW),
-              *("--json", tmp_path / f"{i}.json"),
-              *("--profile", tmp_path / "trace"),
-              *(f"--coordinator=localhost:{port}", "--num-processes=2"),
-              f"--process-id={i}",
-          ],
-          cwd=helpers.ROOT,
-          text=True,
-          stdout=subprocess.PIPE,
-          stderr=subprocess.STDOUT,
-      )
-      for i in range(2)
-  ]
-  outputs = [p.communicate(timeout=300)[0] for p in processes]
-  assert [p.returncode for p in processes] == [0, 0], outputs
+  outputs = processes.run_together(
+      *("benchmark", "--config", CONFIG, "--steps=2", f"--store={store}"),
+      *(*NARROW, "--json", tmp_path / "{i}.json"),
+      *("--profile", tmp_path / "trace"),
+  )
   assert "sequences/s" in outputs[0] and "sequences/s" not in outputs[1]
   figures = helpers.read_json(tmp_path / "0.json")
   assert figures["environment"]["processes"] == figures["num_devices"] == 2

@@ -2,27 +2,20 @@
 
 import dataclasses
 import functools
-import io
 import re
-import zlib
 
-import hypothesis
-import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import sentencepiece
 
 from electra_jax.carry_over import (
     carried_over,
     choose_parts,
-    match_tokens,
     matched_rows,
     resized_positions,
     whole_networks,
 )
-from electra_jax.data.tokenizer import Tokenizer, load_tokenizer
 from electra_jax.errors import UserError
 from electra_jax.interop.states import abstract_params
 from electra_jax.models.config import (
@@ -68,11 +61,7 @@ def masked_lm(**shapes):
 
 @functools.cache
 def random_params(config, seed=0):
-  rng = np.random.default_rng(seed)
-  return jax.tree.map(
-      lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype),
-      shapes(config),
-  )
+  return jax.tree.map(jnp.asarray, helpers.random_params(config, seed))
 
 
 shapes = functools.cache(abstract_params)
@@ -123,13 +112,6 @@ def apply_of(config, network):
   return jax.jit(lambda params: apply(params).sequence)
 
 
-def assert_trees_equal(actual, expected):
-  actual, expected = dict(path_names(actual)), dict(path_names(expected))
-  assert actual.keys() == expected.keys()
-  for name, value in expected.items():
-    np.testing.assert_array_equal(actual[name], value, err_msg=name)
-
-
 # --- Every shape of sharing from every other ---
 
 KINDS = {
@@ -164,7 +146,7 @@ def test_networks_compute_the_same_in_another_shape(source, target):
   given = set(whole_networks(params, source)) - set(flags.get("unused", ()))
   assert taken == given & set(fresh)
   for name in set(fresh) - taken:
-    assert_trees_equal(result[name], fresh[name])
+    helpers.assert_equal_trees(result[name], fresh[name])
   if "generator" in taken and "generator_embeddings" not in flags.get(
       "unused", ()
   ):
@@ -190,16 +172,18 @@ def test_the_same_networks_come_over_bit_by_bit(kind):
         result.pop("embeddings"),
         params.pop("embeddings"),
     )
-  assert_trees_equal(result, params)
+  helpers.assert_equal_trees(result, params)
 
 
 def test_tables_that_were_shared_differ_by_nothing():
   source, target = networks(), networks("gradient_disentangled")
   params, fresh = random_params(source), random_params(target)
   result = go_on(source, target, params, fresh, choose(source, target))
-  assert_trees_equal(result["generator_embeddings"], params["embeddings"])
+  helpers.assert_equal_trees(
+      result["generator_embeddings"], params["embeddings"]
+  )
   tables = dict(result["embeddings"])
-  assert_trees_equal(
+  helpers.assert_equal_trees(
       tables.pop("layer_norm"), params["embeddings"]["layer_norm"]
   )
   assert all(not np.any(x) for x in jax.tree.leaves(tables))
@@ -213,10 +197,12 @@ def test_the_second_stage_starts_from_one_network_twice():
   taken = choose(source, target, fresh=("discriminator_head",))
   params, fresh = random_params(source), random_params(target, 1)
   result = go_on(source, target, params, fresh, taken)
-  assert_trees_equal(result["generator"], params["discriminator"])
-  assert_trees_equal(result["discriminator"], params["discriminator"])
-  assert_trees_equal(result["generator_embeddings"], params["embeddings"])
-  assert_trees_equal(result["generator_head"], params["generator_head"])
+  helpers.assert_equal_trees(result["generator"], params["discriminator"])
+  helpers.assert_equal_trees(result["discriminator"], params["discriminator"])
+  helpers.assert_equal_trees(
+      result["generator_embeddings"], params["embeddings"]
+  )
+  helpers.assert_equal_trees(result["generator_head"], params["generator_head"])
 
 
 def test_a_bert_and_a_small_generator():
@@ -346,87 +332,3 @@ def test_tokens_and_positions_in_every_table(sharing):
     bias = result[name]["output_bias"]
     assert bias[0] == params[name]["output_bias"][7]
     assert bias[1] == fresh[name]["output_bias"][1]
-
-
-# --- Vocabularies ---
-
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-
-
-def wordpiece(pieces, **options):
-  return Tokenizer("wordpiece", "\n".join(pieces).encode(), **options)
-
-
-def matches(source, target):
-  rows = match_tokens(source, target)
-  return {
-      target.token(i): source.token(int(row))
-      for i, row in enumerate(rows)
-      if row >= 0
-  }
-
-
-@hypothesis.settings(max_examples=40, deadline=None)
-@hypothesis.given(
-    st.sets(st.text("ab#", min_size=1, max_size=4)),
-    st.sets(st.text("ab#", min_size=1, max_size=4)),
-)
-def test_wordpieces_match_by_text(old, new):
-  def shuffled(pieces, salt):
-    return sorted(pieces, key=lambda x: zlib.crc32((x + salt).encode()))
-
-  source = wordpiece(shuffled({*old, *SPECIAL}, "old"))
-  target = wordpiece(shuffled({*new, *SPECIAL}, "new"))
-  found = matches(source, target)
-  assert found == {piece: piece for piece in {*(old & new), *SPECIAL}}
-
-
-def train_sentencepiece(**options):
-  model = io.BytesIO()
-  text = (helpers.GOLDEN / "small_corpus.txt").read_text(encoding="utf-8")
-  sentencepiece.SentencePieceTrainer.train(
-      sentence_iterator=iter(text.split("\n")),
-      model_writer=model,
-      vocab_size=300,
-      minloglevel=2,
-      **options,
-  )
-  return Tokenizer("sentencepiece", model.getvalue())
-
-
-@pytest.fixture(scope="module", name="spiece")
-def a_sentencepiece_model():
-  return train_sentencepiece(control_symbols=["<pad>", "<cls>", "<mask>"])
-
-
-ROLES = {
-    "[PAD]": "<pad>", "[UNK]": "<unk>", "[CLS]": "<cls>", "[SEP]": "</s>",
-    "[MASK]": "<mask>",
-}  # fmt: skip
-
-
-def test_wordpieces_and_sentencepieces_match_by_meaning(spiece):
-  word_pieces = load_tokenizer(helpers.GOLDEN / "vocab.txt")
-  found = matches(spiece, word_pieces)
-  assert {piece: found.pop(piece) for piece in ROLES} == ROLES
-  assert found["the"] == "▁the" and found["##s"] == "s" and found[","] == ","
-  assert found["a"] == "▁a" and found["##a"] == "a"
-  for piece, other in found.items():
-    same = piece.removeprefix("##") == other.removeprefix("▁")
-    begins = not piece.startswith("##"), other.startswith("▁")
-    assert same and (begins[0] == begins[1] or not piece.isalnum())
-  back = matches(word_pieces, spiece)
-  assert {back.pop(other): other for other in ROLES.values()} == ROLES
-  assert back["▁the"] == "the" and back["s"] == "##s" and back[","] == ","
-
-
-def test_two_sentencepiece_models_match_by_text(spiece):
-  other = train_sentencepiece(
-      pad_id=3, control_symbols=["[CLS]", "<sep>", "[MASK]"]
-  )
-  found = matches(spiece, other)
-  roles = zip(other.special, spiece.special, strict=True)
-  for theirs, ours in roles:
-    assert found.pop(other.token(theirs)) == spiece.token(ours)
-  assert len(found) > 200
-  assert all(piece == same for piece, same in found.items())

@@ -1,18 +1,24 @@
 """Eight simulated devices, strict shapes, no silent broadcasting."""
 
 import os
+import pathlib
 import tempfile
 
 import jax
 import jaxtyping
+import pytest
 
-# Programs compiled once serve every test, and the processes that tests start.
-_CACHE = tempfile.TemporaryDirectory(prefix="electra_jax_test_cache")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
+# Programs compiled once serve every test, the processes that tests start and,
+# under pytest-xdist, all workers: they inherit this from the process that
+# starts them.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+  _CACHE = tempfile.TemporaryDirectory(prefix="electra_jax_test_cache")
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 os.environ["JAX_PLATFORMS"] = "cpu"
 
-jax.config.update("jax_compilation_cache_dir", _CACHE.name)
+_CACHE_FOLDER = os.environ["JAX_COMPILATION_CACHE_DIR"]
+jax.config.update("jax_compilation_cache_dir", _CACHE_FOLDER)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
@@ -20,3 +26,57 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Every annotated shape and dtype of the package is checked in every test.
 jaxtyping.install_import_hook("electra_jax", "beartype.beartype")
+
+
+def pytest_collection_modifyitems(items):
+  """Puts whole runs first: small files at the end let workers end together."""
+  here = pathlib.Path(__file__).parent
+  items.sort(key=lambda item: item.path.parent != here)
+
+
+@pytest.fixture(autouse=True)
+def compile_in_a_hurry(request):
+  """Leaves most of XLA's optimizations out, but for tests marked golden.
+
+  Tests take few steps: compiling costs them far more than computing. What is
+  compared with the released code's numbers is compiled as it is for users.
+  """
+  is_golden = request.node.get_closest_marker("golden") is not None
+  jax.config.update("jax_disable_most_optimizations", not is_golden)
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory) -> str:
+  """A token store of made-up text with rows of 32 tokens, to be read only."""
+  from electra_jax.made_up import make_store
+
+  path = tmp_path_factory.mktemp("data") / "store"
+  make_store(path, length=32)
+  return str(path)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory, store) -> pathlib.Path:
+  """The workdir of a pre-training run of four steps, to be read only."""
+  from electra_jax.pretrain import pretrain
+  from tests import helpers
+
+  workdir = tmp_path_factory.mktemp("runs") / "tiny_run"
+  config = helpers.store_config(store, **{"train.num_steps": 4})
+  pretrain(config, workdir, quiet=True)
+  return workdir
+
+
+@pytest.fixture(scope="session")
+def made_up_task(tmp_path_factory) -> dict[str, object]:
+  """What a config says to learn from files, of made-up sst and ner."""
+  from electra_jax.made_up import make_task
+
+  folder = tmp_path_factory.mktemp("made_up_task")
+  make_task(["sst", "ner"], folder)
+  return {
+      "data.made_up": False,
+      "data.folder": str(folder),
+      "random_init": True,
+      "data.tokenizer": str(folder / "vocab.txt"),
+  }

@@ -6,7 +6,6 @@ import pytest
 from electra_jax import cli
 from electra_jax.errors import UserError
 from electra_jax.evaluate import evaluate
-from electra_jax.made_up import make_store
 from electra_jax.predict import Predictor
 from electra_jax.pretrain import pretrain
 from tests import helpers
@@ -34,27 +33,14 @@ RUNS = {
 }
 
 
-@pytest.fixture(scope="module", name="store")
-def made_up_store(tmp_path_factory) -> str:
-  path = tmp_path_factory.mktemp("data") / "store"
-  make_store(path, length=32)
-  return str(path)
-
-
 @pytest.fixture(scope="module", name="runs")
 def runs_of_every_kind(tmp_path_factory, store):
   folder, done = tmp_path_factory.mktemp("runs"), {}
 
   def run(name):
     if name not in done:
-      config = helpers.tiny_config(
-          **{
-              "data.made_up": False,
-              "data.store": store,
-              "model.num_layers": 1,
-              "train.num_steps": 2,
-          }
-          | RUNS[name]
+      config = helpers.store_config(
+          store, **RUNS[name] | {"train.num_steps": 2}
       )
       done[name] = pretrain(config, folder / name, quiet=True)
     return folder / name, done[name]

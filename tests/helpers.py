@@ -12,6 +12,7 @@ import orbax.checkpoint as ocp
 import sentencepiece
 
 from electra_jax import cli
+from electra_jax.interop import states
 from electra_jax.interop.names import params_from_released
 from electra_jax.models.config import (
     ElectraConfig,
@@ -74,19 +75,45 @@ def read_json(path: pathlib.Path):
   return json.loads(path.read_text())
 
 
+def override(config, values):
+  """Sets values of a config by dotted key and returns it."""
+  for name, value in values.items():
+    section, _, key = name.rpartition(".")
+    (config[section] if section else config)[key] = value
+  return config
+
+
+def read_records(path: pathlib.Path) -> list[dict]:
+  """Parses a file of JSON lines."""
+  return [json.loads(line) for line in path.read_text().splitlines()]
+
+
 def tiny_config(**overrides):
   """A config of seconds: the shipped one with `runlocal`, and narrower.
 
   Args:
     **overrides: values by dotted key, as {"train.num_steps": 4}.
   """
+  narrow = {
+      "model.hidden_size": 64,
+      "model.embedding_size": 32,
+      "model.generator_width_ratio": 0.5,
+  }
   config = load_config("configs/pretrain.py:small,runlocal")
-  config.model.update(hidden_size=64, embedding_size=32)
-  config.model.generator_width_ratio = 0.5
-  for name, value in overrides.items():
-    section, _, key = name.rpartition(".")
-    (config[section] if section else config)[key] = value
-  return config
+  return override(config, narrow | overrides)
+
+
+def store_config(store, **overrides):
+  """A tiny config of one layer that reads a token store."""
+  data = {"data.made_up": False, "data.store": str(store)}
+  return tiny_config(**data | {"model.num_layers": 1} | overrides)
+
+
+def finetune_config(task, **overrides):
+  """The shipped fine-tuning config with `runlocal`, of one layer."""
+  config = load_config(f"configs/finetune.py:task={task},runlocal")
+  narrow = {"model.num_layers": 1, "data.max_length": 64}
+  return override(config, narrow | overrides)
 
 
 def sentencepiece_model(**options) -> bytes:
@@ -116,8 +143,8 @@ def load_config(argument: str):
 
 def read_metrics(workdir: pathlib.Path, group: str) -> list[dict]:
   """The records of a group in metrics.jsonl."""
-  lines = (workdir / "metrics.jsonl").read_text().splitlines()
-  return [r for r in map(json.loads, lines) if r["group"] == group]
+  records = read_records(workdir / "metrics.jsonl")
+  return [record for record in records if record["group"] == group]
 
 
 def read_params(workdir: pathlib.Path, step: int) -> dict[str, np.ndarray]:
@@ -125,3 +152,37 @@ def read_params(workdir: pathlib.Path, step: int) -> dict[str, np.ndarray]:
   with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
     tree = reader.restore(workdir.absolute() / f"checkpoints/{step}/state")
   return {name: np.asarray(leaf) for name, leaf in path_names(tree)}
+
+
+def random_tree(abstract, seed: int = 0):
+  """Normally distributed floats in the place of every leaf."""
+  rng = np.random.default_rng(seed)
+  return jax.tree.map(
+      lambda x: rng.normal(size=x.shape).astype(x.dtype), abstract
+  )
+
+
+_shapes = functools.cache(states.abstract_params)
+
+
+def random_params(config: ElectraConfig, seed: int = 0):
+  """Parameters of some networks; nothing is compiled for them."""
+  return random_tree(_shapes(config), seed)
+
+
+def lively_params(config: ElectraConfig, seed: int = 0):
+  """Parameters as tame as trained ones, but so that every token is felt."""
+  return jax.tree_util.tree_map_with_path(
+      lambda path, x: jnp.asarray(
+          0.1 * x + (1 if path[-1].key == "scale" else 0)
+      ),
+      random_params(config, seed),
+  )
+
+
+def assert_equal_trees(actual, expected) -> None:
+  """Bit for bit, by path."""
+  actual, expected = dict(path_names(actual)), dict(path_names(expected))
+  assert actual.keys() == expected.keys()
+  for name, value in expected.items():
+    np.testing.assert_array_equal(actual[name], value, err_msg=name)

@@ -1,9 +1,6 @@
 """Runs of several phases: what they are, in which order, stopped and resumed."""
 
 import signal
-import subprocess
-import sys
-import time
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,11 +11,11 @@ from electra_jax import phases, pretrain
 from electra_jax import workdir as workdirs
 from electra_jax.convert import convert
 from electra_jax.errors import UserError
-from electra_jax.made_up import make_store, make_text
+from electra_jax.made_up import make_text
 from electra_jax.prepare import prepare
 from electra_jax.training.loop import Result
 from electra_jax.training.state import TrainState
-from tests import helpers
+from tests import helpers, processes
 
 STEPS = 24  # Of the second phase: enough to be hit in the middle.
 _pretrain = pretrain.pretrain
@@ -212,11 +209,9 @@ def test_folders_with_and_without_phases(tmp_path, runs):
     ],
 )
 def test_the_last_phase_is_checked_before_the_first_starts(
-    tmp_path, runs, second, message
+    tmp_path, runs, store, second, message
 ):
-  store = tmp_path / "store"
-  make_store(store, length=32)
-  overrides = {"data.made_up": False, "data.store": str(store)}
+  overrides = {"data.made_up": False, "data.store": store}
   with pytest.raises(UserError, match=message):
     _pretrain(two(None, second, **overrides), tmp_path / "run", quiet=True)
   assert not runs[1] and not (tmp_path / "run").exists()
@@ -256,41 +251,20 @@ def start(workdir, switch):
       "train.checkpoint_every_steps": 4,
       "phases.phase_2.train.num_steps": STEPS,
   }
-  command = [
-      *(sys.executable, "-m", "electra_jax", "pretrain", "--workdir", workdir),
-      *("--config", config),
+  return processes.start(
+      *("pretrain", "--workdir", workdir, "--config", config),
       *(f"--config.{name}={value}" for name, value in flags.items()),
-  ]
-  return subprocess.Popen(
-      list(map(str, command)),
-      cwd=helpers.ROOT,
-      stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT,
-      text=True,
   )
 
 
 @pytest.fixture(scope="module", name="finished")
 def undisturbed(tmp_path_factory):
   folder = tmp_path_factory.mktemp("runs")
-  switches = ("staged", "two_stage")
-  processes = [start(folder / switch, switch) for switch in switches]
-  for process in processes:
-    output = process.communicate()[0]
-    assert process.returncode == 0, output
+  both = [start(folder / name, name) for name in ("staged", "two_stage")]
+  for process in both:
+    output = processes.finish(process)
     assert "phase_1 of 2" in output and "phase_2 of 2" in output
   return folder
-
-
-def stop_in_phase_2(workdir, process, number) -> int:
-  metrics = workdir / "phase_2/metrics.jsonl"
-  deadline = time.monotonic() + 120
-  while process.poll() is None and time.monotonic() < deadline:
-    if metrics.exists() and '"step": 6,' in metrics.read_text():
-      process.send_signal(number)
-      break
-    time.sleep(0.005)
-  return process.wait(timeout=120)
 
 
 @pytest.mark.parametrize(
@@ -304,18 +278,15 @@ def stop_in_phase_2(workdir, process, number) -> int:
 def test_a_run_stopped_in_phase_2_ends_in_the_same_bits(
     tmp_path, finished, switch, number
 ):
-  status = stop_in_phase_2(tmp_path, start(tmp_path, switch), number)
-  assert status == (128 + number if number == signal.SIGTERM else -number)
+  metrics = tmp_path / "phase_2/metrics.jsonl"
+  processes.stop(start(tmp_path, switch), metrics, 6, number)
   assert workdirs.phases(tmp_path) == {"phase_1": 10, "phase_2": None}
-  again = start(tmp_path, switch)
-  output = again.communicate()[0]
-  assert again.returncode == 0, output
+  output = processes.finish(start(tmp_path, switch))
   assert "phase_1 of 2" not in output and "phase_2 of 2" in output
-  expected = helpers.read_params(finished / switch / "phase_2", STEPS)
-  actual = helpers.read_params(tmp_path / "phase_2", STEPS)
-  assert actual.keys() == expected.keys()
-  for name, value in expected.items():
-    np.testing.assert_array_equal(actual[name], value, err_msg=name)
+  helpers.assert_equal_trees(
+      helpers.read_params(tmp_path / "phase_2", STEPS),
+      helpers.read_params(finished / switch / "phase_2", STEPS),
+  )
 
 
 def test_the_second_length_goes_on_with_lamb(finished):

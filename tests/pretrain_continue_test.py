@@ -1,11 +1,7 @@
 """Whole runs that go on from another run's weights."""
 
 import json
-import pathlib
 import shutil
-import socket
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -23,19 +19,26 @@ from electra_jax.prepare import prepare
 from electra_jax.pretrain import pretrain
 from electra_jax.starting_point import find_start, networks_of
 from electra_jax.training.checkpoint import Checkpointer
-from tests import helpers
+from tests import helpers, processes
 
-STEPS = 20
+STEPS = 4  # Of the run that is gone on from, and of those that do.
 # The rate of step 0 is 0: the first checkpoint holds the weights at the start.
-FIRST = {"train.num_steps": 1, "train.checkpoint_every_steps": 1}
+EVERY = {"train.num_steps": STEPS, "train.checkpoint_every_steps": 1}
+FIRST = {"train.num_steps": 1}
 
 
-@pytest.fixture(scope="module", name="stores")
-def made_up_stores(tmp_path_factory):
-  """Folders by rows' length, and "other" text with words of its own."""
-  root = tmp_path_factory.mktemp("stores")
-  for length in (16, 32):
-    make_store(root / str(length), length=length)
+@pytest.fixture(scope="module")
+def short_store(tmp_path_factory) -> str:
+  """Rows of 16 tokens of the vocabulary that the source has."""
+  path = tmp_path_factory.mktemp("data") / "short"
+  make_store(path, length=16)
+  return str(path)
+
+
+@pytest.fixture(scope="module")
+def other_store(tmp_path_factory) -> str:
+  """Rows of 16 tokens of text with words of its own."""
+  root = tmp_path_factory.mktemp("data")
   (root / "text.txt").write_text(make_text(documents=200, seed=5))
   prepare(
       [str(root / "text.txt")],
@@ -46,20 +49,7 @@ def made_up_stores(tmp_path_factory):
       num_workers=1,
       progress=False,
   )
-  return root
-
-
-def config_of(store, **overrides):
-  data = {"data.made_up": False, "data.store": str(store)}
-  return helpers.tiny_config(**data, **{"model.num_layers": 1, **overrides})
-
-
-@pytest.fixture(scope="module", name="source")
-def a_finished_run(tmp_path_factory, stores):
-  folder = tmp_path_factory.mktemp("runs") / "source"
-  result = pretrain(config_of(stores / "32"), folder, quiet=True)
-  assert result.step == STEPS
-  return folder
+  return str(root / "other")
 
 
 def read(workdir):
@@ -88,19 +78,19 @@ def logits(workdir, ids, method, *more):
 
 
 def test_another_length_starts_with_the_sources_answers(
-    tmp_path, stores, source, capsys
+    tmp_path, short_store, tiny_run, capsys
 ):
   short = {"data.length": 16, **FIRST}
-  config = config_of(stores / "16", init_from=str(source), **short)
+  config = helpers.store_config(short_store, init_from=str(tiny_run), **short)
   assert pretrain(config, tmp_path).step == 1
-  origin = f"weights of step {STEPS} in {source}/checkpoints"
+  origin = f"weights of step {STEPS} in {tiny_run}/checkpoints"
   assert f"start        {origin}\n" in capsys.readouterr().out
   facts = json.loads((tmp_path / "store.json").read_text())
   assert facts["start"] == origin
   [record] = helpers.read_metrics(tmp_path, "train")
   assert record["learning_rate"] == 0
   text = "dra dre [MASK] dro"
-  old, new = Predictor(source), Predictor(tmp_path)
+  old, new = Predictor(tiny_run), Predictor(tmp_path)
   for ours, theirs in zip(new.fill(text), old.fill(text), strict=True):
     assert ours.tokens == theirs.tokens
     assert ours.probabilities == pytest.approx(theirs.probabilities)
@@ -110,15 +100,15 @@ def test_another_length_starts_with_the_sources_answers(
 
 @pytest.mark.slow
 def test_a_restored_optimizer_adds_to_the_sources_moments(
-    tmp_path, stores, source
+    tmp_path, store, tiny_run
 ):
   states = {}
   for optimizer in ("fresh", "restored"):
     folder = tmp_path / optimizer
-    asked = {"init.optimizer": optimizer, "init_from": str(source), **FIRST}
-    pretrain(config_of(stores / "32", **asked), folder, quiet=True)
+    asked = {"init.optimizer": optimizer, "init_from": str(tiny_run), **EVERY}
+    pretrain(helpers.store_config(store, **asked), folder, quiet=True)
     states[optimizer] = helpers.read_params(folder, 1)
-  before = helpers.read_params(source, STEPS)
+  before = helpers.read_params(tiny_run, STEPS)
   fresh, restored = states["fresh"], states["restored"]
   checked = 0
   for name, value in before.items():
@@ -137,18 +127,20 @@ def test_a_restored_optimizer_adds_to_the_sources_moments(
 
 
 @pytest.mark.slow
-def test_another_vocabulary_keeps_what_it_shares(tmp_path, stores, source):
+def test_another_vocabulary_keeps_what_it_shares(
+    tmp_path, store, other_store, tiny_run
+):
   asked = {
-      "init_from": str(source),
+      "init_from": str(tiny_run),
       "init.vocabulary": "matched",
       "init.positions": "resized",
       "model.max_position_embeddings": 24,
       "data.length": 16,
       **FIRST,
   }
-  pretrain(config_of(stores / "other", **asked), tmp_path, quiet=True)
-  own = open_store(stores / "32").tokenizer()
-  other = open_store(stores / "other").tokenizer()
+  pretrain(helpers.store_config(other_store, **asked), tmp_path, quiet=True)
+  own = open_store(store).tokenizer()
+  other = open_store(other_store).tokenizer()
   rows = match_tokens(own, other)
   found = np.flatnonzero(rows >= 0)
   assert 60 < len(found) < len(rows) == 200
@@ -158,25 +150,25 @@ def test_another_vocabulary_keeps_what_it_shares(tmp_path, stores, source):
   old_ids = jnp.asarray(rows)[ids]
   np.testing.assert_allclose(
       logits(tmp_path, ids, "replaced_token_logits"),
-      logits(source, old_ids, "replaced_token_logits"),
+      logits(tiny_run, old_ids, "replaced_token_logits"),
       rtol=1e-5,
       atol=1e-6,
   )
   places = jnp.zeros((3, 1), jnp.int32) + 4
   np.testing.assert_allclose(
       logits(tmp_path, ids, "masked_lm_logits", places)[..., found],
-      logits(source, old_ids, "masked_lm_logits", places)[..., rows[found]],
+      logits(tiny_run, old_ids, "masked_lm_logits", places)[..., rows[found]],
       rtol=1e-5,
       atol=1e-6,
   )
 
 
 @pytest.mark.slow
-def test_a_bert_becomes_both_networks_of_the_second_stage(tmp_path, stores):
+def test_a_bert_becomes_both_networks_of_the_second_stage(tmp_path, store):
   few = {"train.num_steps": 5, "train.checkpoint_every_steps": 5}
   bert = {"objective.name": "masked_lm", "model.generator_width_ratio": 1.0}
   first, second = tmp_path / "first", tmp_path / "second"
-  pretrain(config_of(stores / "32", **few, **bert), first, quiet=True)
+  pretrain(helpers.store_config(store, **few, **bert), first, quiet=True)
   asked = {
       "init_from": str(first),
       "init.fresh": "discriminator_head",
@@ -186,7 +178,7 @@ def test_a_bert_becomes_both_networks_of_the_second_stage(tmp_path, stores):
       "model.embedding_sharing": "gradient_disentangled",
       **few,
   }
-  pretrain(config_of(stores / "32", **asked), second, quiet=True)
+  pretrain(helpers.store_config(store, **asked), second, quiet=True)
   ids = jnp.asarray([[2, 9, 30, 31, 3]], jnp.int32)
   places = jnp.asarray([[1, 2]], jnp.int32)
   np.testing.assert_array_equal(
@@ -214,41 +206,42 @@ def test_a_bert_becomes_both_networks_of_the_second_stage(tmp_path, stores):
   assert np.abs(after["embeddings"]["word_embeddings"]["embedding"]).max() > 0
 
 
-def test_a_resumed_run_keeps_its_start(tmp_path, stores, source):
+def test_a_resumed_run_keeps_its_start(tmp_path, store, tiny_run):
   copy, workdir = tmp_path / "source", tmp_path / "run"
-  shutil.copytree(source, copy)
-  first = config_of(stores / "32", init_from=str(copy), **FIRST)
+  shutil.copytree(tiny_run, copy)
+  first = helpers.store_config(store, init_from=str(copy), **EVERY)
   pretrain(first, workdir, quiet=True)
-  before = helpers.read_params(workdir, 1)
-  assert pretrain(first, workdir, quiet=True).step == 1
-  after = helpers.read_params(workdir, 1)
-  assert all(np.array_equal(after[name], x) for name, x in before.items())
+  before = helpers.read_params(workdir, STEPS)
+  assert pretrain(first, workdir, quiet=True).step == STEPS
+  helpers.assert_equal_trees(helpers.read_params(workdir, STEPS), before)
   for key, value in (
       ("init_from", ""),
-      ("init_from", str(source)),
+      ("init_from", str(tiny_run)),
       ("init.optimizer", "restored"),
   ):
-    other = config_of(stores / "32", **{"init_from": str(copy), key: value})
+    asked = {"init_from": str(copy), key: value}
+    other = helpers.store_config(store, **EVERY | asked)
     with pytest.raises(UserError, match=rf"with config.{key} = '.*' and this"):
       pretrain(other, workdir, quiet=True)
   shutil.rmtree(copy)  # A run that has begun needs its source no more.
-  assert pretrain(first, workdir, quiet=True).step == 1
+  assert pretrain(first, workdir, quiet=True).step == STEPS
   facts = helpers.read_json(workdir / "store.json")
-  assert facts["start"].startswith("weights of step 20 in")
+  assert facts["start"].startswith(f"weights of step {STEPS} in")
 
 
-def test_a_run_resumed_before_its_first_checkpoint(tmp_path, stores, source):
-  config = config_of(stores / "32", init_from=str(source), **FIRST)
+def test_a_run_resumed_before_its_first_checkpoint(tmp_path, store, tiny_run):
+  config = helpers.store_config(store, init_from=str(tiny_run), **EVERY)
   pretrain(config, tmp_path, quiet=True)
-  expected = helpers.read_params(tmp_path, 1)
-  shutil.rmtree(tmp_path / "checkpoints/1")
+  expected = helpers.read_params(tmp_path, STEPS)
+  for checkpoint in (tmp_path / "checkpoints").iterdir():
+    shutil.rmtree(checkpoint)
   pretrain(config, tmp_path, quiet=True)
-  again = helpers.read_params(tmp_path, 1)
-  assert all(np.array_equal(again[name], x) for name, x in expected.items())
+  again = helpers.read_params(tmp_path, STEPS)
+  helpers.assert_equal_trees(again, expected)
 
 
-def test_workdirs_of_earlier_versions_resume(tmp_path, stores, source):
-  shutil.copytree(source, tmp_path, dirs_exist_ok=True)
+def test_workdirs_of_earlier_versions_resume(tmp_path, store, tiny_run):
+  shutil.copytree(tiny_run, tmp_path, dirs_exist_ok=True)
   config = helpers.read_json(tmp_path / "config.json")
   facts = helpers.read_json(tmp_path / "store.json")
   del config["init_from"], config["init"], facts["start"]
@@ -258,10 +251,12 @@ def test_workdirs_of_earlier_versions_resume(tmp_path, stores, source):
   for name, content in (("config.json", config), ("store.json", facts)):
     (tmp_path / name).write_text(json.dumps(content))
   assert networks_of(workdirs.load(tmp_path)).has_generator_head
-  asked = {"init_from": str(source)}
+  few = {"train.num_steps": STEPS}
+  config = helpers.store_config(store, **few, init_from=str(tiny_run))
   with pytest.raises(UserError, match=r"config.init_from = '' and this"):
-    pretrain(config_of(stores / "32", **asked), tmp_path, quiet=True)
-  assert pretrain(config_of(stores / "32"), tmp_path, quiet=True).step == STEPS
+    pretrain(config, tmp_path, quiet=True)
+  config = helpers.store_config(store, **few)
+  assert pretrain(config, tmp_path, quiet=True).step == STEPS
 
 
 @pytest.mark.parametrize(
@@ -275,76 +270,48 @@ def test_workdirs_of_earlier_versions_resume(tmp_path, stores, source):
     ],
 )  # fmt: skip
 def test_mistakes_leave_nothing_behind(
-    tmp_path, stores, source, overrides, message
+    tmp_path, store, tiny_run, overrides, message
 ):
-  config = config_of(stores / "32", **{"init_from": str(source), **overrides})
+  asked = {"init_from": str(tiny_run)} | overrides
+  config = helpers.store_config(store, **asked)
   with pytest.raises(UserError, match=message):
     pretrain(config, tmp_path / "run", quiet=True)
   assert not (tmp_path / "run").exists()
 
 
-def test_a_broken_source_leaves_nothing_behind(tmp_path, stores, source):
+def test_a_broken_source_leaves_nothing_behind(tmp_path, store, tiny_run):
   copy = tmp_path / "source"
-  shutil.copytree(source, copy)
+  shutil.copytree(tiny_run, copy)
   for file in (copy / "checkpoints").rglob("d/*"):
     file.write_bytes(file.read_bytes()[:10])
-  config = config_of(stores / "32", init_from=str(copy))
+  config = helpers.store_config(store, init_from=str(copy))
   with pytest.raises(UserError, match="none of the checkpoints"):
     pretrain(config, tmp_path / "run", quiet=True)
   assert not (tmp_path / "run").exists()
 
 
-def run_command(workdir, store, source: pathlib.Path, *more):
-  command = [
-      *(sys.executable, "-m", "electra_jax", "pretrain", "--workdir", workdir),
-      *("--config", helpers.ROOT / "configs/pretrain.py:small,runlocal"),
-      *("--config.data.made_up=False", f"--config.data.store={store}"),
-      *("--config.model.hidden_size=64", "--config.model.embedding_size=32"),
-      "--config.model.num_layers=1",
-      "--config.model.generator_width_ratio=0.5",
-      f"--config.init_from={source}",
-      *more,
-  ]
-  return subprocess.Popen(
-      list(map(str, command)),
-      cwd=helpers.ROOT,
-      stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT,
-      text=True,
-  )
-
-
 @pytest.mark.slow
-def test_two_processes_go_on_as_one(tmp_path, stores, source):
-  with socket.socket() as probe:
-    probe.bind(("localhost", 0))
-    port = probe.getsockname()[1]
-  together = [
-      run_command(
-          tmp_path / "two",
-          stores / "other",
-          source,
-          "--config.init.vocabulary=matched",
-          "--config.data.length=16",
-          "--config.train.num_steps=3",
-          "--config.train.log_every_steps=1",
-          "--config.mesh.fsdp=2",
-          f"--coordinator=localhost:{port}",
-          "--num-processes=2",
-          f"--process-id={i}",
-      )
-      for i in range(2)
-  ]
-  outputs = [p.communicate(timeout=500)[0] for p in together]
-  assert [p.returncode for p in together] == [0, 0], outputs
+def test_two_processes_go_on_as_one(tmp_path, other_store, tiny_run):
   asked = {
-      "init_from": str(source),
+      "init_from": str(tiny_run),
       "init.vocabulary": "matched",
+      "data.made_up": False,
+      "data.store": other_store,
       "data.length": 16,
+      "model.num_layers": 1,
+      "model.hidden_size": 64,
+      "model.embedding_size": 32,
+      "model.generator_width_ratio": 0.5,
       "train.num_steps": 3,
       "train.log_every_steps": 1,
   }
-  pretrain(config_of(stores / "other", **asked), tmp_path / "one", quiet=True)
+  processes.run_together(
+      *("pretrain", "--workdir", tmp_path / "two"),
+      *("--config", helpers.ROOT / "configs/pretrain.py:small,runlocal"),
+      *(f"--config.{name}={value}" for name, value in asked.items()),
+      "--config.mesh.fsdp=2",
+  )
+  pretrain(helpers.tiny_config(**asked), tmp_path / "one", quiet=True)
   two, one = (
       helpers.read_metrics(tmp_path / name, "train") for name in ("two", "one")
   )

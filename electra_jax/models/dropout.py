@@ -105,16 +105,23 @@ def _scaled(x, rate):
 
 
 def _keeps(rate, index, seeds):
-  bits = _mix(index * jnp.uint32(_GOLDEN) + seeds)
-  return bits >= jnp.uint32(round(rate * 2**32))
+  x = _stir(index * jnp.uint32(_GOLDEN) + seeds)
+  least = round(rate * 2**32)
+  # _mix(…) >= least, a shift cheaper: the upper half decides, unless it is
+  # that of `least`, and then this is what _mix does.
+  return (x ^ jnp.uint32(least >> 16)) >= jnp.uint32(least)
 
 
 def _mix(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
   # A bijection of 32 bits in which each input bit moves each output bit with
   # a chance near one half: multiply-xorshift with the constants of C.
   # Wellons' hash-prospector search ("lowbias32").
+  x = _stir(x)
+  return x ^ (x >> 16)
+
+
+def _stir(x):
   x = x ^ (x >> 16)
   x = x * jnp.uint32(0x7FEB352D)
   x = x ^ (x >> 15)
-  x = x * jnp.uint32(0x846CA68B)
-  return x ^ (x >> 16)
+  return x * jnp.uint32(0x846CA68B)

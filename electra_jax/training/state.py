@@ -1,5 +1,6 @@
 """The whole state of training: three things, and nothing else."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -38,7 +39,7 @@ def abstract_state(
     optimizer: optax.GradientTransformation,
 ) -> TrainState:
   """Returns the state's shapes and dtypes without computing anything."""
-  return jax.eval_shape(lambda: make_state(init_params, optimizer))
+  return jax.eval_shape(_maker(init_params, optimizer))
 
 
 def init_state(
@@ -47,7 +48,13 @@ def init_state(
     shardings: TrainState,
 ) -> TrainState:
   """Builds a fresh state straight into its shards."""
-  make = jax.jit(
-      lambda: make_state(init_params, optimizer), out_shardings=shardings
-  )
+  make = jax.jit(_maker(init_params, optimizer), out_shardings=shardings)
   return make()
+
+
+@functools.lru_cache(maxsize=1)
+def _maker(
+    init_params: Callable[[], Params], optimizer: optax.GradientTransformation
+) -> Callable[[], TrainState]:
+  """Returns one object for equal arguments, which jax traces only once."""
+  return functools.partial(make_state, init_params, optimizer)

@@ -13,20 +13,40 @@ not run again. Prints the table as Markdown.
 import argparse
 import json
 import pathlib
-
-from electra_jax import cli
-from electra_jax.finetune import finetune
+import sys
+from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT)]
+
+from electra_jax import cli  # noqa: E402
+from electra_jax.finetune import finetune  # noqa: E402
+
 SEEDS = 3
 # Long or large sets are passed over less often; all others as the config says.
 EPOCHS = {"imdb_sentiment": 1.0, "sarcasm": 3.0, "brown_pos": 2.0}
 
 
-def load_config(name: str, run: str, folder: pathlib.Path, is_random: bool):
-  """Returns the config of one set."""
-  is_tagged = any(folder.glob("*.conll"))
-  task = "pos" if is_tagged else "table"
+class Accuracies(NamedTuple):
+  """Of one set over seeds, in percent."""
+
+  accuracies: list[float]
+  median: float
+  standard_deviation: float
+
+  def __str__(self):
+    return f"{self.median:.1f} ± {self.standard_deviation:.1f}"
+
+
+def load_config(
+    run: pathlib.Path,
+    folder: pathlib.Path,
+    *,
+    is_random: bool,
+    epochs: float | None,
+):
+  """Returns the config of one set; without epochs, with the recipe's own."""
+  task = "pos" if any(folder.glob("*.conll")) else "table"
   flags = [
       f"--config.init_from={run}",
       f"--config.random_init={is_random}",
@@ -34,25 +54,35 @@ def load_config(name: str, run: str, folder: pathlib.Path, is_random: bool):
       f"--config.seeds={SEEDS}",
       "--config.train.keep_all_models=False",
   ]
-  if name in EPOCHS:
-    flags.append(f"--config.train.num_epochs={EPOCHS[name]}")
+  if epochs is not None:
+    flags.append(f"--config.train.num_epochs={epochs}")
   config = ROOT / f"configs/finetune.py:task={task},size=tiny"
   return cli.load_config(str(config), flags)
+
+
+def accuracies(config, workdir: pathlib.Path) -> Accuracies:
+  """Fine-tunes with all seeds, unless that is done already."""
+  summary = finetune(config, workdir, quiet=True).summary
+  (metric,) = summary["selected_by"]
+  return Accuracies(
+      [seed[metric] for seed in summary["seeds"].values()],
+      summary["median"][metric],
+      summary["standard_deviation"][metric],
+  )
 
 
 def measure(name: str, args: argparse.Namespace) -> dict:
   """Fine-tunes from both starts, and returns the accuracies."""
   record = {"set": name}
   for start in ("pretrained", "random"):
-    folder = pathlib.Path(args.folder) / name
-    config = load_config(name, args.run, folder, start == "random")
-    result = finetune(config, f"{args.out}/{name}_{start}", quiet=True)
-    (metric,) = result.summary["selected_by"]
-    record[start] = {
-        "accuracies": [s[metric] for s in result.summary["seeds"].values()],
-        "median": result.summary["median"][metric],
-        "standard_deviation": result.summary["standard_deviation"][metric],
-    }
+    config = load_config(
+        args.run,
+        pathlib.Path(args.folder) / name,
+        is_random=start == "random",
+        epochs=EPOCHS.get(name),
+    )
+    workdir = pathlib.Path(args.out) / f"{name}_{start}"
+    record[start] = accuracies(config, workdir)
     record["epochs"] = config.train.num_epochs
   return record
 
@@ -73,17 +103,14 @@ def main() -> None:
   print(f"| set | epochs | pre-trained | random | gain |\n|{'---|' * 5}")
   for name in names:
     record = measure(name, args)
-    records.append(record)
-    cells = [
-        f"{record[start]['median']:.1f} ± {record[start]['standard_deviation']:.1f}"
-        for start in ("pretrained", "random")
-    ]
-    gain = record["pretrained"]["median"] - record["random"]["median"]
+    trained, random = record["pretrained"], record["random"]
     print(
-        f"| {name} | {record['epochs']:g} | {cells[0]} | {cells[1]} |"
-        f" {gain:+.1f} |",
+        f"| {name} | {record['epochs']:g} | {trained} | {random} |"
+        f" {trained.median - random.median:+.1f} |",
         flush=True,
     )
+    starts = {"pretrained": trained._asdict(), "random": random._asdict()}
+    records.append(record | starts)
     path = pathlib.Path(args.out) / "labelled_sets.json"
     path.write_text(json.dumps(records, indent=1))
 

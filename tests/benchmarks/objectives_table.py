@@ -10,21 +10,24 @@ processes may share the NAMEs and one without names prints the table.
 Every variant is `configs/pretrain.py:tiny` but for what VARIANTS says, trained
 for STEPS steps; with `=flops` behind its name, for as many steps as cost the
 model FLOPs of STEPS steps of `electra`. "random weights" is not trained at all.
-Fine-tuned on SETS, three seeds.
+Fine-tuned on SETS, with the seeds of labelled_sets.py.
 """
 
 import argparse
 import json
 import pathlib
-
-from electra_jax import cli, programs
-from electra_jax.data.store import open_store
-from electra_jax.finetune import finetune
-from electra_jax.phases import phase_configs
-from electra_jax.pretrain import pretrain
+import sys
 
 ROOT = pathlib.Path(__file__).parents[2]
-STEPS, SEEDS = 2_000, 3
+sys.path[:0] = [str(ROOT)]
+
+from electra_jax import cli, programs  # noqa: E402
+from electra_jax.data.store import open_store  # noqa: E402
+from electra_jax.phases import phase_configs  # noqa: E402
+from electra_jax.pretrain import pretrain  # noqa: E402
+from tests.benchmarks import labelled_sets  # noqa: E402
+
+STEPS = 2_000
 SETS = {"trec_question": 4.0, "bbc_topic": 2.0}  # Epochs.
 
 # A generator of half the width beside the discriminator, as in the paper;
@@ -115,22 +118,11 @@ def measure(name: str, args: argparse.Namespace) -> dict:
       "pretraining": dict(result.evaluation),
   }
   for task, epochs in SETS.items():
-    flags = [
-        f"--config.init_from={run}",
-        f"--config.data.folder={args.folder}/{task}",
-        f"--config.seeds={SEEDS}",
-        f"--config.random_init={is_random}",
-        f"--config.train.num_epochs={epochs}",
-        "--config.train.keep_all_models=False",
-    ]
-    recipe = f"{ROOT}/configs/finetune.py:task=table,size=tiny"
-    tuned = finetune(cli.load_config(recipe, flags), folder / task, quiet=True)
-    (metric,) = tuned.summary["selected_by"]
-    record[task] = {
-        "accuracies": [s[metric] for s in tuned.summary["seeds"].values()],
-        "median": tuned.summary["median"][metric],
-        "standard_deviation": tuned.summary["standard_deviation"][metric],
-    }
+    texts = pathlib.Path(args.folder) / task
+    config = labelled_sets.load_config(
+        run, texts, is_random=is_random, epochs=epochs
+    )
+    record[task] = labelled_sets.accuracies(config, folder / task)._asdict()
   record_path.write_text(json.dumps(record, indent=1))
   return record
 
@@ -154,10 +146,7 @@ def main() -> None:
   ]:
     record = measure(name, args)
     records.append(record)
-    cells = [
-        f"{record[task]['median']:.1f} ± {record[task]['standard_deviation']:.1f}"
-        for task in SETS
-    ]
+    cells = [str(labelled_sets.Accuracies(**record[task])) for task in SETS]
     area = record["pretraining"].get("rtd_auc")
     shown = "none" if area is None else f"{area:.3f}"
     print(

@@ -1,24 +1,31 @@
-"""One training step of ours against the same step in PyTorch, in one run.
+r"""One training step of ours against the same step in PyTorch, in one run.
 
-The peer is what a PyTorch user would write: Hugging Face's ElectraForMaskedLM
-and ElectraForPreTraining with shared embeddings, the same masking, sampling,
-losses, clipping and AdamW, eager or torch.compile. Rounds of both sides
-alternate, so that the ratio holds when the machine's speed drifts.
+Before anything is timed, every peer gets our parameters and must give the same
+logits of both networks. Rounds of all sides alternate, and a ratio is one of
+seconds of the same round, so that it holds when the machine's speed drifts. A
+side that needs too much memory, or that torch.compile cannot compile, becomes
+a row that says so. On a GPU products in float32 are TF32 on both sides.
 
   python tests/benchmarks/peer_step.py --size small --batch-size 16
-  python tests/benchmarks/peer_step.py --size base --batch-size 128 \
-      --dtype bfloat16 --compile --device cuda
+  python tests/benchmarks/peer_step.py --size base --batch-size 256 \
+      --modes eager compile --dtypes bfloat16 float32 --json base_128.json
 """
 
 import argparse
+import functools
+import itertools
 import json
+import os
 import pathlib
-import platform
-import statistics
 import sys
 import time
+from collections.abc import Sequence
+
+# Both sides share one GPU, so that neither may take all of it at the start.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import torch
 import transformers
@@ -26,179 +33,194 @@ import transformers
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from electra_jax import cli, programs  # noqa: E402
-from electra_jax.data.feed import Batch  # noqa: E402
-from electra_jax.data.tokenizer import SpecialIds  # noqa: E402
+from electra_jax import programs, workdir  # noqa: E402
+from electra_jax.files import write_whole  # noqa: E402
+from electra_jax.models.electra import Electra  # noqa: E402
+from electra_jax.objectives.masking import unpack_rows  # noqa: E402
+from electra_jax.shapes import Params  # noqa: E402
 from electra_jax.training import sharding  # noqa: E402
+from tests.benchmarks import rounds  # noqa: E402
+from tests.benchmarks.peer_torch import (  # noqa: E402
+    MODES,
+    SPECIAL,
+    VOCAB_SIZE,
+    Case,
+    PeerStep,
+)
 
-VOCAB_SIZE = 30522
-SPECIAL = SpecialIds(pad=0, unk=100, cls=101, sep=102, mask=103)
-
-
-def random_batch(batch_size: int, length: int) -> Batch:
-  rng = np.random.default_rng(0)
-  ids = rng.integers(1000, VOCAB_SIZE, (batch_size, length)).astype(np.uint16)
-  ids[:, 0], ids[:, length // 2], ids[:, -1] = 101, 102, 102
-  lengths = np.tile([[length // 2 + 1, length]], (batch_size, 1))
-  return Batch(ids, lengths.astype(np.int32))
+TORCH_DEVICES = {"gpu": "cuda", "cpu": "cpu"}  # By jax's backend.
+CHECKED_ROWS, TOLERANCE = 2, 1e-4
 
 
 class OurStep:
   """The program that `electra-jax pretrain` runs."""
 
-  def __init__(self, args):
-    config = cli.load_config(f"{ROOT}/configs/pretrain.py:{args.size}", [])
-    config.model.dtype = args.dtype
-    config.data.length = args.length
-    config.train.batch_size = args.batch_size
+  def __init__(self, case: Case):
     self.mesh = sharding.make_mesh(devices=jax.devices()[:1])
     parts = programs.build(
-        config, programs.Vocabulary(VOCAB_SIZE, SPECIAL), self.mesh
+        case.config(), programs.Vocabulary(VOCAB_SIZE, SPECIAL), self.mesh
     )
     self.state, self.train_step = parts.init(), parts.train_step
-    self.batch = random_batch(args.batch_size, args.length)
+    self.batch = case.batch()
 
   def run(self, steps: int) -> float:
+    """Takes steps, waits for the last one and returns its loss."""
     for _ in range(steps):
       batch = sharding.to_global(self.mesh, self.batch)
       self.state, sums = self.train_step(self.state, batch)
+    jax.block_until_ready(self.state)
     return float(sums["loss"][0])
 
 
-class PeerStep:
-  """The same step in PyTorch."""
-
-  def __init__(self, args):
-    config = cli.load_config(f"{ROOT}/configs/pretrain.py:{args.size}", [])
-    model = programs.electra_config(config, VOCAB_SIZE)
-    self.device, self.dtype = args.device, getattr(torch, args.dtype)
-    self.generator = transformers.ElectraForMaskedLM(hf_config(model.generator))
-    self.discriminator = transformers.ElectraForPreTraining(
-        hf_config(model.discriminator)
-    )
-    shared = self.discriminator.electra.embeddings
-    self.generator.electra.embeddings = shared
-    self.generator.generator_lm_head.weight = shared.word_embeddings.weight
-    both = torch.nn.ModuleList([self.generator, self.discriminator])
-    both.to(self.device).train()
-    named = dict(both.named_parameters()).items()
-
-    def skip(name):
-      return "LayerNorm" in name or "bias" in name
-
-    self.parameters = [p for _, p in named]
-    self.optimizer = torch.optim.AdamW(
-        [
-            {
-                "params": [p for n, p in named if not skip(n)],
-                "weight_decay": 0.01,
-            },
-            {"params": [p for n, p in named if skip(n)], "weight_decay": 0.0},
-        ],
-        lr=config.optimizer.learning_rate,
-        eps=1e-6,
-        fused=args.device == "cuda",
-    )
-    batch = random_batch(args.batch_size, args.length)
-    place = torch.arange(args.length)[None]
-    lengths = torch.tensor(batch.segment_lengths).long()
-    self.ids = torch.tensor(batch.input_ids.astype(np.int64)).to(self.device)
-    self.mask = (place < lengths[:, 1:]).long().to(self.device)
-    self.segments = (place >= lengths[:, :1]).long().to(self.device)
-    self.slots = int((config.objective.mask_prob + 0.005) * args.length)
-    self.loss = self._loss
-    if args.compile:
-      self.loss = torch.compile(self._loss)
-
-  def _loss(self):
-    special = (self.ids == 101) | (self.ids == 102)
-    scores = torch.rand(self.ids.shape, device=self.device)
-    positions = scores.masked_fill(special, -1).topk(self.slots).indices
-    labels = self.ids.gather(1, positions)
-    writes = torch.rand(positions.shape, device=self.device) < 0.85
-    masked = self.ids.scatter(1, positions, torch.where(writes, 103, labels))
-    extra = {"attention_mask": self.mask, "token_type_ids": self.segments}
-    hidden = self.generator.electra(masked, **extra)[0]
-    index = positions[..., None].expand(-1, -1, hidden.shape[-1])
-    hidden = self.generator.generator_predictions(hidden.gather(1, index))
-    logits = self.generator.generator_lm_head(hidden).float()
-    mlm = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1), labels.flatten()
-    )
-    with torch.no_grad():
-      noise = -torch.log(-torch.log(torch.rand_like(logits) + 1e-9) + 1e-9)
-      sampled = (logits + noise).argmax(-1)
-    corrupted = self.ids.scatter(1, positions, sampled)
-    scores = self.discriminator(corrupted, **extra)[0].float()
-    rtd = torch.nn.functional.binary_cross_entropy_with_logits(
-        scores, (corrupted != self.ids).float()
-    )
-    return mlm + 50 * rtd
-
-  def run(self, steps: int) -> float:
-    for _ in range(steps):
-      with torch.autocast(
-          self.device, self.dtype, enabled=self.dtype != torch.float32
-      ):
-        loss = self.loss()
-      self.optimizer.zero_grad(set_to_none=True)
-      loss.backward()
-      torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-      self.optimizer.step()
-    return float(loss)
+def initial_params(case: Case) -> Params:
+  """Returns the parameters that a run of the case starts from."""
+  config = case.config()
+  model = Electra(programs.electra_config(config, VOCAB_SIZE))
+  init = jax.jit(programs.init_params_of, static_argnums=(0, 1))
+  return jax.device_get(init(model, config.seed))
 
 
-def hf_config(encoder) -> transformers.ElectraConfig:
-  return transformers.ElectraConfig(
-      vocab_size=encoder.vocab_size,
-      embedding_size=encoder.embedding_size,
-      hidden_size=encoder.hidden_size,
-      num_hidden_layers=encoder.num_layers,
-      num_attention_heads=encoder.num_heads,
-      intermediate_size=encoder.intermediate_size,
+def check(case: Case, params: Params, peer: PeerStep) -> float:
+  """Gives a peer our parameters and returns how far its logits are from ours.
+
+  Raises:
+    AssertionError: it is not the same network.
+  """
+  config = case._replace(dtype="float32").config()
+  model = Electra(programs.electra_config(config, VOCAB_SIZE))
+  rows = unpack_rows(*(jnp.asarray(x[:CHECKED_ROWS]) for x in case.batch()))
+  positions = np.tile(np.arange(1, 4, dtype=np.int32), (len(rows[0]), 1))
+  with jax.default_matmul_precision("highest"):
+    ours = jax.jit(model.apply)({"params": params}, *rows, positions)
+  peer.load(params)
+  mlm, rtd = (
+      np.abs(a - b) for a, b in zip(ours, peer.logits(positions), strict=True)
   )
+  furthest = float(max(mlm.max(), rtd[rows.input_mask > 0].max()))
+  assert furthest < TOLERANCE, f"{case}: logits differ by {furthest:g}"
+  return furthest
 
 
-def main():
-  parser = argparse.ArgumentParser(description=__doc__)
+def make_sides(args: argparse.Namespace) -> list[rounds.Side]:
+  """Returns a row of ours and rows of the peer for every dtype."""
+  sides, params = [], None
+  for dtype in args.dtypes:
+    case = Case(
+        size=args.size,
+        batch_size=args.batch_size,
+        length=args.length,
+        dtype=dtype,
+        overrides=tuple(args.override),
+        full_rows=args.full_rows,
+        device=args.device,
+    )
+    if params is None:
+      params = initial_params(case)
+    ours = rounds.Side("electra_jax", case, functools.partial(OurStep, case))
+    sides.append(ours)
+    for mode, attention in itertools.product(args.modes, args.attention):
+      theirs, facts = case._replace(mode=mode, attention=attention), {}
+      sides.append(
+          rounds.Side(
+              f"torch {mode}, {attention} attention",
+              theirs,
+              functools.partial(_checked_peer, theirs, params, facts),
+              reference=ours,
+              compiles=bool(MODES[mode]),
+              facts=facts,
+          )
+      )
+  return sides
+
+
+def _checked_peer(case: Case, params: Params, facts: dict) -> PeerStep:
+  peer = PeerStep(case)
+  facts["largest_difference_of_logits"] = check(case, params, peer)
+  return peer
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+  parser = argparse.ArgumentParser(
+      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument("--size", default="small")
   parser.add_argument("--batch-size", type=int, default=16)
   parser.add_argument("--length", type=int, default=128)
-  parser.add_argument("--dtype", default="float32")
-  parser.add_argument("--device", default="cpu")
-  parser.add_argument("--compile", action="store_true")
-  parser.add_argument("--rounds", type=int, default=7)
-  parser.add_argument("--steps", type=int, default=2, help="per round")
-  args = parser.parse_args()
-  sides = {"ours": OurStep(args), "peer": PeerStep(args)}
-  secs = {name: [] for name in sides}
-  for side in sides.values():
-    side.run(2)  # Compiles and warms up.
-  for _ in range(args.rounds):
-    for name, side in sides.items():
-      began = time.perf_counter()
-      side.run(args.steps)
-      secs[name].append((time.perf_counter() - began) / args.steps)
-  median = {name: statistics.median(values) for name, values in secs.items()}
-  ratios = [b / a for a, b in zip(secs["ours"], secs["peer"], strict=True)]
-  print(
-      json.dumps(
-          {
-              **vars(args),
-              "secs_per_step": secs,
-              "median_secs": median,
-              "peer_over_ours": statistics.median(ratios),
-              "versions": {
-                  "python": platform.python_version(),
-                  "jax": jax.__version__,
-                  "torch": torch.__version__,
-                  "transformers": transformers.__version__,
-              },
-              "device_kind": jax.devices()[0].device_kind,
-          },
-          indent=1,
-      )
+  parser.add_argument(
+      "--dtypes",
+      nargs="+",
+      default=["float32"],
+      choices=("float32", "bfloat16"),
   )
+  parser.add_argument("--modes", nargs="+", default=["eager"], choices=MODES)
+  parser.add_argument(
+      "--attention",
+      nargs="+",
+      default=["sdpa"],
+      choices=("sdpa", "eager"),
+      help="the peer's, as transformers names it",
+  )
+  parser.add_argument(
+      "--full-rows",
+      action="store_true",
+      help="rows without padding: the peer gets no mask",
+  )
+  parser.add_argument(
+      "--override",
+      nargs="+",
+      default=[],
+      metavar="KEY=VALUE",
+      help="values of the config, such as model.num_layers=2",
+  )
+  parser.add_argument("--rounds", type=int, default=7)
+  parser.add_argument("--steps", type=int, default=2, help="timed per round")
+  parser.add_argument(
+      "--processor-time",
+      action="store_true",
+      help="count seconds of the processor, for a CPU with other work; needs"
+      " OMP_NUM_THREADS=1 taskset -c 0 before the command",
+  )
+  parser.add_argument("--json", help="file for all figures")
+  args = parser.parse_args(argv)
+  args.device = TORCH_DEVICES.get(jax.default_backend())
+  if args.device is None:
+    parser.error(f"PyTorch has no {jax.default_backend()}; use a GPU or a CPU")
+  if args.device == "cuda" and not torch.cuda.is_available():
+    parser.error(f"torch {torch.__version__} sees no GPU and jax does")
+  is_alone = args.device == "cpu" and len(os.sched_getaffinity(0)) == 1
+  if args.processor_time and not is_alone:
+    parser.error("--processor-time is for one core of a CPU; use taskset -c 0")
+  return args
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+  args = parse(argv)
+  if args.device == "cuda":  # As XLA's default there; on a CPU both are exact.
+    torch.set_float32_matmul_precision("high")
+  load = [os.getloadavg()[0]]
+  sides = make_sides(args)
+  clock = time.process_time if args.processor_time else time.perf_counter
+  rounds.measure(sides, args.rounds, args.steps, clock)
+  records = [side.record() for side in sides]
+  device = jax.devices()[0].device_kind
+  print(f"{device}: {args.size}, {args.batch_size} rows of {args.length}")
+  print(rounds.table(records))
+  if args.json:
+    environment = workdir.environment()
+    environment["packages"] |= {
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+    figures = {
+        "rows": records,
+        "rounds": args.rounds,
+        "steps_per_round": args.steps,
+        "clock": clock.__name__,
+        "float32_products": torch.get_float32_matmul_precision(),
+        "load_average": [*load, os.getloadavg()[0]],  # Before and after.
+        "environment": environment,
+    }
+    write_whole(args.json, [json.dumps(figures, indent=1) + "\n"])
 
 
 if __name__ == "__main__":

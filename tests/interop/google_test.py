@@ -13,7 +13,6 @@ from electra_jax.interop import google, tf_checkpoint
 from electra_jax.interop.states import (
     FinetunedState,
     PretrainedState,
-    abstract_params,
     seen_params,
 )
 from electra_jax.models.config import (
@@ -45,25 +44,9 @@ def make_networks(
   return ElectraConfig(encoder, generator, sharing, **parts)
 
 
-def random_params(config: ElectraConfig, seed: int = 0):
-  return random_tree(abstract_params(config), seed)
-
-
-def random_tree(abstract, seed: int = 0):
-  rng = np.random.default_rng(seed)
-  return jax.tree.map(
-      lambda x: rng.normal(size=x.shape).astype(np.float32), abstract
-  )
-
-
 def random_model(config: ElectraConfig) -> PretrainedState:
-  moments = AdamState(random_params(config, 1), random_params(config, 2))
-  return PretrainedState(config, random_params(config), moments, 4_000_000)
-
-
-def assert_equal(ours, theirs):
-  assert jax.tree.structure(ours) == jax.tree.structure(theirs)
-  assert jax.tree.all(jax.tree.map(np.array_equal, ours, theirs))
+  params, *moments = (helpers.random_params(config, seed) for seed in range(3))
+  return PretrainedState(config, params, AdamState(*moments), 4_000_000)
 
 
 def assert_close(ours, theirs):
@@ -76,7 +59,7 @@ NETWORKS = {
     "projected": make_networks(hidden_size=128, ratio=0.5),
     "equal widths": make_networks(hidden_size=64, embedding_size=64),
     "as released small": make_networks(hidden_size=256, embedding_size=128),
-    "as large": make_networks(128, 128, layers=24, ratio=0.5),
+    "as large": make_networks(128, 128, layers=11, ratio=0.5),
     "own tables": make_networks(hidden_size=128, ratio=0.5, sharing="none"),
     "all tied": make_networks(sharing="all"),
     "masked LM": ElectraConfig(
@@ -127,8 +110,8 @@ def test_shapes_and_values_come_back(name, tmp_path):
   assert model.config == config
   assert model.step == 4_000_000
   assert model.fresh == model.left_out == ()
-  assert_equal(model.params, original.params)
-  assert_equal(model.moments, original.moments)
+  helpers.assert_equal_trees(model.params, original.params)
+  helpers.assert_equal_trees(model.moments, original.moments)
 
 
 @pytest.mark.parametrize("name", DISENTANGLED)
@@ -152,8 +135,8 @@ def test_disentangled_tables_go_out_as_sums_and_come_back(name, tmp_path):
   own, theirs = dict(model.params), dict(original.params)
   # A difference of sums has lost its last bits.
   assert_close(own.pop("embeddings"), theirs.pop("embeddings"))
-  assert_equal(own, theirs)
-  assert_equal(model.moments, original.moments)
+  helpers.assert_equal_trees(own, theirs)
+  helpers.assert_equal_trees(model.moments, original.moments)
 
 
 def test_moments_of_what_is_added_are_those_of_the_sum():
@@ -162,7 +145,7 @@ def test_moments_of_what_is_added_are_those_of_the_sum():
       128, layers=1, ratio=0.5, sharing="gradient_disentangled"
   )
   separate = dataclasses.replace(config, embedding_sharing="none")
-  params = jax.tree.map(lambda x: 0.1 * x, random_params(config))
+  params = jax.tree.map(lambda x: 0.1 * x, helpers.random_params(config))
   ids = jnp.array([[3, 5, 7, 9]])
   labels = jnp.array([[1.0, 0.0, 0.0, 1.0]])
 
@@ -203,7 +186,8 @@ def test_of_a_fine_tuned_checkpoint_the_encoder_is_taken(tmp_path):
       HeadConfig("rte", "classification", 2),
       HeadConfig("ner", "tagging", 5),
   ]
-  params = random_tree(jax.eval_shape(lambda: init_params(encoder, heads, 0)))
+  abstract = jax.eval_shape(lambda: init_params(encoder, heads, 0))
+  params = helpers.random_tree(abstract)
   google.write_model(tmp_path, FinetunedState(encoder, (), params, 30))
   prefix = tmp_path / "model.ckpt-30"
   variables = tf_checkpoint.read_variables(prefix)
@@ -216,11 +200,12 @@ def test_of_a_fine_tuned_checkpoint_the_encoder_is_taken(tmp_path):
   assert model.fresh == ("discriminator_head",)
   assert (model.moments, model.step) == (None, 0)
   for part in ("embeddings", "discriminator"):
-    assert_equal(model.params[part], params[part])
+    helpers.assert_equal_trees(model.params[part], params[part])
   head, other = (x.params["discriminator_head"] for x in (model, other))
   assert not np.array_equal(head["dense"]["kernel"], other["dense"]["kernel"])
 
 
+@pytest.mark.golden
 def test_the_released_codes_checkpoint_gives_its_logits(tmp_path):
   weights = np.load(helpers.TINY / "weights.npz")
   variables = {name: weights[name] for name in weights.files}
@@ -245,15 +230,11 @@ def test_the_released_codes_checkpoint_gives_its_logits(tmp_path):
   )
 
 
-def rewrite(tmp_path, change, name="projected"):
-  """Writes a small checkpoint, changed, and returns its prefix."""
-  model = random_model(NETWORKS[name])._replace(step=3)
-  google.write_model(tmp_path, model)
-  prefix = tmp_path / "model.ckpt-3"
-  variables = tf_checkpoint.read_variables(prefix)
-  change(variables)
-  tf_checkpoint.write_variables(prefix, variables)
-  return prefix
+@pytest.fixture(scope="module", name="variables")
+def variables_of_a_model(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("google")
+  google.write_model(folder, random_model(NETWORKS["projected"]))
+  return tf_checkpoint.read_variables(folder / "model.ckpt-4000000")
 
 
 LAYER = "electra/encoder/layer_1/output/dense"
@@ -298,7 +279,9 @@ LAYER = "electra/encoder/layer_1/output/dense"
         ),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_named(change, message, tmp_path):
-  prefix = rewrite(tmp_path, change)
+def test_what_does_not_fit_is_named(change, message, variables, tmp_path):
+  changed = dict(variables)
+  change(changed)
+  tf_checkpoint.write_variables(tmp_path / "model.ckpt-3", changed)
   with pytest.raises(UserError, match=message):
-    google.read_model(prefix)
+    google.read_model(tmp_path / "model.ckpt-3")

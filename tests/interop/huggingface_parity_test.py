@@ -29,7 +29,7 @@ from tests import helpers
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.golden, pytest.mark.slow]
 
 VOCAB_SIZE = 1966
 VOCABULARY = helpers.GOLDEN / "vocab.txt"

@@ -12,13 +12,13 @@ import safetensors.numpy
 
 from electra_jax.errors import UserError
 from electra_jax.interop import huggingface
-from electra_jax.interop.states import abstract_params
 from electra_jax.models.config import (
     ElectraConfig,
     encoder_config,
     generator_config,
 )
 from electra_jax.models.electra import discriminator_embeddings
+from tests import helpers
 
 WORDS = "electra.embeddings.word_embeddings.weight"
 
@@ -42,24 +42,11 @@ def make_networks(
 REPLACE_MLM = {"has_discriminator_head": False, "has_token_head": True}
 
 
-def random_params(config: ElectraConfig):
-  rng = np.random.default_rng(0)
-  return jax.tree.map(
-      lambda x: rng.normal(size=x.shape).astype(np.float32),
-      abstract_params(config),
-  )
-
-
-def assert_equal(ours, theirs):
-  assert jax.tree.structure(ours) == jax.tree.structure(theirs)
-  assert jax.tree.all(jax.tree.map(np.array_equal, ours, theirs))
-
-
 @pytest.fixture
 def exported(tmp_path):
   """The folder of both networks."""
   config = make_networks()
-  huggingface.write_model(tmp_path, config, random_params(config), 0)
+  huggingface.write_model(tmp_path, config, helpers.random_params(config), 0)
   return tmp_path
 
 
@@ -89,13 +76,13 @@ def change_config(folder, **values):
     ],
 )
 def test_networks_come_back(config, tmp_path):
-  params = random_params(config)
+  params = helpers.random_params(config)
   written = huggingface.write_model(tmp_path, config, params, 7)
   assert written.left_out == ()
   assert list(written.folders) == huggingface.folders(tmp_path)
   model = huggingface.read_model(tmp_path, seed=0)
   assert model.config == config
-  assert_equal(model.params, params)
+  helpers.assert_equal_trees(model.params, params)
   assert (model.moments, model.step, model.fresh) == (None, 0, ())
   for folder in huggingface.folders(tmp_path):
     told = json.loads((folder / "config.json").read_text())
@@ -106,19 +93,21 @@ def test_networks_come_back(config, tmp_path):
 @pytest.mark.parametrize("heads", [{}, REPLACE_MLM])
 def test_disentangled_tables_go_out_as_sums_and_come_back(heads, tmp_path):
   config = make_networks("gradient_disentangled", **heads)
-  params = random_params(config)
+  params = helpers.random_params(config)
   assert huggingface.write_model(tmp_path, config, params, 0).left_out == ()
   alone = huggingface.read_model(tmp_path / "discriminator", seed=0)
-  assert_equal(
+  helpers.assert_equal_trees(
       alone.params["embeddings"], discriminator_embeddings(params, config)
   )
   alone = huggingface.read_model(tmp_path / "generator", seed=0)
-  assert_equal(alone.params["embeddings"], params["generator_embeddings"])
+  helpers.assert_equal_trees(
+      alone.params["embeddings"], params["generator_embeddings"]
+  )
   model = huggingface.read_model(tmp_path, seed=0)
   assert model.config == config
   own, original = dict(model.params), dict(params)
   tables, expected = own.pop("embeddings"), original.pop("embeddings")
-  assert_equal(own, original)
+  helpers.assert_equal_trees(own, original)
   assert jax.tree.structure(tables) == jax.tree.structure(expected)
   for x, y in zip(
       jax.tree.leaves(tables), jax.tree.leaves(expected), strict=True
@@ -129,7 +118,7 @@ def test_disentangled_tables_go_out_as_sums_and_come_back(heads, tmp_path):
 
 def test_where_widths_allow_both_the_recipe_decides(tmp_path):
   config = make_networks("gradient_disentangled", embedding_size=64)
-  huggingface.write_model(tmp_path, config, random_params(config), 0)
+  huggingface.write_model(tmp_path, config, helpers.random_params(config), 0)
   for wanted, sharing in (
       (None, "none"),
       ("embeddings", "none"),
@@ -157,21 +146,23 @@ def test_where_widths_allow_both_the_recipe_decides(tmp_path):
     ],
 )
 def test_parts_that_have_no_class_there_are_named(config, left_out, tmp_path):
-  params = random_params(config)
+  params = helpers.random_params(config)
   written = huggingface.write_model(tmp_path, config, params, 0)
   assert written.left_out == left_out
   model = huggingface.read_model(tmp_path, seed=0)
-  assert_equal(
+  helpers.assert_equal_trees(
       model.params["embeddings"], discriminator_embeddings(params, config)
   )
-  assert_equal(model.params["discriminator_head"], params["discriminator_head"])
+  helpers.assert_equal_trees(
+      model.params["discriminator_head"], params["discriminator_head"]
+  )
   assert ("generator_head" in model.params) == (not config.has_two_towers)
 
 
 def test_networks_of_other_tables_do_not_belong_together(exported, tmp_path):
   other = tmp_path / "other"
   config = make_networks(embedding_size=128)
-  huggingface.write_model(other, config, random_params(config), 0)
+  huggingface.write_model(other, config, helpers.random_params(config), 0)
   (exported / "generator").rename(tmp_path / "unused")
   (other / "generator").rename(exported / "generator")
   with pytest.raises(UserError, match=r"are 32 and 128 wide: they were not"):
@@ -211,7 +202,7 @@ def make_bert(folder, *, with_head):
   """Writes a BERT as older files of Hugging Face's have it."""
   encoder = encoder_config(50, 2, 64, 64, max_position_embeddings=16)
   config = ElectraConfig(encoder, None, has_discriminator_head=False)
-  params = random_params(config)
+  params = helpers.random_params(config)
   huggingface.write_model(folder, config, params, 0)
   (folder / "generator").rename(folder / "bert")
   folder = folder / "bert"
@@ -251,9 +242,9 @@ def test_berts_encoder_is_taken_and_its_head_if_it_has_one(with_head, tmp_path):
   assert not model.config.has_discriminator_head
   assert model.fresh == (() if with_head else ("generator_head",))
   for part in ("embeddings", "discriminator"):
-    assert_equal(model.params[part], params[part])
+    helpers.assert_equal_trees(model.params[part], params[part])
   if with_head:
-    assert_equal(model.params, params)
+    helpers.assert_equal_trees(model.params, params)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, jnp.bfloat16, np.float64])
@@ -264,7 +255,7 @@ def test_other_precisions_become_single(dtype, exported):
       folder, lambda t: {name: x.astype(dtype) for name, x in t.items()}
   )
   params = huggingface.read_model(folder, seed=0).params
-  assert_equal(
+  helpers.assert_equal_trees(
       params,
       jax.tree.map(lambda x: x.astype(dtype).astype(np.float32), original),
   )

@@ -2,7 +2,11 @@ import jax.numpy as jnp
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from electra_jax.models.dropout import dropout, fold_seeds
+from electra_jax.models.dropout import (
+    dropout,
+    fold_seeds,
+    keeps_probability,
+)
 
 
 def seeds(*values):
@@ -49,6 +53,26 @@ class DropoutTest(parameterized.TestCase):
   def test_no_seeds_means_no_dropout(self):
     x = jnp.ones((2, 3))
     self.assertIs(dropout(x, 0.9, fold_seeds(None, 3)), x)
+
+
+class ThresholdTest(parameterized.TestCase):
+
+  @parameterized.parameters(0.1, 0.25, 1 / 3, 0.5, 0.9)
+  def test_keeps_what_the_whole_hash_puts_at_or_above_the_rate(self, rate):
+    golden = 0x9E3779B9
+    tokens = np.arange(100_000, dtype=np.uint32)
+    kept = keeps_probability(
+        rate,
+        jnp.zeros((1,), jnp.int32),
+        jnp.ones((1,), jnp.int32),
+        seeds(*tokens),
+    )
+    x = tokens + np.uint32(golden)
+    x = (x ^ (x >> 16)) * np.uint32(0x7FEB352D)
+    x = (x ^ (x >> 15)) * np.uint32(0x846CA68B)
+    x ^= x >> 16
+    np.testing.assert_array_equal(kept, x >= np.uint32(round(rate * 2**32)))
+    self.assertAlmostEqual(float(np.mean(kept)), 1 - rate, delta=5e-3)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from electra_jax.models.config import (
 )
 from electra_jax.models.electra import Electra, discriminator_embeddings
 from electra_jax.trees import path_names
+from tests import helpers
 
 VOCAB_SIZE, LENGTH = 100, 40
 
@@ -23,11 +24,8 @@ VOCAB_SIZE, LENGTH = 100, 40
 def make(sharing="embeddings", **options):
   encoder = encoder_config(VOCAB_SIZE, 2, 64, 32)
   generator = generator_config(encoder, 0.5, own_embeddings=sharing == "none")
-  model = Electra(ElectraConfig(encoder, generator, sharing, **options))
-  ids = jnp.zeros((1, 4), jnp.int32)
-  params = jax.jit(model.init)(jax.random.key(0), ids, ids, ids, ids)["params"]
-  # Larger than fresh, so that every token is felt.
-  return model, jax.tree.map(lambda x: 3 * x, params)
+  config = ElectraConfig(encoder, generator, sharing, **options)
+  return Electra(config), helpers.lively_params(config)
 
 
 def rows(seed=0):
@@ -133,7 +131,9 @@ def test_log_probabilities_by_chunks_are_those_of_all_logits(length):
 
 
 def test_disentangled_tables_start_as_the_generators():
-  model, params = make("gradient_disentangled")
+  model, _ = make("gradient_disentangled")
+  ids = jnp.zeros((1, 4), jnp.int32)
+  params = jax.jit(model.init)(jax.random.key(0), ids, ids, ids, ids)["params"]
   own, others = params["embeddings"], params["generator_embeddings"]
   for name in (
       "word_embeddings",
@@ -149,17 +149,8 @@ def test_disentangled_tables_start_as_the_generators():
   )
 
 
-def disentangled_with_delta():
-  model, params = make("gradient_disentangled")
-  own = jax.tree.map(
-      lambda x: x + 0.1 * jax.random.normal(jax.random.key(3), x.shape),
-      params["embeddings"],
-  )
-  return model, params | {"embeddings": own}
-
-
 def test_the_sum_of_both_tables_is_what_the_discriminator_reads():
-  model, params = disentangled_with_delta()
+  model, params = make("gradient_disentangled")
   shared, _ = make()
   whole = {
       name: params[name] for name in ("discriminator", "discriminator_head")
@@ -173,7 +164,7 @@ def test_the_sum_of_both_tables_is_what_the_discriminator_reads():
 
 
 def test_the_discriminator_does_not_train_the_generators_tables():
-  model, params = disentangled_with_delta()
+  model, params = make("gradient_disentangled")
 
   @functools.partial(jax.jit, static_argnums=1)
   @jax.grad

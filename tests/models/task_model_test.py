@@ -3,6 +3,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from absl.testing import absltest, parameterized
 
 from electra_jax.data import packing
@@ -13,6 +14,8 @@ from electra_jax.models.task_model import TaskModel
 from electra_jax.objectives import finetuning
 from electra_jax.trees import path_names
 from tests import helpers
+
+pytestmark = pytest.mark.golden
 
 HEADS = {
     "mnli": HeadConfig("mnli", "classification", 3),
@@ -29,8 +32,8 @@ def golden():
   return {name: arrays[name] for name in arrays.files}
 
 
-def model(*names, **overrides):
-  config = encoder_config(1966, 2, 128, 32, **overrides)
+def model(*names):
+  config = encoder_config(1966, 2, 128, 32)
   return TaskModel(config, tuple(HEADS[name] for name in names))
 
 
@@ -82,14 +85,10 @@ def golden_params(*names):
   return jax.tree.unflatten(jax.tree.structure(abstract), leaves)
 
 
-def run(name, batch, *, params=None, search=False, seeds=None, **overrides):
+def run(name, batch, *, params=None, search=False, seeds=None):
   args, kwargs = arguments(batch, (name,), search=search)
-  return model(name, **overrides).apply(
-      {"params": params or golden_params(name)},
-      *args,
-      **kwargs,
-      dropout_seeds=seeds,
-  )[name]
+  params = {"params": params or golden_params(name)}
+  return model(name).apply(params, *args, **kwargs, dropout_seeds=seeds)[name]
 
 
 def close(actual, expected, tolerance=TOLERANCE):
@@ -201,7 +200,7 @@ class PackingTest(parameterized.TestCase):
         logits = run("mnli", batch, params=params, seeds=seeds)
         return jnp.sum(finetuning.classification_loss(logits, labels))
 
-      return jax.grad(loss)(golden_params("mnli"))
+      return jax.jit(jax.grad(loss))(golden_params("mnli"))
 
     apart = gradient(golden_batch())
     together = gradient(golden_batch(packing.place_texts))
@@ -238,7 +237,7 @@ class HeadsTest(absltest.TestCase):
       logits = run("mnli", golden_batch(), params=params)
       return jnp.sum(finetuning.classification_loss(logits, labels))
 
-    grads = jax.grad(loss)(golden_params("mnli"))
+    grads = jax.jit(jax.grad(loss))(golden_params("mnli"))
     norm = float(jnp.sqrt(sum(jnp.sum(g**2) for g in jax.tree.leaves(grads))))
     self.assertAlmostEqual(
         norm / expected["classification"]["global_norm_dense"], 1, places=4

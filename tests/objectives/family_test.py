@@ -1,6 +1,7 @@
 """Every objective with every generator: values by hand, gradients, weights."""
 
 import dataclasses
+import functools
 from unittest import mock
 
 import jax
@@ -34,7 +35,7 @@ PAIRS = DEFAULTS + [("electra", name) for name in generators.GENERATORS][1:]
 class Case:
   """A tiny model of an objective, with a batch of its rows."""
 
-  def __init__(self, objective, generator, **overrides):
+  def __init__(self, objective, generator, overrides=()):
     self.config = helpers.tiny_config(
         **{
             "model.num_layers": 1,
@@ -42,14 +43,11 @@ class Case:
             "objective.generator": generator,
             "objective.mask_prob": 0.3,
         }
-        | overrides
+        | dict(overrides)
     )
-    self.model = programs.Electra(
-        programs.electra_config(self.config, VOCAB_SIZE)
-    )
-    self.params = jax.jit(lambda: programs.init_params_of(self.model, 0))()
-    # Larger than fresh, so that nothing is near zero by chance.
-    self.params = jax.tree.map(lambda x: 2 * x, self.params)
+    networks = programs.electra_config(self.config, VOCAB_SIZE)
+    self.model = programs.Electra(networks)
+    self.params = helpers.lively_params(networks)
     self.recipe = programs.recipe_of(self.config)
     self.options = programs.objective_options(self.config, VOCABULARY)
     masking = programs.masking_config(self.config, VOCABULARY)
@@ -62,21 +60,22 @@ class Case:
   def networks(self, params=None):
     return programs.bind(self.model, params or self.params, None)
 
-  def run(self, params=None):
-    @jax.jit
-    def run(params):
-      return self.recipe.run(self.networks(params), self.masked, self.options)
+  def outcome_of(self, params):
+    return self.recipe.run(self.networks(params), self.masked, self.options)
 
-    return run(self.params if params is None else params)
+  @functools.cached_property
+  def outcome(self):
+    return jax.jit(self.outcome_of)(self.params)
 
   def gradients(self, loss_name):
     @jax.jit
     @jax.grad
     def gradients(params):
-      return self.run(params).losses[loss_name].sum
+      return self.outcome_of(params).losses[loss_name].sum
 
     return dict(path_names(gradients(self.params)))
 
+  @functools.cached_property
   def corrupted(self):
     @jax.jit
     def corrupted(params):
@@ -88,12 +87,18 @@ class Case:
     return corrupted(self.params)
 
 
+@functools.cache
+def case_of(objective, generator, *overrides):
+  """A case that is only read: what it computes is computed once."""
+  return Case(objective, generator, overrides)
+
+
 @pytest.mark.parametrize(("objective", "generator"), PAIRS)
 def test_losses_are_finite_and_their_weights_are_known_before(
     objective, generator
 ):
-  case = Case(objective, generator)
-  outcome = case.run()
+  case = case_of(objective, generator)
+  outcome = case.outcome
   weights = case.recipe.weigh(case.masked)
   assert set(outcome.losses) == set(weights) == set(case.recipe.losses)
   for name, loss in outcome.losses.items():
@@ -103,7 +108,7 @@ def test_losses_are_finite_and_their_weights_are_known_before(
 
 @pytest.mark.parametrize(("objective", "generator"), DEFAULTS)
 def test_the_discriminator_does_not_train_the_generator(objective, generator):
-  case = Case(objective, generator, **{"model.embedding_sharing": "none"})
+  case = case_of(objective, generator, ("model.embedding_sharing", "none"))
   for name in pretraining.OBJECTIVES[objective].weigh:
     for path, gradient in case.gradients(name).items():
       assert np.isfinite(gradient).all(), (name, path)
@@ -112,21 +117,23 @@ def test_the_discriminator_does_not_train_the_generator(objective, generator):
 
 
 def test_electra_15_counts_the_chosen_tokens_alone():
-  case, whole = Case("electra_15", "masked_lm"), Case("electra", "masked_lm")
-  ids, is_replaced = case.corrupted()
+  case, whole = case_of("electra_15", "masked_lm"), case_of(
+      "electra", "masked_lm"
+  )
+  ids, is_replaced = case.corrupted
   logits = pretraining.detect(case.networks(), case.masked, case.options, ids)
   expected = losses.replaced_token_loss(
       logits, is_replaced, selected(case.masked).astype(jnp.float32)
   )
-  loss = case.run().losses["rtd_loss"]
+  loss = case.outcome.losses["rtd_loss"]
   np.testing.assert_allclose(loss.sum, expected.sum, rtol=1e-6)
   assert loss.weight == np.sum(case.masked.masked_lm_weights)
-  assert loss.sum < whole.run().losses["rtd_loss"].sum
+  assert loss.sum < whole.outcome.losses["rtd_loss"].sum
 
 
 def test_replace_mlm_predicts_originals_where_samples_stand():
-  case = Case("replace_mlm", "masked_lm")
-  ids, is_replaced = case.corrupted()
+  case = case_of("replace_mlm", "masked_lm")
+  ids, is_replaced = case.corrupted
   assert np.any(is_replaced)
   networks = case.networks()
   logits = networks.token_logits(
@@ -138,14 +145,14 @@ def test_replace_mlm_predicts_originals_where_samples_stand():
     label = case.masked.masked_lm_ids[row, slot]
     expected -= log_probabilities[row, slot, label]
   np.testing.assert_allclose(
-      case.run().losses["token_loss"].sum, expected, rtol=1e-5
+      case.outcome.losses["token_loss"].sum, expected, rtol=1e-5
   )
 
 
 def test_all_tokens_mlm_is_a_distribution_over_the_vocabulary():
-  case = Case("all_tokens_mlm", "masked_lm")
+  case = case_of("all_tokens_mlm", "masked_lm")
   networks = case.networks()
-  ids, is_replaced = case.corrupted()
+  ids, is_replaced = case.corrupted
   states = networks.discriminate(ids, case.masked)
   every = jnp.broadcast_to(jnp.arange(VOCAB_SIZE), (*ids.shape, VOCAB_SIZE))
   predicted = jnp.exp(networks.token_log_probabilities(states, every))
@@ -157,15 +164,15 @@ def test_all_tokens_mlm_is_a_distribution_over_the_vocabulary():
   right = jnp.take_along_axis(probabilities, original, axis=-1)[..., 0]
   nats = -jnp.log(right) * case.masked.rows.input_mask
   np.testing.assert_allclose(
-      case.run().losses["token_loss"].sum, nats.sum(), rtol=1e-5
+      case.outcome.losses["token_loss"].sum, nats.sum(), rtol=1e-5
   )
   assert np.any(is_replaced)
 
 
 def test_electric_adds_the_generators_probability_to_the_energy():
-  case = Case("electric", "two_tower")
+  case = case_of("electric", "two_tower")
   networks = case.networks()
-  ids, _ = case.corrupted()
+  ids, _ = case.corrupted
   states = networks.generate(case.masked.rows.input_ids, case.masked)
   every = jnp.broadcast_to(
       jnp.arange(ids.shape[1], dtype=jnp.int32)[None], ids.shape
@@ -174,7 +181,7 @@ def test_electric_adds_the_generators_probability_to_the_energy():
   log_q = jnp.take_along_axis(dense, ids[..., None], axis=-1)[..., 0]
   energies = networks.detection_logits(networks.discriminate(ids, case.masked))
   logits = energies + log_q + np.log(0.3 / 0.7)
-  outcome = case.run()
+  outcome = case.outcome
   found, labels, weights = outcome.replaced
   np.testing.assert_allclose(found, logits, rtol=1e-4, atol=1e-4)
   np.testing.assert_array_equal(labels, selected(case.masked))
@@ -186,12 +193,12 @@ def test_a_lucky_sample_is_noise_to_electric_and_original_to_electra():
     case = Case(objective, "two_tower")
     right = mock.Mock(return_value=case.masked.masked_lm_ids)
     with mock.patch.object(generators, "sample_replacements", right):
-      _, labels, _ = case.run().replaced
+      _, labels, _ = case.outcome.replaced
     assert np.any(labels) == expected
 
 
 def test_the_cloze_loss_stands_on_all_ordinary_tokens():
-  case = Case("electra", "two_tower")
+  case = case_of("electra", "two_tower")
   networks, rows = case.networks(), case.masked.rows
   states = networks.generate(rows.input_ids, case.masked)
   every = jnp.broadcast_to(jnp.arange(32, dtype=jnp.int32)[None], (8, 32))
@@ -200,13 +207,13 @@ def test_the_cloze_loss_stands_on_all_ordinary_tokens():
   is_ordinary = (rows.input_mask > 0) & ~jnp.isin(
       rows.input_ids, jnp.asarray([2, 3, 4])
   )
-  loss = case.run().losses["mlm_loss"]
+  loss = case.outcome.losses["mlm_loss"]
   np.testing.assert_allclose(loss.sum, -jnp.sum(right * is_ordinary), rtol=1e-5)
   assert loss.weight == is_ordinary.sum()
 
 
 def replacements(generator, rows=4000):
-  case = Case("electra", generator)
+  case = case_of("electra", generator)
   masked = case.masked
 
   masked = jax.tree.map(
@@ -255,7 +262,7 @@ def test_the_unigram_generator_needs_counts():
   case = Case("electra", "unigram")
   case.options = dataclasses.replace(case.options, unigram_counts=None)
   with pytest.raises(UserError, match="needs the counts of a token store"):
-    case.run()
+    case.outcome_of(case.params)
 
 
 def test_label_smoothing_by_hand():
@@ -269,12 +276,12 @@ def test_label_smoothing_by_hand():
 
 
 def test_label_smoothing_reaches_the_loss():
-  plain = Case("electra", "masked_lm").run().losses["rtd_loss"].sum
-  overrides = {"objective.label_smoothing": 0.3}
-  case = Case("electra", "masked_lm", **overrides)
-  logits, labels, weights = case.run().replaced
+  plain = case_of("electra", "masked_lm").outcome.losses["rtd_loss"].sum
+  smoothing = ("objective.label_smoothing", 0.3)
+  case = case_of("electra", "masked_lm", smoothing)
+  logits, labels, weights = case.outcome.replaced
   expected = losses.replaced_token_loss(logits, labels, weights, 0.3).sum
-  np.testing.assert_allclose(case.run().losses["rtd_loss"].sum, expected)
+  np.testing.assert_allclose(case.outcome.losses["rtd_loss"].sum, expected)
   assert expected != plain
 
 
@@ -316,7 +323,7 @@ def test_the_noise_of_electric_is_of_the_generator_itself(overrides):
 
 
 def test_a_two_tower_score_is_the_cloze_probability():
-  case = Case("electra", "two_tower")
+  case = case_of("electra", "two_tower")
   networks, rows = case.networks(), case.masked.rows
   states = networks.generate(rows.input_ids, case.masked)
   every = jnp.broadcast_to(jnp.arange(32, dtype=jnp.int32)[None], (8, 32))
@@ -327,7 +334,7 @@ def test_a_two_tower_score_is_the_cloze_probability():
 
 
 def test_a_masked_lm_scores_each_token_while_it_alone_is_masked():
-  case = Case("electra", "masked_lm")
+  case = case_of("electra", "masked_lm")
   networks, masked = case.networks(), case.masked
   found = case.recipe.score(networks, masked, SPECIAL.mask)
   for row, place in ((0, 1), (3, 2), (5, 0)):
@@ -340,7 +347,7 @@ def test_a_masked_lm_scores_each_token_while_it_alone_is_masked():
 
 
 def test_an_electric_score_is_minus_the_energy():
-  case = Case("electric", "two_tower")
+  case = case_of("electric", "two_tower")
   networks, rows = case.networks(), case.masked.rows
   states = networks.discriminate(rows.input_ids, case.masked)
   np.testing.assert_allclose(

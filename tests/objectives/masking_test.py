@@ -3,10 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from absl.testing import absltest, parameterized
 
 from electra_jax.objectives import masking
 from tests import helpers
+
+pytestmark = pytest.mark.golden
 
 CLS, SEP, MASK = 2, 3, 4
 STATS = helpers.read_json(helpers.GOLDEN / "masking_stats.json")

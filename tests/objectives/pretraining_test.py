@@ -1,10 +1,12 @@
 """Losses, gradients and samples against the released code and by hand."""
 
+import functools
 from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from absl.testing import absltest, parameterized
 
 from electra_jax import programs
@@ -18,6 +20,8 @@ from electra_jax.objectives import (
 )
 from electra_jax.trees import path_names
 from tests import helpers
+
+pytestmark = pytest.mark.golden
 
 ELECTRA = pretraining.find_recipe("electra", "masked_lm")
 OPTIONS = generators.ObjectiveOptions(1966)
@@ -43,6 +47,25 @@ def golden_masked() -> masking.MaskedRows:
   )
 
 
+@functools.cache
+def golden_step():
+  """Gradients of the released loss, and what it was made of."""
+  golden, masked = helpers.golden_forward(), golden_masked()
+  samples = golden["sampled_ids"].astype(jnp.int32)
+
+  def total(params):
+    # The released samples in place of ours: the objective's other half.
+    networks = programs.bind(helpers.golden_model(), params, None)
+    with mock.patch.object(
+        generators, "sample_replacements", lambda *args, **kwargs: samples
+    ):
+      outcome = ELECTRA.run(networks, masked, OPTIONS)
+    mean = {n: s.sum / s.weight for n, s in outcome.losses.items()}
+    return mean["mlm_loss"] + 50 * mean["rtd_loss"], outcome
+
+  return jax.jit(jax.grad(total, has_aux=True))(helpers.golden_params())
+
+
 class GoldenTest(absltest.TestCase):
 
   def setUp(self):
@@ -60,28 +83,12 @@ class GoldenTest(absltest.TestCase):
     np.testing.assert_array_equal(corrupted, self.golden["corrupted_input_ids"])
     np.testing.assert_array_equal(is_replaced, self.golden["is_replaced"])
 
-  def outcome(self, params):
-    # The released samples in place of ours: the objective's other half.
-    model = helpers.golden_model()
-    networks = programs.bind(model, params, None)
-    samples = self.golden["sampled_ids"].astype(jnp.int32)
-    with mock.patch.object(
-        generators, "sample_replacements", lambda *args, **kwargs: samples
-    ):
-      return ELECTRA.run(networks, self.masked, OPTIONS)
-
-  def total(self, params):
-    outcome = self.outcome(params)
-    weights = ELECTRA.weigh(self.masked)
-    for name, weight in weights.items():
+  def test_losses_metrics_and_every_gradient(self):
+    grads, outcome = golden_step()
+    for name, weight in ELECTRA.weigh(self.masked).items():
       np.testing.assert_array_equal(weight, outcome.losses[name].weight)
     mean = {n: s.sum / s.weight for n, s in outcome.losses.items()}
-    return mean["mlm_loss"] + 50 * mean["rtd_loss"], (mean, outcome.metrics)
-
-  def test_losses_metrics_and_every_gradient(self):
-    grads, (mean, metrics) = jax.grad(self.total, has_aux=True)(
-        helpers.golden_params()
-    )
+    metrics = outcome.metrics
     forward = helpers.read_json(helpers.TINY / "forward.json")
     np.testing.assert_allclose(mean["mlm_loss"], forward["mlm_loss"], rtol=1e-5)
     np.testing.assert_allclose(
@@ -111,7 +118,8 @@ class GoldenTest(absltest.TestCase):
   def test_area_under_the_curve_without_padding(self):
     from electra_jax.training import metrics
 
-    replaced = self.outcome(helpers.golden_params()).replaced
+    _, outcome = golden_step()
+    replaced = outcome.replaced
     histogram = np.asarray(metrics.ranking_histogram(*replaced))
     area = metrics.area_under_curve(histogram)
     self.assertAlmostEqual(area, 0.8382, places=4)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from absl.testing import absltest, parameterized
 
 from electra_jax.errors import UserError
@@ -13,6 +14,8 @@ from electra_jax.training import optimizer as optimizers
 from electra_jax.training import sharding, state
 from electra_jax.trees import path_names
 from tests import helpers
+
+pytestmark = pytest.mark.golden
 
 ARRAYS = np.load(helpers.GOLDEN / "optimizer.npz")
 RUNS = {

@@ -23,13 +23,14 @@ from electra_jax.shapes import Array, Hidden, Int, TokenMask, TokenSeeds
 _LANES = 128  # Of a vector register: what is read side by side.
 _SCORES_PER_STEP = 2 * 512 * 512  # Enough work to hide a grid step's start.
 LONGEST = 512  # Tokens whose scores fit into fast memory.
+MULTIPLE = 8  # Of tokens: registers hold as many.
 
 
 def fits(length: int, width: int, num_heads: int) -> bool:
   """Whether the kernel can be compiled for rows of a length and a width."""
   head_width = width // num_heads
   whole = width <= _LANES or (width % _LANES == 0 and _LANES % head_width == 0)
-  return whole and length <= LONGEST and length % 8 == 0
+  return whole and length <= LONGEST and length % MULTIPLE == 0
 
 
 def fused_attend(

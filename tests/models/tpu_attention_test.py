@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from electra_jax.models.attention import AttentionConfig, attend
-from electra_jax.models.fused_attention import fits, fused_attend
+from electra_jax.models.tpu_attention import fits, fused_attend
 
 ROWS, LENGTH, HEADS = 3, 24, 4
 
