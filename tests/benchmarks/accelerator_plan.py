@@ -50,6 +50,7 @@ SHAPES = {
 VARIED = ("base_128", "base_512")
 VARIANTS = {
     # Each way to compute attention, where "auto" has a choice.
+    "attention_fused": Variant(("model.attention=fused",), platforms=("gpu",)),
     "attention_xla": Variant(
         ("model.attention=xla",), platforms=("gpu", "tpu")
     ),
@@ -63,7 +64,6 @@ VARIANTS = {
     "no_triton_gemm": Variant(
         xla_flags="--xla_gpu_enable_triton_gemm=false", platforms=("gpu",)
     ),
-    "attention_fused": Variant(("model.attention=fused",), platforms=("gpu",)),
 }
 PEERS = {
     "bfloat16": ("--modes", "eager", "compile", "--dtypes", "bfloat16"),
