@@ -98,13 +98,6 @@ def begin(config, tokenizer=TOKENIZER, **axes) -> TrainState:
   return start.init(parts, start.restore(parts))
 
 
-def assert_trees_equal(actual, expected):
-  actual, expected = dict(path_names(actual)), dict(path_names(expected))
-  assert actual.keys() == expected.keys()
-  for name, value in expected.items():
-    np.testing.assert_array_equal(actual[name], value, err_msg=name)
-
-
 def test_random_weights():
   assert find(config_of()) is None
 
@@ -115,8 +108,8 @@ def test_the_state_of_step_0_on_any_mesh(run, axes):
   config = config_of(init_from=folder)
   state = begin(config, **axes)
   parts = build(config, **axes)
-  assert_trees_equal(state.params, source.params)
-  assert_trees_equal(
+  helpers.assert_equal_trees(state.params, source.params)
+  helpers.assert_equal_trees(
       state._replace(params=()), parts.init()._replace(params=())
   )
   for (name, leaf), (_, other) in zip(
@@ -136,7 +129,7 @@ def test_a_restored_optimizer_is_warmed_up_anew(tmp_path, name):
   asked = {"optimizer.name": name, "init.optimizer": "restored"}
   state = begin(config_of(init_from=str(tmp_path), **asked), fsdp=2)
   assert int(state.step) == 0
-  assert_trees_equal(state.params, source.params)
+  helpers.assert_equal_trees(state.params, source.params)
 
   def is_schedule(node):
     return isinstance(node, optax.ScaleByScheduleState)
@@ -147,7 +140,7 @@ def test_a_restored_optimizer_is_warmed_up_anew(tmp_path, name):
       is_leaf=is_schedule,
   )
   # LAMB's correction of the bias goes on where it was.
-  assert_trees_equal(state.opt_state, expected)
+  helpers.assert_equal_trees(state.opt_state, expected)
   counts = [n for n, _ in path_names(state.opt_state) if n.endswith("count")]
   assert len(counts) == (1 if name == "adam" else 2)
 
@@ -159,7 +152,7 @@ def test_a_finetuned_run_gives_its_best_encoder(finetuned):
   state = begin(config)
   fresh = build(config).init()
   for name, part in state.params.items():
-    assert_trees_equal(part, params.get(name, fresh.params[name]))
+    helpers.assert_equal_trees(part, params.get(name, fresh.params[name]))
   assert find(config).checkpoints.parent.name == "seed_1"
 
 
@@ -279,7 +272,7 @@ def test_a_source_is_only_read(run, tmp_path, optimizer):
     if file.is_file() and file.parent.name == "d":
       file.write_bytes(file.read_bytes()[:100])
   before = sorted(tmp_path.rglob("*"))
-  assert_trees_equal(begin(config).params, source.params)
+  helpers.assert_equal_trees(begin(config).params, source.params)
   assert sorted(tmp_path.rglob("*")) == before
   workdirs.checkpoints(tmp_path).rmtree()
   with pytest.raises(UserError, match="there is no checkpoint in"):

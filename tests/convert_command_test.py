@@ -74,7 +74,7 @@ def test_the_command_tells_what_it_did(tmp_path, capsys):
     )
   assert stop.value.code == 0
   assert capsys.readouterr().out == (
-      f"{tmp_path}/run: 588,687 parameters of step 7, with the optimizer's"
+      f"{tmp_path}/run: 340,431 parameters of step 7, with the optimizer's"
       " moments\n"
   )
   assert not workdirs.load(tmp_path / "run").tokenizer.lowercase

@@ -93,7 +93,7 @@ def test_the_recipe_keeps_its_values_and_takes_the_shapes(tmp_path):
   assert config.objective.mask_prob == 0.25
   assert config.objective.name == "electra"
   assert config.model.generator_width_ratio == 1.0
-  assert (config.model.hidden_size, config.model.num_layers) == (128, 2)
+  assert (config.model.hidden_size, config.model.num_layers) == (128, 1)
   assert config.data.length == config.model.max_position_embeddings == 64
   assert "num_heads" not in config.model
   assert run.facts == {

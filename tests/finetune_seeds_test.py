@@ -12,10 +12,10 @@ from tests import helpers
 THREE = {"seeds": 3, "train.keep_all_models": False}
 
 
-@pytest.fixture(scope="module", name="cola")
+@pytest.fixture(scope="module", name="one_seed")
 def a_finished_run(tmp_path_factory):
-  workdir = tmp_path_factory.mktemp("seeds") / "cola"
-  config = helpers.finetune_config("cola")
+  workdir = tmp_path_factory.mktemp("seeds")
+  config = helpers.finetune_config("table")
   before = config.to_json()
   summary = finetune.finetune(config, workdir, quiet=True).summary
   assert config.to_json() == before  # The caller's config is left alone.
@@ -38,11 +38,11 @@ def test_seeds_are_summed_up_and_only_the_best_model_kept(tmp_path, capsys):
     evaluate(tmp_path, seed=(best + 1) % 3)
 
 
-def test_a_finished_seed_is_not_run_again_and_more_can_follow(cola):
-  workdir, summary = cola
+def test_a_finished_seed_is_not_run_again_and_more_can_follow(one_seed):
+  workdir, summary = one_seed
   scores = workdir / "seed_0/scores.json"
   before = scores.stat().st_mtime_ns
-  config = helpers.finetune_config("cola", seeds=2)
+  config = helpers.finetune_config("table", seeds=2)
   result = finetune.finetune(config, workdir, quiet=True)
   assert scores.stat().st_mtime_ns == before
   assert set(result.summary["seeds"]) == {"0", "1"}
@@ -58,14 +58,15 @@ def test_fewer_seeds_leave_the_best_one_best(tmp_path):
   assert FinetunedModel(tmp_path).tasks.keys() == {"table"}
 
 
-def test_a_workdir_of_another_run_is_refused(cola, tiny_run):
-  workdir, _ = cola
-  config = helpers.finetune_config("cola", **{"optimizer.learning_rate": 0.5})
+def test_a_workdir_of_another_run_is_refused(one_seed, tiny_run):
+  workdir, _ = one_seed
+  config = helpers.finetune_config("table", **{"optimizer.learning_rate": 0.5})
   with pytest.raises(UserError, match=r"learning_rate = 0.001 and this"):
     finetune.finetune(config, workdir, quiet=True)
-  table = workdir / "made_up_task/cola/train.tsv"
-  table.write_text(table.read_text() + "x\t1\t\tmore text\n")
+  table = workdir / "made_up_task/table/train.csv"
+  *_, last = table.read_text().splitlines()
+  table.write_text(f"{table.read_text()}{last}\n")
   with pytest.raises(UserError, match="with another examples digest"):
-    finetune.finetune(helpers.finetune_config("cola"), workdir, quiet=True)
+    finetune.finetune(helpers.finetune_config("table"), workdir, quiet=True)
   with pytest.raises(UserError, match="holds a run of another verb"):
-    finetune.finetune(helpers.finetune_config("cola"), tiny_run, quiet=True)
+    finetune.finetune(helpers.finetune_config("table"), tiny_run, quiet=True)

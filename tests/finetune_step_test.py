@@ -84,11 +84,14 @@ def test_packing_parts_and_devices_change_nothing(
     np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-3, err_msg=name)
 
 
-def test_the_released_sum_is_the_mean_times_the_batch(made_up_task, one):
-  asked = {"train.loss_reduction": "sum"}
-  config = helpers.finetune_config("sst+ner", **made_up_task, **asked)
-  [total], _ = few_steps(config, jax.devices()[:1], 1)
-  mean = one[0][0]
+def test_the_released_sum_is_the_mean_times_the_batch(made_up_task):
+  found = []
+  for reduction in ("mean", "sum"):
+    asked = {"train.loss_reduction": reduction}
+    config = helpers.finetune_config("sst", **made_up_task, **asked)
+    [sums], _ = few_steps(config, jax.devices()[:1], 1)
+    found.append(sums)
+  mean, total = found
   for name in ("loss", "grad_norm"):
     assert total[name][0] == pytest.approx(16 * mean[name][0], rel=1e-5)
 

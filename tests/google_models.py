@@ -20,7 +20,7 @@ def make_model(
     ratio=0.5, sharing="embeddings", vocab_size=1966, **parts
 ) -> PretrainedState:
   """Networks with moments, after some steps."""
-  encoder = encoder_config(vocab_size, 2, 128, 32, max_position_embeddings=64)
+  encoder = encoder_config(vocab_size, 1, 128, 32, max_position_embeddings=64)
   generator = generator_config(encoder, ratio, own_embeddings=sharing == "none")
   if sharing == "all" or not parts.get("has_generator_head", True):
     generator = None

@@ -12,6 +12,7 @@ import orbax.checkpoint as ocp
 import sentencepiece
 
 from electra_jax import cli
+from electra_jax.data.feed import Batch
 from electra_jax.interop import states
 from electra_jax.interop.names import params_from_released
 from electra_jax.models.config import (
@@ -26,6 +27,7 @@ from electra_jax.trees import path_names
 ROOT = pathlib.Path(__file__).parents[1]
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 TINY = GOLDEN / "tiny_projected"
+VOCAB_SIZE = 100  # Of `batch_of`.
 
 
 def golden_model(**overrides) -> Electra:
@@ -114,6 +116,17 @@ def finetune_config(task, **overrides):
   config = load_config(f"configs/finetune.py:task={task},runlocal")
   narrow = {"model.num_layers": 1, "data.max_length": 64}
   return override(config, narrow | overrides)
+
+
+def batch_of(rows=8, length=32, seed=0) -> Batch:
+  """Rows of ordinary ids of any length, most of padding behind them."""
+  rng = np.random.default_rng(seed)
+  ids = rng.integers(5, VOCAB_SIZE, (rows, length)).astype(np.uint16)
+  total = rng.integers(4, length + 1, rows)
+  ids[np.arange(length)[None] >= total[:, None]] = 0
+  ids[:, 0], ids[np.arange(rows), total - 1] = 2, 3
+  lengths = np.stack([total // 2 + 1, total], 1).astype(np.int32)
+  return Batch(ids, lengths)
 
 
 def sentencepiece_model(**options) -> bytes:

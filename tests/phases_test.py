@@ -1,5 +1,6 @@
 """Runs of several phases: what they are, in which order, stopped and resumed."""
 
+import functools
 import signal
 
 import jax.numpy as jnp
@@ -259,12 +260,16 @@ def start(workdir, switch):
 
 @pytest.fixture(scope="module", name="finished")
 def undisturbed(tmp_path_factory):
-  folder = tmp_path_factory.mktemp("runs")
-  both = [start(folder / name, name) for name in ("staged", "two_stage")]
-  for process in both:
-    output = processes.finish(process)
+  """The folder of a finished run, by the word that asks for its phases."""
+
+  @functools.cache
+  def run(switch):
+    workdir = tmp_path_factory.mktemp(switch)
+    output = processes.finish(start(workdir, switch))
     assert "phase_1 of 2" in output and "phase_2 of 2" in output
-  return folder
+    return workdir
+
+  return run
 
 
 @pytest.mark.parametrize(
@@ -285,24 +290,23 @@ def test_a_run_stopped_in_phase_2_ends_in_the_same_bits(
   assert "phase_1 of 2" not in output and "phase_2 of 2" in output
   helpers.assert_equal_trees(
       helpers.read_params(tmp_path / "phase_2", STEPS),
-      helpers.read_params(finished / switch / "phase_2", STEPS),
+      helpers.read_params(finished(switch) / "phase_2", STEPS),
   )
 
 
+@pytest.mark.slow
 def test_the_second_length_goes_on_with_lamb(finished):
-  runs = [workdirs.load(finished / f"staged/phase_{i}") for i in (1, 2)]
+  folders = [finished("staged") / f"phase_{i}" for i in (1, 2)]
+  runs = [workdirs.load(folder) for folder in folders]
   assert [run.config.data.length for run in runs] == [16, 32]
   assert [run.config.optimizer.name for run in runs] == ["lamb", "lamb"]
-  ends = [
-      helpers.read_params(finished / "staged/phase_1", 10),
-      helpers.read_params(finished / "staged/phase_2", STEPS),
-  ]
+  ends = map(helpers.read_params, folders, (10, STEPS))
   assert [int(end["opt_state/1/count"]) for end in ends] == [10, 10 + STEPS]
 
 
 def test_the_generator_of_stage_two_is_what_stage_one_has_trained(finished):
-  first = helpers.read_params(finished / "two_stage/phase_1", 10)
-  second = helpers.read_params(finished / "two_stage/phase_2", STEPS)
+  first = helpers.read_params(finished("two_stage") / "phase_1", 10)
+  second = helpers.read_params(finished("two_stage") / "phase_2", STEPS)
   places = {
       "discriminator": "generator",
       "embeddings": "generator_embeddings",

@@ -22,6 +22,7 @@ from electra_jax.data.store import open_store
 from electra_jax.data.tokenizer import load_tokenizer
 from electra_jax.errors import UserError
 from electra_jax.prepare import prepare
+from tests import processes
 
 VOCABULARY = pathlib.Path(__file__).parent / "golden" / "vocab.txt"
 WORDS = [
@@ -243,14 +244,16 @@ def test_interrupted_run_leaves_nothing_that_opens(tmp_path, name):
       stderr=subprocess.PIPE,
       start_new_session=True,
   )
-  wait_until(lambda: list(tmp_path.glob("store.partial-*/train-*")))
+  processes.wait_until(
+      lambda: list(tmp_path.glob("store.partial-*/train-*"))
+  )
   [partial] = tmp_path.glob("store.partial-*")
   children = find_children(process.pid)
   if name == "SIGINT":  # A terminal sends it to the workers as well.
     os.killpg(process.pid, signal.SIGINT)
   else:
     process.send_signal(getattr(signal, name))
-  _, shown = process.communicate(timeout=20)
+  _, shown = process.communicate(timeout=processes.TIMEOUT_SECS)
   assert b"SpawnProcess" not in shown  # Workers end without a word.
   assert process.returncode != 0
   assert partial.exists() == (name != "SIGINT")
@@ -258,17 +261,10 @@ def test_interrupted_run_leaves_nothing_that_opens(tmp_path, name):
     with pytest.raises(UserError, match="not a finished token store"):
       open_store(path)
   # No worker outlives the process that it works for.
-  wait_until(lambda: not any(map(is_alive, children)))
+  processes.wait_until(lambda: not any(map(is_alive, children)))
   corpus.write_text("\n\n".join(make_documents(20)), encoding="utf-8")
   run(corpus, output)
   assert not list(tmp_path.glob("store.*"))
-
-
-def wait_until(condition, secs=20):
-  deadline = time.monotonic() + secs
-  while not condition():
-    assert time.monotonic() < deadline
-    time.sleep(0.01)
 
 
 def find_children(pid):

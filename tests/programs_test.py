@@ -1,5 +1,7 @@
 """The step on one device and on eight, whole and in parts."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -14,24 +16,21 @@ from electra_jax.trees import path_names
 from tests import helpers
 
 SPECIAL = SpecialIds(pad=0, unk=1, cls=2, sep=3, mask=4)
-VOCAB_SIZE = 100
 VOCABULARY = programs.Vocabulary(
-    VOCAB_SIZE, SPECIAL, np.arange(VOCAB_SIZE) % 4 == 3
+    helpers.VOCAB_SIZE, SPECIAL, np.arange(helpers.VOCAB_SIZE) % 4 == 3
 )
 
 
-def batch_of(rows=8, length=32, seed=0) -> Batch:
-  rng = np.random.default_rng(seed)
-  ids = rng.integers(5, VOCAB_SIZE, (rows, length)).astype(np.uint16)
-  total = rng.integers(4, length + 1, rows)
-  ids[np.arange(length)[None] >= total[:, None]] = 0
-  ids[:, 0], ids[np.arange(rows), total - 1] = 2, 3
-  lengths = np.stack([total // 2 + 1, total], 1).astype(np.int32)
-  return Batch(ids, lengths)
-
-
 def small_config(**overrides):
-  return helpers.tiny_config(**{"model.num_layers": 1} | overrides)
+  narrow = {"model.num_layers": 1, "model.hidden_size": 128}  # Of two heads.
+  return helpers.tiny_config(**narrow | overrides)
+
+
+@functools.cache
+def train_on_one_device():
+  """The end and the figures of a run that others are compared with."""
+  _, state, history = train(small_config())
+  return state, history
 
 
 def train(config, steps=3, devices=1):
@@ -39,7 +38,7 @@ def train(config, steps=3, devices=1):
   parts = programs.build(config, VOCABULARY, mesh)
   state, history = parts.init(), []
   for step in range(steps):
-    batch = batch_of(config.train.batch_size, seed=step)
+    batch = helpers.batch_of(config.train.batch_size, seed=step)
     state, sums = parts.train_step(state, sharding.to_global(mesh, batch))
     history.append({k: float(v[0]) for k, v in sums.items()})
   return parts, state, history
@@ -64,10 +63,9 @@ class MeshTest(parameterized.TestCase):
     self.assert_agrees(**mesh)
 
   def assert_agrees(self, **mesh):
-    overrides = {"model.hidden_size": 128}
-    _, expected, one = train(small_config(**overrides))
-    overrides |= {f"mesh.{axis}": size for axis, size in mesh.items()}
-    parts, state, eight = train(small_config(**overrides), devices=8)
+    expected, one = train_on_one_device()
+    axes = {f"mesh.{axis}": size for axis, size in mesh.items()}
+    parts, state, eight = train(small_config(**axes), devices=8)
     for a, b in zip(eight, one, strict=True):
       for name, value in b.items():
         np.testing.assert_allclose(a[name], value, rtol=2e-4, err_msg=name)
@@ -90,7 +88,7 @@ class MeshTest(parameterized.TestCase):
 class AccumulationTest(parameterized.TestCase):
 
   def test_parts_add_up_to_the_whole(self):
-    self.assert_parts_add_up()
+    self.assert_parts_add_up(*train_on_one_device())
 
   @parameterized.parameters(
       {"objective.name": "electric", "objective.generator": "two_tower"},
@@ -102,10 +100,10 @@ class AccumulationTest(parameterized.TestCase):
   )
   @pytest.mark.slow
   def test_parts_of_other_objectives_add_up(self, **overrides):
-    self.assert_parts_add_up(**overrides)
-
-  def assert_parts_add_up(self, **overrides):
     _, whole, one = train(small_config(**overrides))
+    self.assert_parts_add_up(whole, one, **overrides)
+
+  def assert_parts_add_up(self, whole, one, **overrides):
     overrides |= {"train.accumulation_steps": 4, "mesh.fsdp": 2}
     config = small_config(**overrides)
     _, parts, four = train(config, devices=2)
@@ -118,12 +116,12 @@ class AccumulationTest(parameterized.TestCase):
 class DeterminismTest(absltest.TestCase):
 
   def test_two_runs_are_bit_identical(self):
-    _, first, _ = train(small_config())
+    first, _ = train_on_one_device()
     _, second, _ = train(small_config())
     jax.tree.map(np.testing.assert_array_equal, first, second)
 
   def test_another_seed_is_another_run(self):
-    _, _, first = train(small_config(), steps=1)
+    _, first = train_on_one_device()
     _, _, second = train(small_config(seed=1), steps=1)
     self.assertNotEqual(first[0]["loss"], second[0]["loss"])
 
@@ -132,7 +130,7 @@ class DeterminismTest(absltest.TestCase):
     mesh = sharding.make_mesh(devices=jax.devices()[:1])
     parts = programs.build(config, VOCABULARY, mesh)
     params = parts.init().params
-    batch = batch_of()
+    batch = helpers.batch_of()
     empty = Batch(
         np.where(np.arange(8)[:, None] < 5, batch.input_ids, 0),
         np.where(np.arange(8)[:, None] < 5, batch.segment_lengths, 0),
@@ -150,7 +148,7 @@ class DonationTest(absltest.TestCase):
     mesh = sharding.make_mesh(devices=jax.devices()[:1])
     parts = programs.build(config, VOCABULARY, mesh)
     state = parts.init()
-    parts.train_step(state, sharding.to_global(mesh, batch_of()))
+    parts.train_step(state, sharding.to_global(mesh, helpers.batch_of()))
     self.assertTrue(all(x.is_deleted() for x in jax.tree.leaves(state)))
 
 
@@ -161,7 +159,7 @@ class ErrorTest(parameterized.TestCase):
       ({"train.accumulation_steps": 3}, 1, "batch_size 8 does not divide into config.train.accumulation_steps 3"),
       ({"train.eval_batch_size": 6}, 4, "eval_batch_size 6 does not divide"),
       ({"mesh.fsdp": 3}, 4, "asks for 3 devices and there are 4"),
-      ({"mesh.tensor": 2}, 2, "attention heads 1 does not divide over the 2"),
+      ({"mesh.tensor": 4}, 4, "attention heads 2 does not divide over the 4"),
       ({"data.length": 600}, 1, "length 600 exceeds"),
       ({"objective.name": "electro"}, 1, "'electro'; it must be one of electra"),
       ({"objective.mask_prob": 1.5}, 1, "mask_prob is 1.5"),

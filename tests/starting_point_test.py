@@ -39,18 +39,12 @@ NARROW = {
 
 def config_of(**overrides):
   config = helpers.load_config("configs/finetune.py:task=rte,size=small")
-  for name, value in {**NARROW, **overrides}.items():
-    section, _, key = name.rpartition(".")
-    (config[section] if section else config)[key] = value
-  return config
+  return helpers.override(config, NARROW | overrides)
 
 
 def save(folder, abstract, seed=0):
   """Writes a checkpoint of random weights and returns them by path."""
-  rng = np.random.default_rng(seed)
-  params = jax.tree.map(
-      lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype), abstract
-  )
+  params = jax.tree.map(jnp.asarray, helpers.random_tree(abstract, seed))
   checkpointer = Checkpointer(workdirs.checkpoints(folder))
   checkpointer.save(TrainState(jnp.asarray(2), params, {}), 2)
   checkpointer.close()

@@ -17,9 +17,8 @@ from electra_jax.objectives.masking import mask_rows, selected, unpack_rows
 from electra_jax.training import sharding
 from electra_jax.trees import path_names
 from tests import helpers
-from tests.programs_test import batch_of
 
-VOCAB_SIZE = 100
+VOCAB_SIZE = helpers.VOCAB_SIZE
 SPECIAL = SpecialIds(pad=0, unk=1, cls=2, sep=3, mask=4)
 COUNTS = np.where(np.arange(VOCAB_SIZE) < 5, 0, np.arange(VOCAB_SIZE) ** 2)
 VOCABULARY = programs.Vocabulary(
@@ -55,7 +54,7 @@ class Case:
         lambda *batch: mask_rows(
             jax.random.key(1), unpack_rows(*batch), masking
         )
-    )(*batch_of())
+    )(*helpers.batch_of())
 
   def networks(self, params=None):
     return programs.bind(self.model, params or self.params, None)
