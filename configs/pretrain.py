@@ -138,6 +138,7 @@ def get_config(arg=None):
   config.train.num_steps = steps
   config.train.batch_size = batch  # Rows per step over all devices.
   config.train.accumulation_steps = 1  # Micro-batches per step.
+  config.train.overlap_reductions = True  # On TPUs with SparseCores.
   config.train.log_every_steps = 100
   config.train.eval_every_steps = 5_000
   config.train.eval_batch_size = 128  # Rows over all devices.
@@ -149,7 +150,7 @@ def get_config(arg=None):
 
   config.mesh = ConfigDict()
   config.mesh.data = -1  # Devices that the other axes leave.
-  config.mesh.fsdp = 1
+  config.mesh.fsdp = 0  # As few as a replica fits into; see programs.py.
   config.mesh.tensor = 1
 
   if args["size"] == "tiny":

@@ -1,7 +1,7 @@
 """Chips as their makers describe them, and devices to compile for without one.
 
-The TPU compiler comes with `pip install "electra-jax[tpu]"`; it takes the
-shape of a slice in place of devices, and needs no TPU.
+The compilers come with the extras "tpu" and "gpu"; they take the shape of a
+slice, or the description of a GPU, in place of devices, and need none.
 """
 
 import os
@@ -12,6 +12,7 @@ import jax
 from jax.experimental import topologies
 
 from electra_jax.errors import UserError
+from electra_jax.gpu_targets import GPU_TARGETS
 
 HERE = "here"
 
@@ -22,36 +23,51 @@ class Chip(NamedTuple):
   Attributes:
     kind: what jax calls it, as a regular expression.
     peak_tflops: dense bfloat16 TFLOP/s.
-    memory_gib: what a program may take; None where it was not tried.
+    memory_gib: what a program may take.
     network_gb_per_sec: 10⁹ bytes that all its links send in a second, within
       a slice or a box.
+    far_gb_per_sec: the same between boxes; None within slices of TPUs.
+    has_sparse_cores: whether small cores beside the large ones can reduce
+      arrays over the devices while the large ones compute.
   """
 
   kind: str
   peak_tflops: float
-  memory_gib: float | None
+  memory_gib: float
   network_gb_per_sec: float
+  far_gb_per_sec: float | None = None
+  has_sparse_cores: bool = False
 
 
 # Peaks and links: Google, "Cloud TPU system architecture" (interchip
-# interconnect, one way); NVIDIA, data sheets (NVLink, one way). Memory of TPUs:
-# what the compiler says of a program that does not fit.
+# interconnect, one way); NVIDIA, data sheets of the chips (NVLink, one way) and
+# of DGX systems (a network card for each). Memory of TPUs: what the compiler
+# says of a program that does not fit; of GPUs: the three quarters of the card
+# that jax takes unless XLA_PYTHON_CLIENT_MEM_FRACTION says otherwise.
 CHIPS = {
     "v4": Chip(r"TPU v4", 275.0, 30.75, 300.0),
     "v5e": Chip(r"TPU v5( lite|e)", 197.0, 15.75, 200.0),
-    "v5p": Chip(r"TPU v5p?", 459.0, 95.74, 600.0),
-    "v6e": Chip(r"TPU v6( lite|e)", 918.0, 31.25, 448.0),
-    "h100": Chip(r"NVIDIA H100 80GB HBM3", 989.0, None, 450.0),
-    "h200": Chip(r"NVIDIA H200", 989.0, None, 450.0),
+    "v5p": Chip(r"TPU v5p?", 459.0, 95.74, 600.0, has_sparse_cores=True),
+    "v6e": Chip(r"TPU v6( lite|e)", 918.0, 31.25, 448.0, has_sparse_cores=True),
+    "h100": Chip(r"NVIDIA H100 80GB HBM3", 989.0, 59.3, 450.0, 50.0),
+    "h200": Chip(r"NVIDIA H200", 989.0, 104.7, 450.0, 50.0),
     "a100": Chip(
-        r"(NVIDIA )?A100(-SXM4-[48]0GB|-PCIE-[48]0GB| 80GB PCIe)",
-        312.0,
-        None,
-        300.0,
+        r"(NVIDIA )?A100(-SXM4-80GB| 80GB PCIe)", 312.0, 59.3, 300.0, 25.0
+    ),
+    "a100-40": Chip(
+        r"(NVIDIA )?A100-(SXM4-40GB|PCIE-40GB)", 312.0, 29.6, 300.0, 25.0
     ),
 }
+GPUS_OF_A_BOX = 8
+_REDUCE_ON_SPARSE_CORES = {
+    "xla_tpu_enable_sparse_core_collective_offload_all_reduce": "true",
+    "xla_tpu_use_tc_device_shape_on_sc": "true",
+    "xla_sc_disable_megacore_partitioning": "true",
+    "xla_sc_enable_instruction_fusion": "false",
+}
 _TPUS = ("v4", "v5e", "v5p", "v6e")
-_NAME = re.compile(r"(\w+):(\d+)x(\d+)(?:x(\d+))?")
+_SLICE = re.compile(r"(\w+):(\d+)x(\d+)(?:x(\d+))?")
+_BOXES = re.compile(r"(\w+):(?:(\d+)x)?(\d+)")
 
 
 def chip_of(device_kind: str) -> Chip | None:
@@ -60,6 +76,27 @@ def chip_of(device_kind: str) -> Chip | None:
     if re.fullmatch(chip.kind, device_kind):
       return chip
   return None
+
+
+def memory_of(device: Any) -> int | None:
+  """Returns the bytes that programs may take of a device, where known.
+
+  Args:
+    device: one of this machine, or of `devices_of`.
+  """
+  if chip := chip_of(device.device_kind):  # The same on all hosts.
+    return round(chip.memory_gib * 2**30)
+  stats = device.memory_stats() if device in jax.local_devices() else None
+  return (stats or {}).get("bytes_limit")
+
+
+def reduction_options(device: Any) -> dict[str, str]:
+  """Returns the compiler's options that let reductions run beside products.
+
+  GPUs need none; TPUs without SparseCores have none.
+  """
+  chip = chip_of(device.device_kind)
+  return dict(_REDUCE_ON_SPARSE_CORES if chip and chip.has_sparse_cores else {})
 
 
 def keep_arrays_on_the_cpu() -> None:
@@ -78,25 +115,31 @@ def devices_of(topology: str) -> list[Any]:
   """Returns the devices of a topology, to compile for.
 
   Args:
-    topology: "v5e:4x4" and the like, a TPU slice by its shape in chips; or
-      "here", the devices of this machine.
+    topology: "v5e:4x4" and the like, a TPU slice by its shape in chips;
+      "h100:8" or "h100:4x8", GPUs of one box, or boxes by the GPUs of each;
+      or "here", the devices of this machine.
 
   Raises:
-    UserError: no such slice, or the TPU compiler is not installed.
+    UserError: no such topology, or the compiler for it is not installed.
   """
   if topology == HERE:
     return jax.devices()
-  match = _NAME.fullmatch(topology)
-  if match is None or match[1] not in _TPUS:
-    raise UserError(
-        f"--topology {topology!r} is neither {HERE!r} nor a TPU slice; name"
-        f" one of {', '.join(_TPUS)} and its shape in chips, such as v5e:4x4"
-        " or v5p:2x2x4"
-    )
+  if (match := _SLICE.fullmatch(topology)) and match[1] in _TPUS:
+    return _slice_of_tpus(topology, [int(n) for n in match.groups()[1:] if n])
+  if (match := _BOXES.fullmatch(topology)) and match[1] in GPU_TARGETS:
+    return _boxes_of_gpus(topology, match[1], int(match[2] or 1), int(match[3]))
+  raise UserError(
+      f"--topology {topology!r} is neither {HERE!r} nor one to compile for;"
+      f" name one of {', '.join(_TPUS)} and its shape in chips, such as v5e:4x4"
+      f" or v5p:2x2x4, or one of {', '.join(GPU_TARGETS)} and how many, such as"
+      " h100:8, or h100:4x8 for four boxes"
+  )
+
+
+def _slice_of_tpus(topology: str, shape: list[int]) -> list[Any]:
   options = {}
-  if match[1] == "v4":
+  if topology.startswith("v4:"):
     options["chip_config_name"] = "megacore"  # One device per chip.
-  shape = [int(n) for n in match.groups()[1:] if n]
   if shape == [1, 1]:
     options["chips_per_host_bounds"] = [1, 1, 1]
   try:
@@ -113,5 +156,27 @@ def devices_of(topology: str) -> list[Any]:
     raise UserError(
         f"--topology {topology} needs the TPU compiler, and it does not"
         f' start here: {reason}; install it with pip install "jax[tpu]"'
+    ) from error
+  return list(found.devices)
+
+
+def _boxes_of_gpus(topology: str, name: str, boxes: int, gpus: int):
+  if not 0 < gpus <= GPUS_OF_A_BOX or boxes < 1:
+    raise UserError(
+        f"--topology {topology} asks for {boxes} boxes of {gpus} GPUs; give at"
+        f" least one box and 1 to {GPUS_OF_A_BOX} GPUs in each, such as"
+        f" {name}:4x8"
+    )
+  try:
+    found = topologies.get_topology_desc(
+        platform="cuda",
+        target_config=GPU_TARGETS[name].to_text(),
+        topology=f"1x{boxes}x{gpus}",
+    )
+  except (RuntimeError, ValueError, NotImplementedError) as error:
+    reason = " ".join(str(error).split())
+    raise UserError(
+        f"--topology {topology} needs the compiler for NVIDIA GPUs, and it does"
+        f' not start here: {reason}; install it with pip install "jax[cuda12]"'
     ) from error
   return list(found.devices)

@@ -18,7 +18,7 @@ from electra_jax.errors import UserError
 from electra_jax.models import tpu_attention
 from electra_jax.models.attention import AttentionConfig, attend
 from electra_jax.shapes import Hidden
-from electra_jax.training.sharding import BATCH_AXES
+from electra_jax.training.sharding import BATCH_AXES, mesh_here
 
 PATHS = ("auto", "xla", "fused")
 _OLDEST_GPU = 8.0  # Compute capability from which kernels multiply bfloat16.
@@ -145,7 +145,11 @@ def _kernels_of(platform: str) -> ModuleType:
 def _on_each_device(mesh, fused_attend, config, query, key, value, *rest):
   # The compiler cannot split a kernel: each device runs it on its rows, and on
   # its heads where they divide over the tensor axis.
+  here, axes = mesh_here(mesh)
+  if not axes:
+    return fused_attend(config, query, key, value, *rest)
   input_mask, positions, dropout_seeds = rest
+  rows = tuple(axis for axis in BATCH_AXES if axis in axes)
   parts = mesh.shape["tensor"]
   is_split = config.num_heads % parts == 0
   local = config
@@ -158,12 +162,12 @@ def _on_each_device(mesh, fused_attend, config, query, key, value, *rest):
       first_head = jax.lax.axis_index("tensor") * local.num_heads
     return fused_attend(local, *arrays, first_head)
 
-  hidden = P(BATCH_AXES, None, "tensor" if is_split else None)
-  tokens = P(BATCH_AXES, None)
+  hidden = P(rows, None, "tensor" if is_split else None)
+  tokens = P(rows, None)
   one_row = positions.shape[0] == 1 != query.shape[0]
   return jax.shard_map(
       run,
-      mesh=mesh,
+      mesh=here,
       in_specs=(
           *(hidden,) * 3,
           tokens,
@@ -171,5 +175,6 @@ def _on_each_device(mesh, fused_attend, config, query, key, value, *rest):
           None if dropout_seeds is None else tokens,
       ),
       out_specs=hidden,
+      axis_names=set(axes),
       check_vma=False,  # A kernel does not say over which axes it varies.
   )(query, key, value, input_mask, positions, dropout_seeds)

@@ -17,7 +17,7 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from electra_jax import programs
+from electra_jax import programs, settings
 from electra_jax import workdir as workdirs
 from electra_jax.accelerators import chip_of
 from electra_jax.benchmark_result import BenchmarkResult, Spread
@@ -74,13 +74,14 @@ def benchmark(
   config = one_phase(config, phase)
   if store is not None:
     config.data.update(store=str(store), made_up=False)
-  mesh = sharding.make_mesh(**config.mesh)
-  peak = find_peak_tflops(mesh.devices.flat[0].device_kind, peak_tflops)
+  device_kind = jax.devices()[0].device_kind
+  peak = find_peak_tflops(device_kind, peak_tflops)
   if profile is not None:
     profile = writable_folder(profile, "--profile")
     if jax.process_count() > 1:  # They may have one host's name.
       profile /= f"process_{jax.process_index()}"
   data = _find_data(config)
+  mesh = programs.make_mesh(config, data.vocabulary)
   parts = programs.build(config, data.vocabulary, mesh)
   try:
     return _measure(config, parts, data, steps, profile, peak)
@@ -89,7 +90,7 @@ def benchmark(
       raise
     raise UserError(
         f"{config.train.batch_size} rows a step do not fit into the memory of"
-        f" {mesh.devices.size} x {mesh.devices.flat[0].device_kind}; lower"
+        f" {mesh.devices.size} x {device_kind}; lower"
         " --config.train.batch_size, raise --config.train.accumulation_steps,"
         " or set --config.model.remat=layer"
     ) from error
@@ -143,12 +144,12 @@ def writable_folder(path: epath.PathLike, flag: str) -> pathlib.Path:
     ) from error
 
 
-def find_vocabulary(config: ConfigDict) -> programs.Vocabulary:
+def find_vocabulary(config: ConfigDict) -> settings.Vocabulary:
   """Returns the vocabulary of the config's store, or one as large as BERT's."""
   if config.data.store and not config.data.made_up:
     store = open_store_of(config)
-    return programs.vocabulary_of(store.tokenizer(), store)
-  return programs.Vocabulary(
+    return settings.vocabulary_of(store.tokenizer(), store)
+  return settings.Vocabulary(
       _VOCAB_SIZE,
       _SPECIAL,
       is_continuation=np.arange(_VOCAB_SIZE) % 5 == 0,  # As many as BERT's.
@@ -157,7 +158,7 @@ def find_vocabulary(config: ConfigDict) -> programs.Vocabulary:
 
 
 class _Data(NamedTuple):
-  vocabulary: programs.Vocabulary
+  vocabulary: settings.Vocabulary
   batches: Iterator[Batch]  # This process's rows.
   description: str
   is_feed: bool
@@ -204,7 +205,7 @@ def _find_data(config: ConfigDict) -> _Data:
         process_index=jax.process_index(),
         process_count=processes,
     )
-    vocabulary = programs.vocabulary_of(store.tokenizer(), store)
+    vocabulary = settings.vocabulary_of(store.tokenizer(), store)
     name = f"store {config.data.store}"
     return _Data(vocabulary, feed.iterate(), name, is_feed=True)
   vocabulary = find_vocabulary(config)
@@ -255,7 +256,7 @@ def _measure(config, parts, data, steps, profile, peak) -> BenchmarkResult:
   }
   step = _spread(step_secs)
   sequences_per_sec = config.train.batch_size / step.median
-  flops = programs.training_flops(config, data.vocabulary)
+  flops = settings.training_flops(config, data.vocabulary)
   peak_of_all = peak and peak * 1e12 * mesh.devices.size
   return BenchmarkResult(
       device_kind=mesh.devices.flat[0].device_kind,

@@ -27,6 +27,12 @@ COLLECTIVES = (
     "collective-permute",
     "collective-broadcast",
 )
+# A GPU that is not here can't try kernels out; and untuned, Triton multiplies
+# in tiles that no GPU would be given.
+_UNTUNED = {
+    "xla_gpu_autotune_level": 0,
+    "xla_gpu_enable_triton_gemm": False,
+}
 _INSTRUCTION = re.compile(r"\s+(?:ROOT )?(%\S+) = (.+?) ([a-z][\w-]*)\((.*)")
 _COMPUTATION = re.compile(r"(?:ENTRY )?(%\S+) \(.*\{$")
 _LAYOUT = re.compile(r"\{[^{}]*\}")
@@ -112,8 +118,12 @@ def compile_step(parts: Programs, batch_size: int, length: int) -> CompiledStep:
   )
   lower_secs = time.perf_counter() - began
   began = time.perf_counter()
+  device = parts.mesh.devices.flat[0]
+  options = {}
+  if device.platform == "gpu" and device not in jax.devices():
+    options["compiler_options"] = _UNTUNED
   try:
-    compiled = lowered.compile()
+    compiled = lowered.compile(**options)
   except jax.errors.JaxRuntimeError as error:
     found = _TOO_LARGE.search(str(error))
     if found is None:
@@ -186,7 +196,9 @@ def collectives_of(text: str) -> dict[str, Collective]:
       sizes = inputs
     kind = summary[line.op.removesuffix("-start")]
     kind.instructions += 1
-    kind.asynchronous += line.op.endswith("-start")
+    kind.asynchronous += line.op.endswith("-start") or trips.is_started(
+        line.computation
+    )
     kind.executions += executions
     for dtype, size in sizes.items():
       kind.bytes[dtype] = kind.bytes.get(dtype, 0) + executions * size
@@ -248,13 +260,19 @@ class _Trips:
   """How often the computations of a program run in a step."""
 
   def __init__(self, text: str):
-    self._callers, self._limits = {}, {}
+    self._callers, self._limits, self._started = {}, {}, set()
     for line in instructions(text):
       if line.op == "constant" and line.result.startswith("s32[]"):
         self._limits[line.computation] = int(line.rest.partition(")")[0])
       for called in _CALLED.findall(line.rest):
         condition = _CONDITION.search(line.rest)
         self._callers[called] = line.computation, condition and condition[1]
+        if line.op.endswith("-start"):
+          self._started.add(called)
+
+  def is_started(self, computation: str) -> bool:
+    """Whether a computation runs beside the one that calls it."""
+    return computation in self._started
 
   def of(self, computation: str) -> int:
     executions = 1

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from electra_jax import programs
+from electra_jax import programs, settings
 from electra_jax import workdir as workdirs
 from electra_jax.data import feed
 from electra_jax.data.store import Split, open_store
@@ -85,7 +85,7 @@ def _evaluate_pretraining(
     )
   config.data.length = opened.manifest.length
   mesh = sharding.make_mesh()
-  parts = programs.build(config, programs.vocabulary_of_run(run), mesh)
+  parts = programs.build(config, settings.vocabulary_of_run(run), mesh)
   checkpointer = Checkpointer(workdirs.checkpoints(workdir))
   params = checkpointer.restore_params(
       parts.abstract.params, parts.shardings.params

@@ -17,19 +17,20 @@ import optax
 from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from electra_jax import programs
+from electra_jax import programs, settings
 from electra_jax.data.feed import Batch
 from electra_jax.objectives.generators import Generated
 from electra_jax.objectives.masking import mask_rows, unpack_rows
 from electra_jax.shapes import Params
 from electra_jax.training import sharding
+from electra_jax.training.reduction import sum_over_devices
 from electra_jax.training.state import TrainState
 from electra_jax.training.step import LossFn, make_train_step
 
 
 def network_programs(
     config: ConfigDict,
-    vocabulary: programs.Vocabulary,
+    vocabulary: settings.Vocabulary,
     parts: programs.Programs,
     params: Params,
     batch: Batch,
@@ -41,14 +42,14 @@ def network_programs(
 
   Args:
     config: as of configs/pretrain.py.
-    vocabulary: of `programs.vocabulary_of`.
+    vocabulary: of `settings.vocabulary_of`.
     parts: of `programs.build`.
     params: in their shards.
     batch: of `sharding.to_global`.
   """
-  recipe = programs.recipe_of(config)
-  masking = programs.masking_config(config, vocabulary)
-  options = programs.objective_options(config, vocabulary)
+  recipe = settings.recipe_of(config)
+  masking = settings.masking_config(config, vocabulary)
+  options = settings.objective_options(config, vocabulary)
 
   def networks_of(params, masked):
     return programs.bind(parts.model, params, masked.dropout_seeds)
@@ -83,7 +84,7 @@ def network_programs(
   prepared = jax.jit(prepare, out_shardings=(rows, whole))(params, batch)
 
   def program_of(loss_fn):
-    program = _without_update(loss_fn, config.train.accumulation_steps)
+    program = _without_update(loss_fn, parts, config.train.accumulation_steps)
     return functools.partial(program, params, prepared)
 
   found = {}
@@ -94,7 +95,9 @@ def network_programs(
   return found
 
 
-def _without_update(loss_fn: LossFn, accumulation_steps: int):
+def _without_update(
+    loss_fn: LossFn, parts: programs.Programs, accumulation_steps: int
+):
   step = make_train_step(
       lambda rng, prepared: prepared,
       loss_fn,
@@ -102,6 +105,11 @@ def _without_update(loss_fn: LossFn, accumulation_steps: int):
       lambda step: jnp.zeros(()),
       root_key=lambda prepared: jax.random.key(0),
       accumulation_steps=accumulation_steps,
+      spread=functools.partial(
+          sum_over_devices,
+          mesh=parts.mesh,
+          shardings=parts.shardings.params,
+      ),
   )
 
   def program(params, prepared):

@@ -13,8 +13,13 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from electra_jax import programs
-from electra_jax.accelerators import chip_of, devices_of
+from electra_jax import programs, settings
+from electra_jax.accelerators import (
+    GPUS_OF_A_BOX,
+    chip_of,
+    devices_of,
+    memory_of,
+)
 from electra_jax.benchmark import find_vocabulary, one_phase
 from electra_jax.compiled import Collective, CompiledStep, compile_step
 from electra_jax.errors import UserError
@@ -81,12 +86,12 @@ def plan(
 class _Found:
   parts: programs.Programs
   step: CompiledStep
-  vocabulary: programs.Vocabulary
+  vocabulary: settings.Vocabulary
 
 
 def _compile(config: ConfigDict, devices: list[Any]) -> _Found:
   vocabulary = find_vocabulary(config)
-  mesh = sharding.make_mesh(**config.mesh, devices=devices)
+  mesh = programs.make_mesh(config, vocabulary, devices)
   parts = programs.build(config, vocabulary, mesh)
   step = compile_step(parts, config.train.batch_size, config.data.length)
   return _Found(parts, step, vocabulary)
@@ -95,11 +100,7 @@ def _compile(config: ConfigDict, devices: list[Any]) -> _Found:
 def _limit(device: Any, step: CompiledStep) -> int | None:
   if step.limit_bytes is not None:
     return step.limit_bytes
-  chip = chip_of(device.device_kind)
-  if chip is not None and chip.memory_gib is not None:
-    return round(chip.memory_gib * 2**30)
-  stats = device.memory_stats() if device in jax.devices() else None
-  return (stats or {}).get("bytes_limit")
+  return memory_of(device)
 
 
 def _find_fitting(config, devices, found, limit):
@@ -127,17 +128,16 @@ def _find_fitting(config, devices, found, limit):
 
 def _first_change(config, devices, found, limit) -> dict[str, Any]:
   """Guesses by proportion what brings the step under the limit."""
-  change, axes = {}, dict(config.mesh)
-  state = _state_bytes(found.parts)
-  if state > limit / 2:
-    # As many devices share the state as leave half of the memory free.
-    least = math.ceil(2 * state / limit) * axes["fsdp"]
-    change["mesh.fsdp"] = _next_divisor(len(devices), least)
-    change["mesh.data"] = -1
-    state = state * axes["fsdp"] // change["mesh.fsdp"]
-  sums = state // 3  # Parameters and two moments; gradients are as large.
-  rows = max(found.step.needed_bytes - _state_bytes(found.parts), 1)
-  room = max(_ROOM * limit - state - sums, 1)
+  change, shards = {}, found.parts.mesh.shape["fsdp"]
+  fixed = now_fixed = _fixed_bytes(found.parts, shards)
+  free = config.copy_and_resolve_references()
+  free.mesh.update(data=-1, fsdp=0)
+  fewest = programs.make_mesh(free, found.vocabulary, devices).shape["fsdp"]
+  if fewest > shards:
+    change = {"mesh.fsdp": fewest, "mesh.data": -1}
+    fixed = _fixed_bytes(found.parts, fewest)
+  rows = max(found.step.needed_bytes - now_fixed, 1)
+  room = max(_ROOM * limit - fixed, 1)
   most = _rows_of_a_device(config, found.parts.mesh)
   if rows > room and most > 1:
     now = config.train.accumulation_steps
@@ -158,32 +158,28 @@ def _next_divisor(number: int, least: int) -> int:
   )
 
 
-def _state_bytes(parts: programs.Programs) -> int:
-  """Of parameters and moments on one device."""
-  leaves = zip(
-      jax.tree.leaves(parts.abstract),
-      jax.tree.leaves(parts.shardings),
-      strict=True,
-  )
-  return sum(
-      math.prod(where.shard_shape(x.shape)) * x.dtype.itemsize
-      for x, where in leaves
-  )
+def _fixed_bytes(parts: programs.Programs, shards: int) -> int:
+  """Of parameters, moments and gradients on one device, whatever the rows."""
+  size = 4 * sum(x.size for x in jax.tree.leaves(parts.abstract.params))
+  size //= parts.mesh.shape["tensor"]
+  return size * 4 if shards == 1 else size * 3 // shards + size * 2
 
 
 def _describe(
     config, topology, devices, found, limit, efficiency, price, change, fitting
 ) -> Plan:
   chip = chip_of(devices[0].device_kind)
-  flops = programs.training_flops(config, found.vocabulary)
+  flops = settings.training_flops(config, found.vocabulary)
   step = fitting or found.step
   compute = exposed = hidden = None
   if chip is not None:
     speed = chip.peak_tflops * 1e12 * len(devices)
     compute = flops / (efficiency * speed)
+    network = chip.network_gb_per_sec
+    if chip.far_gb_per_sec and len(devices) > GPUS_OF_A_BOX:
+      network = chip.far_gb_per_sec
     exposed, hidden = (
-        secs / (chip.network_gb_per_sec * 1e9)
-        for secs in _sent(step.collectives)
+        sent / (network * 1e9) for sent in _sent(step.collectives)
     )
   params = found.parts.abstract.params
   leaves = zip(

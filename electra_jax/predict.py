@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from electra_jax import programs
+from electra_jax import programs, settings
 from electra_jax import workdir as workdirs
 from electra_jax.data.feed import Batch, evaluation_batches
 from electra_jax.data.store import open_store
@@ -79,14 +79,14 @@ class Predictor:
       )
     self.config = run.config
     self.tokenizer = run.tokenizer
-    model_config = programs.electra_config(run.config, run.tokenizer.vocab_size)
+    model_config = settings.electra_config(run.config, run.tokenizer.vocab_size)
     self._model = Electra(model_config)
     abstract = jax.eval_shape(lambda: programs.init_params_of(self._model, 0))
     checkpointer = Checkpointer(workdirs.checkpoints(workdir))
     self._params = checkpointer.restore_params(abstract)
     checkpointer.close()
     self._run = run
-    self._recipe = programs.recipe_of(run.config)
+    self._recipe = settings.recipe_of(run.config)
     self._detect = jax.jit(self._detect_batch, static_argnames="corrupted")
     self._fill = jax.jit(self._fill_batch)
     self._score = jax.jit(self._score_batch)
@@ -244,13 +244,13 @@ class Predictor:
     )
 
   def _masked(self, batch, rng) -> MaskedRows:
-    vocabulary = programs.vocabulary_of(self.tokenizer)
-    masking = programs.masking_config(self.config, vocabulary)
+    vocabulary = settings.vocabulary_of(self.tokenizer)
+    masking = settings.masking_config(self.config, vocabulary)
     return mask_rows(rng, unpack_rows(*batch), masking)
 
   def _options(self, *, with_counts: bool):
     # The counts of a store, which may be gone, are read where they matter.
-    vocabulary = programs.vocabulary_of(self.tokenizer)
+    vocabulary = settings.vocabulary_of(self.tokenizer)
     if with_counts:
-      vocabulary = programs.vocabulary_of_run(self._run)
-    return programs.objective_options(self.config, vocabulary)
+      vocabulary = settings.vocabulary_of_run(self._run)
+    return settings.objective_options(self.config, vocabulary)

@@ -10,7 +10,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from electra_jax import phases, programs
+from electra_jax import phases, programs, settings
 from electra_jax import workdir as workdirs
 from electra_jax.continuation import find_continuation
 from electra_jax.data.feed import Feed
@@ -58,10 +58,9 @@ def pretrain(
   # --- Data ---
   store = _open_store(config, workdir)
   # --- Programs ---
-  mesh = sharding.make_mesh(**config.mesh)
-  parts = programs.build(
-      config, programs.vocabulary_of(store.tokenizer(), store), mesh
-  )
+  vocabulary = settings.vocabulary_of(store.tokenizer(), store)
+  mesh = programs.make_mesh(config, vocabulary)
+  parts = programs.build(config, vocabulary, mesh)
   train_feed = Feed(
       store.split("train"),
       seed=config.seed,
@@ -155,11 +154,8 @@ def _checked_store(phase: phases.Phase) -> Store | None:
     return None
   try:
     store = _open_store(config, phase.workdir)
-    programs.build(
-        config,
-        programs.vocabulary_of(store.tokenizer(), store),
-        sharding.make_mesh(**config.mesh),
-    )
+    vocabulary = settings.vocabulary_of(store.tokenizer(), store)
+    programs.build(config, vocabulary, programs.make_mesh(config, vocabulary))
   except UserError as error:
     raise UserError(f"{phase.name}: {error}") from error
   return store

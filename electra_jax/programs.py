@@ -6,40 +6,26 @@ pre-training, evaluation, planning and benchmarks compile the same programs.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from electra_jax import workdir as workdirs
+from electra_jax import settings
+from electra_jax.accelerators import memory_of, reduction_options
 from electra_jax.attention_paths import make_attend
 from electra_jax.data.feed import Batch
-from electra_jax.data.store import Store, open_store
-from electra_jax.data.tokenizer import SpecialIds, Tokenizer
 from electra_jax.errors import UserError
-from electra_jax.models.config import (
-    ElectraConfig,
-    encoder_config,
-    generator_config,
-)
 from electra_jax.models.electra import Electra
-from electra_jax.models.flops import training_flops_per_row
-from electra_jax.objectives.generators import Networks, ObjectiveOptions
+from electra_jax.objectives.generators import Networks
 from electra_jax.objectives.losses import WeightedSum
 from electra_jax.objectives.masking import (
     MaskedRows,
-    MaskingConfig,
     mask_rows,
     unpack_rows,
-)
-from electra_jax.objectives.pretraining import (
-    Recipe,
-    every_token,
-    find_recipe,
 )
 from electra_jax.shapes import Params, Scalar
 from electra_jax.training import metrics, sharding
@@ -48,29 +34,12 @@ from electra_jax.training.optimizer import (
     learning_rate_schedule,
     make_optimizer,
 )
+from electra_jax.training.reduction import sum_over_devices
 from electra_jax.training.state import TrainState, abstract_state, init_state
 from electra_jax.training.step import make_train_step
 
 # Streams of fold_in(key(seed), …) that no step number reaches.
 _INIT_STREAM, _EVAL_STREAM = 2**32 - 1, 2**32 - 2
-
-
-class Vocabulary(NamedTuple):
-  """What programs know of a vocabulary.
-
-  Attributes:
-    size: V.
-    special: ids of the special tokens.
-    is_continuation: [V] whether an id goes on with the word before it, or
-      None; for masking words.
-    unigram_counts: [V] how often each id occurs in the training text, or
-      None; for the unigram generator.
-  """
-
-  size: int
-  special: SpecialIds
-  is_continuation: np.ndarray | None = None
-  unigram_counts: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,50 +67,55 @@ class Programs:
   loss_weights: dict[str, float]
 
 
-def vocabulary_of(
-    tokenizer: Tokenizer, store: Store | None = None
-) -> Vocabulary:
-  """Returns what programs know of a tokenizer, and of a store's text."""
-  return Vocabulary(
-      tokenizer.vocab_size,
-      tokenizer.special,
-      np.asarray(
-          [tokenizer.is_continuation(i) for i in range(tokenizer.vocab_size)]
-      ),
-      None if store is None else store.unigram_counts(),
-  )
+def make_mesh(
+    config: ConfigDict,
+    vocabulary: settings.Vocabulary,
+    devices: Sequence[jax.Device] | None = None,
+) -> Mesh:
+  """Arranges devices as a pre-training config has it.
 
-
-def vocabulary_of_run(run: workdirs.Run) -> Vocabulary:
-  """Returns what the programs of a finished run know of its vocabulary.
+  Args:
+    config: as of configs/pretrain.py; with mesh.fsdp = 0 a replica is split
+      over as few devices as its size asks for.
+    vocabulary: of `settings.vocabulary_of`.
+    devices: the devices, or None for all of all processes.
 
   Raises:
-    UserError: the generator is the unigram one and the run's store is gone.
+    UserError: the sizes of the axes do not multiply to the number of devices.
   """
-  store = None
-  if run.config.objective.generator == "unigram":
-    store = open_store(run.config.data.store)
-  return vocabulary_of(run.tokenizer, store)
+  devices = jax.devices() if devices is None else list(devices)
+  axes = dict(config.mesh)
+  if axes["fsdp"] == 0:
+    model = Electra(settings.electra_config(config, vocabulary.size))
+    others = max(axes["data"], 1) * axes["tensor"]
+    axes["fsdp"] = sharding.fewest_shards(
+        jax.eval_shape(lambda: init_params_of(model, 0)),
+        max(len(devices) // others, 1),
+        memory_of(devices[0]),
+    )
+  return sharding.make_mesh(**axes, devices=devices)
 
 
-def build(config: ConfigDict, vocabulary: Vocabulary, mesh: Mesh) -> Programs:
+def build(
+    config: ConfigDict, vocabulary: settings.Vocabulary, mesh: Mesh
+) -> Programs:
   """Builds the programs of a pre-training config.
 
   Args:
     config: as of configs/pretrain.py.
-    vocabulary: of `vocabulary_of`.
-    mesh: of `sharding.make_mesh`.
+    vocabulary: of `settings.vocabulary_of`.
+    mesh: of `make_mesh`.
 
   Raises:
     UserError: values that do not fit each other; all are checked here, before
       anything is compiled.
   """
-  recipe = recipe_of(config)
-  masking = masking_config(config, vocabulary)
-  options = objective_options(config, vocabulary)
+  recipe = settings.recipe_of(config)
+  masking = settings.masking_config(config, vocabulary)
+  options = settings.objective_options(config, vocabulary)
   recipe.check(options)
   _check_batches(config, mesh)
-  model_config = electra_config(config, vocabulary.size)
+  model_config = settings.electra_config(config, vocabulary.size)
   sharding.check_divisible(
       mesh,
       "number of attention heads",
@@ -177,19 +151,28 @@ def build(config: ConfigDict, vocabulary: Vocabulary, mesh: Mesh) -> Programs:
     return recipe.run(networks, masked, options)
 
   def loss_fn(params, masked, weights):
-    outcome = outcome_of(params, masked, masked.dropout_seeds)
+    outcome = outcome_of(pin(params), masked, masked.dropout_seeds)
     loss = total_loss(loss_weights, outcome.losses, weights)
     return loss, {**outcome.losses, **outcome.metrics}
 
-  def eval_step(params, batch, index):
-    rng = jax.random.fold_in(jax.random.key(config.seed), _EVAL_STREAM)
-    masked, _ = prepare(jax.random.fold_in(rng, index), batch)
+  def evaluate(params, masked, _):
     outcome = outcome_of(params, masked, None)
     histogram = None
     if outcome.replaced is not None:
       histogram = metrics.ranking_histogram(*outcome.replaced)
     return {**outcome.losses, **outcome.metrics}, histogram
 
+  def eval_step(params, batch, index):
+    rng = jax.random.fold_in(jax.random.key(config.seed), _EVAL_STREAM)
+    masked, _ = prepare(jax.random.fold_in(rng, index), batch)
+    return spread(evaluate, has_gradients=False)(params, masked, ())
+
+  abstract = abstract_state(init_params, optimizer)
+  shardings = sharding.state_shardings(mesh, optimizer, abstract)
+  pin = sharding.constrain_params(mesh, shardings.params)
+  spread = functools.partial(
+      sum_over_devices, mesh=mesh, shardings=shardings.params
+  )
   train_step = make_train_step(
       prepare,
       loss_fn,
@@ -197,122 +180,26 @@ def build(config: ConfigDict, vocabulary: Vocabulary, mesh: Mesh) -> Programs:
       learning_rate_schedule(optimizer_config),
       root_key=lambda batch: jax.random.key(config.seed),
       accumulation_steps=config.train.accumulation_steps,
+      spread=spread,
   )
-  abstract = abstract_state(init_params, optimizer)
-  shardings = sharding.state_shardings(mesh, optimizer, abstract)
   whole = NamedSharding(mesh, PartitionSpec())
+  compiler_options = {}
+  if config.train.overlap_reductions and mesh.size > 1:
+    compiler_options = reduction_options(mesh.devices.flat[0])
   return Programs(
       model=model,
       mesh=mesh,
       abstract=abstract,
       shardings=shardings,
       train_step=jax.jit(
-          train_step, donate_argnums=0, out_shardings=(shardings, whole)
+          train_step,
+          donate_argnums=0,
+          out_shardings=(shardings, whole),
+          compiler_options=compiler_options,
       ),
       eval_step=jax.jit(eval_step, out_shardings=whole),
       init=lambda: init_state(init_params, optimizer, shardings),
       loss_weights=loss_weights,
-  )
-
-
-def electra_config(config: ConfigDict, vocab_size: int) -> ElectraConfig:
-  """Returns the networks of a pre-training config.
-
-  Raises:
-    UserError: an unknown objective, generator or embedding_sharing.
-  """
-  model = config.model
-  recipe = recipe_of(config)
-  objective, has_generator = recipe.objective, recipe.generator.is_network
-  discriminator = encoder_config(
-      vocab_size,
-      model.num_layers,
-      model.hidden_size,
-      model.embedding_size,
-      max_position_embeddings=model.max_position_embeddings,
-      initializer_range=model.initializer_range,
-      initialization=model.initialization,
-      hidden_dropout=model.hidden_dropout,
-      attention_dropout=model.attention_dropout,
-      dtype=model.dtype,
-      remat=model.remat,
-  )
-  # Converted models may differ here from the released proportions.
-  own = ("num_heads", "intermediate_size")
-  discriminator = dataclasses.replace(
-      discriminator, **{name: model[name] for name in own if name in model}
-  )
-  sharing = model.embedding_sharing
-  generator = None
-  if has_generator and objective.has_discriminator and sharing != "all":
-    generator = generator_config(
-        discriminator,
-        model.generator_width_ratio,
-        model.generator_depth_ratio,
-        own_embeddings=sharing == "none",
-    )
-  return ElectraConfig(
-      discriminator,
-      generator,
-      sharing,
-      has_generator_head=has_generator,
-      has_discriminator_head=objective.detect is not None,
-      has_token_head=objective.has_token_head,
-      has_two_towers=config.objective.generator == "two_tower",
-  )
-
-
-def recipe_of(config: ConfigDict) -> Recipe:
-  """Returns objective and generator of a pre-training config.
-
-  Raises:
-    UserError: there is no such pair.
-  """
-  return find_recipe(config.objective.name, config.objective.generator)
-
-
-def masking_config(config: ConfigDict, vocabulary: Vocabulary) -> MaskingConfig:
-  """Returns the masking of a pre-training config."""
-  special = vocabulary.special
-  return MaskingConfig(
-      mask_prob=config.objective.mask_prob,
-      max_length=config.data.length,
-      mask_id=special.mask,
-      unmaskable_ids=(special.cls, special.sep, special.mask),
-      draw=config.objective.masking_draw,
-      unit=config.objective.masking_unit,
-      is_continuation=vocabulary.is_continuation,
-  )
-
-
-def objective_options(
-    config: ConfigDict, vocabulary: Vocabulary
-) -> ObjectiveOptions:
-  """Returns the knobs of a pre-training config's objective."""
-  objective = config.objective
-  return ObjectiveOptions(
-      vocab_size=vocabulary.size,
-      special_ids=tuple(vocabulary.special),
-      unigram_counts=vocabulary.unigram_counts,
-      mask_prob=objective.mask_prob,
-      temperature=objective.temperature,
-      disallow_correct=objective.disallow_correct,
-      label_smoothing=objective.label_smoothing,
-  )
-
-
-def training_flops(config: ConfigDict, vocabulary: Vocabulary) -> int:
-  """Returns the model FLOPs of one training step; see models/flops.py."""
-  networks = electra_config(config, vocabulary.size)
-  length = config.data.length
-  slots = masking_config(config, vocabulary).num_slots
-  token_positions = 0
-  if networks.has_token_head:
-    # The head sees what its loss stands on.
-    weigh = recipe_of(config).losses["token_loss"]
-    token_positions = length if weigh is every_token else slots
-  return config.train.batch_size * training_flops_per_row(
-      networks, length, slots, token_positions
   )
 
 

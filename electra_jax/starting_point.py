@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from etils import epath
 from ml_collections import ConfigDict
 
-from electra_jax import programs
+from electra_jax import settings
 from electra_jax import workdir as workdirs
 from electra_jax.data.tokenizer import Tokenizer, load_tokenizer
 from electra_jax.errors import UserError
@@ -136,7 +136,7 @@ def find_weights(workdir: epath.PathLike, run: workdirs.Run) -> RunWeights:
 def networks_of(run: workdirs.Run) -> ElectraConfig:
   """Returns a run's networks: of a fine-tuning, one without a head."""
   if run.kind is workdirs.PRETRAINING:
-    return programs.electra_config(run.config, run.tokenizer.vocab_size)
+    return settings.electra_config(run.config, run.tokenizer.vocab_size)
   return ElectraConfig(
       EncoderConfig(**run.facts["encoder"]),
       generator=None,

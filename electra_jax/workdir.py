@@ -76,6 +76,7 @@ PRETRAINING = Kind(
         ("objective.token_weight", 1.0),
         ("objective.label_smoothing", 0.0),
         ("objective.masking_unit", "token"),
+        ("train.overlap_reductions", True),
         ("optimizer.name", "adam"),
         ("optimizer.frozen", ""),
     ),

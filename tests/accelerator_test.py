@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from electra_jax import cli, programs
+from electra_jax import cli, settings
 from electra_jax.data.tokenizer import SpecialIds
 from tests import helpers
 from tests.benchmarks import accelerator, accelerator_plan
@@ -226,8 +226,8 @@ def test_targets_are_those_of_an_h100():
   ):
     config = config_of(jobs_of()[name])
     special = SpecialIds(pad=0, unk=100, cls=101, sep=102, mask=103)
-    flops = programs.training_flops(
-        config, programs.Vocabulary(30_522, special)
+    flops = settings.training_flops(
+        config, settings.Vocabulary(30_522, special)
     )
     peak_rows = 989e12 / (flops / config.train.batch_size)
     target = accelerator_plan.SHAPES[name].target_mfu * peak_rows

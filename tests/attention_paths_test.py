@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from electra_jax import attention_paths, programs
+from electra_jax import attention_paths, programs, settings
 from electra_jax.data.feed import Batch
 from electra_jax.data.tokenizer import SpecialIds
 from electra_jax.errors import UserError
@@ -24,8 +24,9 @@ def after_a_step(path, **axes):
   config.model.update(hidden_size=128)
   config.mesh.update(axes)
   devices = jax.devices()[: int(np.prod(list(axes.values())))]
-  mesh = sharding.make_mesh(**config.mesh, devices=devices)
-  parts = programs.build(config, programs.Vocabulary(500, SPECIAL), mesh)
+  vocabulary = settings.Vocabulary(500, SPECIAL)
+  mesh = programs.make_mesh(config, vocabulary, devices)
+  parts = programs.build(config, vocabulary, mesh)
   rng = np.random.default_rng(0)
   ids = rng.integers(110, 500, (8, 32)).astype(np.uint16)
   ids[:, 0], ids[:, 29] = 101, 102
@@ -40,7 +41,12 @@ def plain():
 
 
 @pytest.mark.parametrize(
-    "axes", [{"data": 1}, {"data": 2, "fsdp": 2, "tensor": 2}]
+    "axes",
+    [
+        {"data": 1},
+        {"data": 2, "fsdp": 2, "tensor": 1},
+        {"data": 2, "fsdp": 2, "tensor": 2},
+    ],
 )
 def test_training_does_not_depend_on_the_path(plain, axes):
   fused = after_a_step("fused", **axes)
@@ -72,7 +78,7 @@ def test_a_row_too_long_for_the_kernel_says_so():
       }
   )
   mesh = sharding.make_mesh(data=1, devices=jax.devices()[:1])
-  parts = programs.build(config, programs.Vocabulary(500, SPECIAL), mesh)
+  parts = programs.build(config, settings.Vocabulary(500, SPECIAL), mesh)
   rows = Batch(
       jax.ShapeDtypeStruct((8, 1024), "uint16"),
       jax.ShapeDtypeStruct((8, 2), "int32"),

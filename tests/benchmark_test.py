@@ -9,7 +9,7 @@ import jax
 import pytest
 
 from electra_jax import benchmark as benchmarks
-from electra_jax import cli, programs
+from electra_jax import cli, programs, settings
 from electra_jax.benchmark import (
     benchmark,
     find_peak_tflops,
@@ -43,7 +43,7 @@ def test_figures_fit_each_other(tmp_path):
   assert (result.batch_size, result.length, result.steps) == (8, 32, 3)
   assert result.sequences_per_sec == pytest.approx(8 / step.median)
   assert result.tokens_per_sec == pytest.approx(32 * 8 / step.median)
-  networks = programs.electra_config(config, 30_522)
+  networks = settings.electra_config(config, 30_522)
   assert result.flops_per_step == 8 * training_flops_per_row(networks, 32, 4)
   assert result.num_devices == 8
   assert result.mfu == pytest.approx(
@@ -75,7 +75,7 @@ def test_a_store_is_read_and_waited_for(store):
   assert result.config["data"]["store"] == store
   assert 0 < result.feed_wait_share < 1
   assert 0 < result.feed_wait_secs.median < result.step_secs.upper
-  networks = programs.electra_config(config, 256)
+  networks = settings.electra_config(config, 256)
   assert result.flops_per_step == 8 * training_flops_per_row(networks, 32, 4)
   assert result.generator_secs is None
   shown = result.table()
@@ -130,14 +130,14 @@ def test_each_network_computes_its_own_part_alone(
       parts.init().params,
       sharding.to_global(mesh, rows),
   )
-  networks = programs.electra_config(config, vocabulary.size)
+  networks = settings.electra_config(config, vocabulary.size)
   own = {
       "generator": dataclasses.replace(
           networks, has_discriminator_head=False, has_token_head=False
       ),
       "discriminator": dataclasses.replace(networks, has_generator_head=False),
   }
-  slots = programs.masking_config(config, vocabulary).num_slots
+  slots = settings.masking_config(config, vocabulary).num_slots
   if networks.has_two_towers:
     slots = 0  # Their loss stands on every token, their samples count as rest.
   expected = {
@@ -163,8 +163,8 @@ def test_each_network_computes_its_own_part_alone(
 def test_flops_count_the_positions_of_the_token_head(objective, positions):
   config = narrow_config(**{"objective.name": objective})
   vocabulary = benchmarks._find_data(config).vocabulary
-  networks = programs.electra_config(config, vocabulary.size)
-  assert programs.training_flops(config, vocabulary) == (
+  networks = settings.electra_config(config, vocabulary.size)
+  assert settings.training_flops(config, vocabulary) == (
       8 * training_flops_per_row(networks, 32, 4, positions)
   )
 

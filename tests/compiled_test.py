@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from electra_jax import compiled, programs
+from electra_jax import compiled, programs, settings
 from electra_jax.data.tokenizer import SpecialIds
 from electra_jax.training import sharding
 from tests.helpers import tiny_config
@@ -87,8 +87,9 @@ ENTRY %main () -> f32[8] {
 
 def step_of(**overrides):
   config = tiny_config(**{"model.num_layers": 1}, **overrides)
-  mesh = sharding.make_mesh(**config.mesh)
-  parts = programs.build(config, programs.Vocabulary(500, SPECIAL), mesh)
+  vocabulary = settings.Vocabulary(500, SPECIAL)
+  mesh = programs.make_mesh(config, vocabulary)
+  parts = programs.build(config, vocabulary, mesh)
   return parts, config
 
 
@@ -105,8 +106,47 @@ def test_the_step_is_compiled_without_its_arrays():
   assert 0 <= step.memory.state - state - rows < 2_000
   assert step.memory.temporaries > 0
   assert step.needed_bytes == step.memory.total
+
+
+@pytest.mark.parametrize("accumulation_steps", [1, 2])
+def test_gradients_are_reduced_once(accumulation_steps):
+  parts, config = step_of(
+      **{
+          "train.accumulation_steps": accumulation_steps,
+          "train.batch_size": 16,
+      }
+  )
+  step = compiled.compile_step(parts, 16, config.data.length)
+  sent = step.collectives["all-reduce"].bytes["f32"]
   gradients = 4 * sum(x.size for x in jax.tree.leaves(parts.abstract.params))
-  assert step.collectives["all-reduce"].bytes["f32"] >= gradients
+  assert 0 <= sent - gradients < 200  # The sums of metrics.
+
+
+@pytest.mark.parametrize("accumulation_steps", [1, 2])
+def test_split_parameters_are_gathered_and_reduced_once(accumulation_steps):
+  parts, config = step_of(
+      **{
+          "mesh.fsdp": 4,
+          "train.accumulation_steps": accumulation_steps,
+          "train.batch_size": 16,
+      }
+  )
+  step = compiled.compile_step(parts, 16, config.data.length)
+  specs = jax.tree.map(lambda where: where.spec, parts.shardings.params)
+  split = whole = 0
+  for leaf, spec in zip(
+      jax.tree.leaves(parts.abstract.params),
+      jax.tree.leaves(specs),
+      strict=True,
+  ):
+    size = 4 * leaf.size
+    split, whole = (split + size, whole) if spec else (split, whole + size)
+  scores = 4 * 16 * config.data.length  # By which positions are chosen.
+  assert step.collectives["all-gather"].bytes["f32"] - split in (0, scores)
+  assert step.collectives["reduce-scatter"].bytes == {"f32": split}
+  sent = step.collectives["all-reduce"].bytes["f32"]
+  # A fourth of what is split, over two devices, and the rest over all eight.
+  assert 0 <= sent - (split // 4 + whole) < 200 + whole
 
 
 def test_too_little_memory_is_an_answer():

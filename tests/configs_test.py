@@ -6,7 +6,7 @@ import pathlib
 import jax
 import pytest
 
-from electra_jax import programs
+from electra_jax import programs, settings
 from electra_jax.data.tokenizer import SpecialIds
 from electra_jax.errors import UserError
 from electra_jax.models.config import encoder_config
@@ -44,7 +44,7 @@ def build(size):
 
 def programs_of(config):
   mesh = sharding.make_mesh(devices=jax.devices()[:1])
-  return programs.build(config, programs.Vocabulary(30522, SPECIAL), mesh)
+  return programs.build(config, settings.Vocabulary(30522, SPECIAL), mesh)
 
 
 def phases_of(argument):
@@ -167,7 +167,7 @@ def test_configs_are_locked_and_run_locally(size):
             "pretrain",
             (
                 *("programs", "pretrain", "evaluate", "predict"),
-                *("continuation", "phases"),
+                *("continuation", "phases", "settings"),
             ),
         ),
         (
@@ -188,7 +188,8 @@ def test_every_key_is_read(name, readers):
     if section == "phases":
       assert 'config.get("phases")' in text
     elif section == "mesh":
-      assert "**config.mesh" in text  # Each key is a named argument.
+      # Each key is a named argument.
+      assert "**config.mesh" in text or "dict(config.mesh)" in text
     elif section == "optimizer":
       assert "(config.optimizer)" in text or "**config.optimizer" in text
     elif section == "table":
@@ -199,9 +200,9 @@ def test_every_key_is_read(name, readers):
       assert f"config.{section}" in text, f"config.{section} is never read"
     elif (name, section) in (("finetune", "model"), ("pretrain", "init")):
       for key in values:
-        assert f'"{key}"' in text or f"config.{section}.{key}" in text, (
-            f"config.{section}.{key} is never read"
-        )
+        assert (
+            f'"{key}"' in text or f"config.{section}.{key}" in text
+        ), f"config.{section}.{key} is never read"
     else:
       for key in values:
         assert f".{key}" in text, f"config.{section}.{key} is never read"

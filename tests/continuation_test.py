@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from electra_jax import programs
+from electra_jax import programs, settings
 from electra_jax import workdir as workdirs
 from electra_jax.continuation import Continuation, find_continuation
 from electra_jax.data.tokenizer import load_tokenizer
@@ -36,7 +36,7 @@ def config_of(**overrides):
 
 
 def build(config, tokenizer=TOKENIZER, **axes):
-  vocabulary = programs.vocabulary_of(tokenizer)
+  vocabulary = settings.vocabulary_of(tokenizer)
   return programs.build(config, vocabulary, sharding.make_mesh(**axes))
 
 

@@ -162,8 +162,17 @@ def read_metrics(workdir: pathlib.Path, group: str) -> list[dict]:
 
 def read_params(workdir: pathlib.Path, step: int) -> dict[str, np.ndarray]:
   """A checkpoint's state by path, read without the package."""
+  folder = workdir.absolute() / f"checkpoints/{step}/state"
   with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-    tree = reader.restore(workdir.absolute() / f"checkpoints/{step}/state")
+    as_numpy = ocp.RestoreArgs(restore_type=np.ndarray)  # On any devices.
+    tree = reader.restore(
+        folder,
+        ocp.args.PyTreeRestore(
+            restore_args=jax.tree.map(
+                lambda _: as_numpy, reader.metadata(folder).item_metadata.tree
+            )
+        ),
+    )
   return {name: np.asarray(leaf) for name, leaf in path_names(tree)}
 
 

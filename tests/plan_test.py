@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from electra_jax import accelerators, cli, programs
+from electra_jax import accelerators, cli, programs, settings
 from electra_jax import plan as plans
 from electra_jax.data.tokenizer import SpecialIds
 from electra_jax.errors import UserError
@@ -22,7 +22,7 @@ def small_config(**overrides):
 def small_vocabulary():
   with pytest.MonkeyPatch.context() as patch:
     special = SpecialIds(pad=0, unk=100, cls=101, sep=102, mask=103)
-    vocabulary = programs.Vocabulary(500, special)
+    vocabulary = settings.Vocabulary(500, special)
     patch.setattr(plans, "find_vocabulary", lambda config: vocabulary)
     yield vocabulary
 
@@ -34,7 +34,7 @@ def here(small_vocabulary):
 
 def test_figures_are_those_of_the_step(here, small_vocabulary):
   config = small_config()
-  assert here.flops_per_step == programs.training_flops(
+  assert here.flops_per_step == settings.training_flops(
       config, small_vocabulary
   )
   assert here.num_devices == 8 and here.rows_per_device == 1
@@ -71,7 +71,7 @@ def test_times_and_cost_follow_from_the_figures(here):
 
 
 def test_collectives_cost_what_they_send(monkeypatch):
-  chip = accelerators.Chip("cpu", 1.0, None, 1e-3)
+  chip = accelerators.Chip("cpu", 1.0, 1.0, 1e-3)
   monkeypatch.setitem(accelerators.CHIPS, "slow", chip)
   found = plan(small_config(), "here", efficiency=0.5)
   assert found.compute_secs == pytest.approx(found.flops_per_step / 4e12)
@@ -99,8 +99,9 @@ def test_a_suggestion_is_compiled_and_fits(monkeypatch):
 
 
 def test_a_state_too_large_for_a_device_is_split(monkeypatch):
-  config = small_config()
+  config = small_config(**{"mesh.fsdp": 1})
   monkeypatch.setattr(plans, "_limit", lambda *_: 1_800_000)
+  monkeypatch.setattr(programs, "memory_of", lambda _: 1_800_000)
   found = plan(config, "here")
   assert found.fits is False
   assert found.suggestion["mesh.fsdp"] > 1
@@ -117,7 +118,11 @@ def test_where_nothing_fits_the_table_says_so(monkeypatch):
 @pytest.mark.parametrize(
     ("topology", "options", "words"),
     [
-        ("v9:2x2", {}, "'v9:2x2' is neither 'here' nor a TPU slice"),
+        ("v9:2x2", {}, "'v9:2x2' is neither 'here' nor one to compile for"),
+        ("v5e:8", {}, "'v5e:8' is neither"),
+        ("h100", {}, "'h100' is neither"),
+        ("h100:9", {}, "asks for 1 boxes of 9 GPUs; give at least one box and"),
+        ("h100:0x8", {}, "asks for 0 boxes of 8 GPUs"),
         ("v5e", {}, "'v5e' is neither"),
         ("here", {"efficiency": 0.0}, "--efficiency is 0"),
         ("here", {"efficiency": 1.5}, "--efficiency is 1.5"),
@@ -130,14 +135,19 @@ def test_mistakes(topology, options, words):
     plan(small_config(), topology, **options)
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("libtpu") is not None, reason="has the compiler"
+@pytest.mark.parametrize(
+    ("module", "topology", "extra"),
+    [
+        ("libtpu", "v5e:2x2", r"jax\[tpu\]"),
+        ("jax_plugins.xla_cuda12", "h100:8", r"jax\[cuda12\]"),
+    ],
 )
-def test_without_the_tpu_compiler_it_is_named():
-  with pytest.raises(
-      UserError, match=r'install it with pip install "jax\[tpu\]'
-  ):
-    plan(small_config(), "v5e:2x2")
+def test_without_its_compiler_the_extra_is_named(module, topology, extra):
+  parent = module.partition(".")[0]
+  if importlib.util.find_spec(parent) and importlib.util.find_spec(module):
+    pytest.skip("it is installed")
+  with pytest.raises(UserError, match=f'install it with pip install "{extra}'):
+    plan(small_config(), topology)
 
 
 def test_the_command_prints_a_table_and_writes_json(tmp_path, capsys):
@@ -150,6 +160,11 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path, capsys):
   assert "8 x cpu" in capsys.readouterr().out
   written = json.loads(file.read_text())
   assert written["price"] == 1.5 and written["fits"] is None
+
+
+def test_a_state_too_large_for_a_device_is_split_by_default(monkeypatch):
+  monkeypatch.setattr(programs, "memory_of", lambda _: 3_000_000)
+  assert plan(small_config(), "here").mesh["fsdp"] > 1
 
 
 @pytest.mark.slow

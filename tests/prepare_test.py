@@ -244,9 +244,7 @@ def test_interrupted_run_leaves_nothing_that_opens(tmp_path, name):
       stderr=subprocess.PIPE,
       start_new_session=True,
   )
-  processes.wait_until(
-      lambda: list(tmp_path.glob("store.partial-*/train-*"))
-  )
+  processes.wait_until(lambda: list(tmp_path.glob("store.partial-*/train-*")))
   [partial] = tmp_path.glob("store.partial-*")
   children = find_children(process.pid)
   if name == "SIGINT":  # A terminal sends it to the workers as well.

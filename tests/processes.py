@@ -43,11 +43,12 @@ def run(*command: object) -> str:
   return finish(start(*command))
 
 
-def run_together(*command: object) -> list[str]:
-  """Runs a command as two processes of one run; returns what each printed.
+def start_together(*command: object, count: int = 2) -> list[subprocess.Popen]:
+  """Starts a command as several processes of one run.
 
   Args:
-    *command: the same for both, but that "{i}" becomes 0 and 1.
+    *command: the same for all, but that "{i}" becomes 0, 1, ….
+    count: how many processes.
   """
   with socket.socket() as probe:
     probe.bind(("localhost", 0))
@@ -55,16 +56,21 @@ def run_together(*command: object) -> list[str]:
   command = (
       *command,
       f"--coordinator=localhost:{port}",
-      *("--num-processes=2", "--process-id={i}"),
+      *(f"--num-processes={count}", "--process-id={i}"),
   )
-  both = [
+  return [
       start(*(str(part).replace("{i}", str(i)) for part in command))
-      for i in range(2)
+      for i in range(count)
   ]
+
+
+def run_together(*command: object, count: int = 2) -> list[str]:
+  """Runs a command as several processes; returns what each printed."""
+  together = start_together(*command, count=count)
   try:
-    return [finish(process) for process in both]
+    return [finish(process) for process in together]
   finally:
-    for process in both:
+    for process in together:
       process.kill()
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from absl.testing import absltest, parameterized
 
-from electra_jax import programs
+from electra_jax import programs, settings
 from electra_jax.data.feed import Batch
 from electra_jax.data.tokenizer import SpecialIds
 from electra_jax.errors import UserError
@@ -16,7 +16,7 @@ from electra_jax.trees import path_names
 from tests import helpers
 
 SPECIAL = SpecialIds(pad=0, unk=1, cls=2, sep=3, mask=4)
-VOCABULARY = programs.Vocabulary(
+VOCABULARY = settings.Vocabulary(
     helpers.VOCAB_SIZE, SPECIAL, np.arange(helpers.VOCAB_SIZE) % 4 == 3
 )
 
@@ -34,7 +34,7 @@ def train_on_one_device():
 
 
 def train(config, steps=3, devices=1):
-  mesh = sharding.make_mesh(**config.mesh, devices=jax.devices()[:devices])
+  mesh = programs.make_mesh(config, VOCABULARY, jax.devices()[:devices])
   parts = programs.build(config, VOCABULARY, mesh)
   state, history = parts.init(), []
   for step in range(steps):
@@ -83,6 +83,23 @@ class MeshTest(parameterized.TestCase):
     )
     self.assertNotEmpty(moment)
     self.assertEqual(jax.tree.map(lambda x: x.sharding, state), parts.shardings)
+
+
+class EvaluationTest(absltest.TestCase):
+
+  def test_eight_devices_agree_with_one(self):
+    one = self.evaluate(devices=1)
+    eight = self.evaluate(devices=8, **{"mesh.fsdp": 2})
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, rtol=2e-4), eight, one
+    )
+
+  def evaluate(self, devices, **overrides):
+    config = small_config(**overrides)
+    mesh = programs.make_mesh(config, VOCABULARY, jax.devices()[:devices])
+    parts = programs.build(config, VOCABULARY, mesh)
+    params, batch = parts.init().params, helpers.batch_of(seed=3)
+    return parts.eval_step(params, batch, np.int32(0))
 
 
 class AccumulationTest(parameterized.TestCase):
@@ -173,7 +190,7 @@ class ErrorTest(parameterized.TestCase):
   def test_one_clear_sentence(self, overrides, devices, message):
     config = small_config(**overrides)
     with self.assertRaisesRegex(UserError, message):
-      mesh = sharding.make_mesh(**config.mesh, devices=jax.devices()[:devices])
+      mesh = programs.make_mesh(config, VOCABULARY, jax.devices()[:devices])
       programs.build(config, VOCABULARY, mesh)
 
 

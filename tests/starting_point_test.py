@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from electra_jax import programs, task_programs
+from electra_jax import settings, task_programs
 from electra_jax import workdir as workdirs
 from electra_jax.data.tokenizer import load_tokenizer
 from electra_jax.errors import UserError
@@ -63,7 +63,7 @@ def pretrained(folder, **overrides):
   workdirs.begin(
       folder, workdirs.PRETRAINING, config, TOKENIZER, {"rows_digest": ""}
   )
-  shapes = programs.electra_config(config, TOKENIZER.vocab_size)
+  shapes = settings.electra_config(config, TOKENIZER.vocab_size)
   return save(folder, helpers.abstract_params(Electra(shapes)))
 
 

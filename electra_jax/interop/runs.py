@@ -6,7 +6,7 @@ import optax
 from etils import epath
 from ml_collections import ConfigDict
 
-from electra_jax import programs, task_data, task_programs
+from electra_jax import programs, settings, task_data, task_programs
 from electra_jax import workdir as workdirs
 from electra_jax.data.tokenizer import Tokenizer
 from electra_jax.errors import UserError
@@ -171,12 +171,12 @@ def write_pretrained(
 
 def _build(config: ConfigDict, tokenizer: Tokenizer) -> programs.Programs:
   mesh = sharding.make_mesh(devices=jax.local_devices()[:1])
-  return programs.build(config, programs.vocabulary_of(tokenizer), mesh)
+  return programs.build(config, settings.vocabulary_of(tokenizer), mesh)
 
 
 def _objective_of(model: ElectraConfig, recipe: ConfigDict) -> tuple[str, str]:
   """Returns names of an objective and a generator that have these parts."""
-  asked, generator = programs.recipe_of(recipe), recipe.objective.generator
+  asked, generator = settings.recipe_of(recipe), recipe.objective.generator
   objective = asked.objective
   is_fit = (
       model.has_generator_head == asked.generator.is_network
@@ -194,7 +194,7 @@ def _objective_of(model: ElectraConfig, recipe: ConfigDict) -> tuple[str, str]:
 
 
 def _check_shapes(wanted: ElectraConfig, config: ConfigDict) -> None:
-  built = programs.electra_config(config, wanted.discriminator.vocab_size)
+  built = settings.electra_config(config, wanted.discriminator.vocab_size)
   for name in ("discriminator", "generator"):
     ours, theirs = getattr(built, name), getattr(wanted, name)
     if theirs is None:

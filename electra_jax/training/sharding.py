@@ -10,11 +10,11 @@ import jax
 import numpy as np
 import optax
 from jax.experimental.layout import Layout, with_layout_constraint
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from electra_jax.errors import UserError
-from electra_jax.shapes import Hidden
+from electra_jax.shapes import Hidden, Params
 from electra_jax.trees import match_rules, path_names
 
 AXES = ("data", "fsdp", "tensor")
@@ -47,7 +47,7 @@ def make_mesh(
 
   Args:
     data: size of that axis; -1 takes the devices that the others leave.
-    fsdp: size of that axis.
+    fsdp: size of that axis; see `fewest_shards` for how to choose it.
     tensor: size of that axis.
     devices: the devices, or None for all of all processes.
 
@@ -55,6 +55,11 @@ def make_mesh(
     UserError: the sizes do not multiply to the number of devices.
   """
   devices = jax.devices() if devices is None else devices
+  if min(fsdp, tensor) < 1:
+    raise UserError(
+        f"mesh fsdp={fsdp} tensor={tensor} holds a size below 1; choose"
+        " config.mesh so that the product is the number of devices"
+    )
   if data == -1:
     data = len(devices) // (fsdp * tensor)
   if data * fsdp * tensor != len(devices):
@@ -69,6 +74,42 @@ def make_mesh(
       axis_types=(AxisType.Auto,) * len(AXES),
       devices=devices,
   )
+
+
+def fewest_shards(
+    params: Params, num_devices: int, memory_bytes: int | None
+) -> int:
+  """Returns a size of "fsdp" with which a state fits.
+
+  It is the smallest for which parameters, moments and gradients, all of
+  float32, leave half of a device's memory to everything else. With more than
+  one shard a device holds its share of parameters and moments, and during a
+  step all parameters and gradients.
+
+  Args:
+    params: their shapes.
+    num_devices: that the axes "data" and "fsdp" share.
+    memory_bytes: of one device, or None where it is not known: then 1.
+  """
+  if memory_bytes is None:
+    return 1
+  specs = match_rules(RULES, params, "sharding")
+  widths = [
+      leaf.shape[spec.index("fsdp")]
+      for (_, leaf), (_, spec) in zip(
+          path_names(params), path_names(specs), strict=True
+      )
+      if "fsdp" in spec
+  ]
+  size = 4 * sum(leaf.size for leaf in jax.tree.leaves(params))
+  shards = 1
+  for n in range(1, num_devices + 1):
+    if num_devices % n or any(width % n for width in widths):
+      continue
+    shards = n
+    if size * (3 / n + (1 if n == 1 else 2)) <= memory_bytes / 2:
+      break
+  return shards
 
 
 def batch_shards(mesh: Mesh) -> int:
@@ -180,16 +221,52 @@ def to_everywhere(mesh: Mesh, value: np.ndarray | np.generic) -> jax.Array:
 
 def constrain_hidden(mesh: Mesh):
   """Returns a function that pins [B, L, D] states to rows over the mesh."""
-  sharding = NamedSharding(mesh, P(BATCH_AXES, None, None))
   is_gpu = mesh.devices.flat[0].platform == "gpu"
 
   def constrain(hidden: Hidden) -> Hidden:
-    hidden = jax.lax.with_sharding_constraint(hidden, sharding)
+    here, free = mesh_here(mesh)
+    if free:
+      axes = tuple(axis for axis in BATCH_AXES if axis in free)
+      rows = NamedSharding(here, P(axes or None, None, None))
+      hidden = jax.lax.with_sharding_constraint(hidden, rows)
     if is_gpu:  # Else XLA puts the rows last there, and copies at each layer.
       hidden = with_layout_constraint(hidden, Layout((0, 1, 2)))
     return hidden
 
   return constrain
+
+
+def constrain_params(mesh: Mesh, shardings: Any):
+  """Returns a function that pins whole parameters to the axis "tensor".
+
+  Their gradients are pinned with them, which XLA else lays out as it likes
+  where a loop adds them up. Without that axis there is nothing to pin.
+  """
+  if mesh.shape["tensor"] == 1:
+    return lambda params: params
+
+  def constrain(params: Params) -> Params:
+    here, _ = mesh_here(mesh)
+
+    def pin(leaf, where):
+      spec = P(*(axis if axis == "tensor" else None for axis in where.spec))
+      return jax.lax.with_sharding_constraint(leaf, NamedSharding(here, spec))
+
+    return jax.tree.map(pin, params, shardings)
+
+  return constrain
+
+
+def mesh_here(mesh: Mesh) -> tuple[Mesh | AbstractMesh, tuple[str, ...]]:
+  """Returns the mesh as what is being traced sees it, and its free axes.
+
+  Inside of a shard_map over some axes, XLA splits arrays over the others only.
+  """
+  inside = jax.sharding.get_abstract_mesh()
+  if inside.empty:
+    return mesh, mesh.axis_names
+  mapped = inside.manual_axes
+  return inside, tuple(x for x in mesh.axis_names if x not in mapped)
 
 
 def _size(mesh: Mesh, axes: tuple[str, ...]) -> int:

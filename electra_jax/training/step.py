@@ -11,6 +11,7 @@ from electra_jax.shapes import Params, Scalar
 from electra_jax.training.state import TrainState
 
 Sums = Mapping[str, tuple[Scalar, Scalar]]
+SumFn = Callable[[Params, Any, Any], tuple[Any, Any]]
 PrepareFn = Callable[[jax.Array, Any], tuple[Any, Any]]
 LossFn = Callable[[Params, Any, Any], tuple[Scalar, Sums]]
 
@@ -23,6 +24,7 @@ def make_train_step(
     *,
     root_key: Callable[[Any], jax.Array],
     accumulation_steps: int = 1,
+    spread: Callable[[SumFn], SumFn] = lambda compute: compute,
 ) -> Callable[[TrainState, Any], tuple[TrainState, Sums]]:
   """Builds (state, batch) -> (state, sums and weights of metrics).
 
@@ -39,13 +41,16 @@ def make_train_step(
       fold_in(root key, step).
     accumulation_steps: micro-batches whose gradients are added before the
       update. The result does not depend on it but for rounding.
+    spread: turns what sums gradients and metrics over given rows into what
+      does so over those of all devices; see `reduction.sum_over_devices`.
+      Without it, XLA is left to split the program.
   """
 
   def gradients(params, examples, weights):
-    (loss, sums), grads = jax.value_and_grad(loss_fn, has_aux=True)(
+    loss_and_sums, grads = jax.value_and_grad(loss_fn, has_aux=True)(
         params, examples, weights
     )
-    return grads, loss, sums
+    return grads, loss_and_sums
 
   def accumulated_gradients(params, examples, weights):
     parts = split_rows(examples, accumulation_steps)
@@ -60,11 +65,13 @@ def make_train_step(
     total, _ = jax.lax.scan(add, zeros, parts)
     return total
 
+  compute = gradients if accumulation_steps == 1 else accumulated_gradients
+  compute = spread(compute)
+
   def train_step(state: TrainState, batch: Any) -> tuple[TrainState, Sums]:
     rng = jax.random.fold_in(root_key(batch), state.step)
     examples, weights = prepare(rng, batch)
-    compute = gradients if accumulation_steps == 1 else accumulated_gradients
-    grads, loss, sums = compute(state.params, examples, weights)
+    grads, (loss, sums) = compute(state.params, examples, weights)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     one = jnp.ones(())
     sums = dict(sums)

@@ -17,62 +17,27 @@ import argparse
 import collections
 import json
 import math
-import os
 import pathlib
 import re
 import sys
 from typing import NamedTuple
 
-os.environ["JAX_PLATFORMS"] = "cpu"  # Where arrays stay.
-os.environ["XLA_FLAGS"] = " ".join(
-    (
-        os.environ.get("XLA_FLAGS", ""),
-        "--xla_gpu_autotune_level=0",
-        # Untuned, Triton multiplies in tiles that no GPU would be given.
-        "--xla_gpu_enable_triton_gemm=false",
-    )
-)
-
-import jax  # isort: skip
-from jax.experimental import topologies
+import jax
 
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from electra_jax import cli, compiled, programs  # noqa: E402
+from electra_jax import cli, compiled, programs, settings  # noqa: E402
+from electra_jax.accelerators import (  # noqa: E402
+    devices_of,
+    keep_arrays_on_the_cpu,
+)
 from electra_jax.benchmark import find_vocabulary  # noqa: E402
-from electra_jax.training import sharding  # noqa: E402
 
 # NVIDIA, "H100 Tensor Core GPU" data sheet, SXM, without sparsity.
 PEAK_FLOPS = {"bf16": 989e12, "f32": 494e12}  # float32 operands go as TF32.
 PEAK_BYTES = 3.35e12
 LEAST_SECS = 3e-6  # Of a kernel: about what a launch takes.
-# CUDA's programming guide, compute capability 9.0, and the data sheet's card.
-H100 = """
-gpu_device_info {
-  threads_per_block_limit: 1024
-  threads_per_warp: 32
-  shared_memory_per_block: 49152
-  shared_memory_per_block_optin: 232448
-  shared_memory_per_core: 233472
-  threads_per_core_limit: 2048
-  core_count: 132
-  fpus_per_core: 128
-  block_dim_limit_x: 2147483647
-  block_dim_limit_y: 65535
-  block_dim_limit_z: 65535
-  registers_per_core_limit: 65536
-  registers_per_block_limit: 65536
-  memory_bandwidth: 3352320000000
-  device_memory_size: 84942979072
-  l2_cache_size: 52428800
-  clock_rate_ghz: 1.98
-  cuda_compute_capability { major: 9 }
-}
-platform_name: "CUDA"
-dnn_version_info { major: 9 minor: 10 }
-device_description_str: "NVIDIA H100 80GB HBM3"
-"""
 _NO_KERNEL = ("parameter", "tuple", "get-tuple-element", "bitcast", "constant")
 _WORKSPACE = re.compile(r"\bs8\[\d+\]\{0\}")  # Of cuBLAS; rarely touched.
 _DIMS = re.compile(r'"lhs_contracting_dimensions":\["?([\d",]*?)"?\]')
@@ -112,11 +77,9 @@ def compile_step(args, size: str, batch_size: int | None) -> dict:
       f"{ROOT}/configs/pretrain.py:{size}",
       [f"--config.{k}={v}" for k, v in values.items() if v is not None],
   )
-  devices = topologies.get_topology_desc(
-      platform="cuda", target_config=H100, topology="1x1x1"
-  ).devices
-  mesh = sharding.make_mesh(devices=list(devices))
+  devices = devices_of("h100:1")
   vocabulary = find_vocabulary(config)
+  mesh = programs.make_mesh(config, vocabulary, devices)
   parts = programs.build(config, vocabulary, mesh)
   train, length = config.train, config.data.length
   leaves = jax.tree.leaves(parts.abstract.params)
@@ -131,7 +94,7 @@ def compile_step(args, size: str, batch_size: int | None) -> dict:
       "dtype": config.model.dtype,
       "parameters": sum(math.prod(x.shape) for x in leaves),
       "model_gflops": round(
-          programs.training_flops(config, vocabulary) / 1e9, 1
+          settings.training_flops(config, vocabulary) / 1e9, 1
       ),
   }
   step = compiled.compile_step(parts, train.batch_size, length)
@@ -226,6 +189,7 @@ def main():
       "--hlo", type=pathlib.Path, help="folder that keeps the compiled text"
   )
   args = parser.parse_args()
+  keep_arrays_on_the_cpu()
   for batch_size in args.batch_size:
     record = compile_step(args, args.size, batch_size)
     print(json.dumps(record), flush=True)

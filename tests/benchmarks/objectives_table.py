@@ -21,7 +21,7 @@ import sys
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from electra_jax import cli, programs  # noqa: E402
+from electra_jax import cli, settings  # noqa: E402
 from electra_jax.data.store import open_store  # noqa: E402
 from electra_jax.phases import phase_configs  # noqa: E402
 from electra_jax.pretrain import pretrain  # noqa: E402
@@ -86,9 +86,9 @@ def flops_per_step(name: str, store: str) -> float:
   """Returns the model FLOPs of one step of a variant, the mean of its phases."""
   config = load_config(name, store)
   phases = [phase.config for phase in phase_configs(config, "unused")]
-  vocabulary = programs.vocabulary_of(open_store(store).tokenizer())
+  vocabulary = settings.vocabulary_of(open_store(store).tokenizer())
   counts = [
-      programs.training_flops(phase, vocabulary) for phase in phases or [config]
+      settings.training_flops(phase, vocabulary) for phase in phases or [config]
   ]
   return sum(counts) / len(counts)
 

@@ -33,7 +33,7 @@ import transformers
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from electra_jax import programs, workdir  # noqa: E402
+from electra_jax import programs, settings, workdir  # noqa: E402
 from electra_jax.files import write_whole  # noqa: E402
 from electra_jax.models.electra import Electra  # noqa: E402
 from electra_jax.objectives.masking import unpack_rows  # noqa: E402
@@ -58,7 +58,7 @@ class OurStep:
   def __init__(self, case: Case):
     self.mesh = sharding.make_mesh(devices=jax.devices()[:1])
     parts = programs.build(
-        case.config(), programs.Vocabulary(VOCAB_SIZE, SPECIAL), self.mesh
+        case.config(), settings.Vocabulary(VOCAB_SIZE, SPECIAL), self.mesh
     )
     self.state, self.train_step = parts.init(), parts.train_step
     self.batch = case.batch()
@@ -75,7 +75,7 @@ class OurStep:
 def initial_params(case: Case) -> Params:
   """Returns the parameters that a run of the case starts from."""
   config = case.config()
-  model = Electra(programs.electra_config(config, VOCAB_SIZE))
+  model = Electra(settings.electra_config(config, VOCAB_SIZE))
   init = jax.jit(programs.init_params_of, static_argnums=(0, 1))
   return jax.device_get(init(model, config.seed))
 
@@ -87,7 +87,7 @@ def check(case: Case, params: Params, peer: PeerStep) -> float:
     AssertionError: it is not the same network.
   """
   config = case._replace(dtype="float32").config()
-  model = Electra(programs.electra_config(config, VOCAB_SIZE))
+  model = Electra(settings.electra_config(config, VOCAB_SIZE))
   rows = unpack_rows(*(jnp.asarray(x[:CHECKED_ROWS]) for x in case.batch()))
   positions = np.tile(np.arange(1, 4, dtype=np.int32), (len(rows[0]), 1))
   with jax.default_matmul_precision("highest"):

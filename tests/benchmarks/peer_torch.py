@@ -18,7 +18,7 @@ import transformers
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from electra_jax import cli, programs  # noqa: E402
+from electra_jax import cli, settings  # noqa: E402
 from electra_jax.data.feed import Batch  # noqa: E402
 from electra_jax.data.tokenizer import SpecialIds  # noqa: E402
 from electra_jax.interop.names import hugging_face_from_params  # noqa: E402
@@ -88,7 +88,7 @@ class PeerStep:
 
   def __init__(self, case: Case):
     config = case.config()
-    model = programs.electra_config(config, VOCAB_SIZE)
+    model = settings.electra_config(config, VOCAB_SIZE)
     self.device, self.dtype = case.device, getattr(torch, case.dtype)
     self.mask_prob = config.objective.mask_prob
     self.gen_weight = config.objective.gen_weight

@@ -25,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "configs")]
 
 import pretrain as pretrain_config  # noqa: E402
 
-from electra_jax import programs  # noqa: E402
+from electra_jax import programs, settings  # noqa: E402
 from electra_jax.data.feed import Batch  # noqa: E402
 from electra_jax.data.tokenizer import SpecialIds  # noqa: E402
 from electra_jax.objectives import masking  # noqa: E402
@@ -38,7 +38,7 @@ from electra_jax.training.metrics import (  # noqa: E402
 
 SPECIAL = SpecialIds(pad=0, unk=1, cls=2, sep=3, mask=4)
 VOCAB_SIZE, BATCH, STEPS = 1966, 32, 2000
-VOCABULARY = programs.Vocabulary(VOCAB_SIZE, SPECIAL)
+VOCABULARY = settings.Vocabulary(VOCAB_SIZE, SPECIAL)
 EVAL_STEPS = (250, 500, 1000, 1500, 2000)
 
 
@@ -79,8 +79,8 @@ def released_auc(probability, labels) -> float:
 
 def make_evaluate(config, model):
   """Released-style figures: loss by example, AUC with padding counted."""
-  options = programs.objective_options(config, VOCABULARY)
-  masking_config = programs.masking_config(config, VOCABULARY)
+  options = settings.objective_options(config, VOCABULARY)
+  masking_config = settings.masking_config(config, VOCABULARY)
 
   @jax.jit
   def forward(params, batch, rng):

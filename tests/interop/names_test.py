@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from electra_jax import programs
+from electra_jax import settings
 from electra_jax.errors import UserError
 from electra_jax.interop import names
 from electra_jax.interop.states import abstract_params
@@ -20,7 +20,7 @@ NUM_VARIABLES = {"small": 402, "small_pp": 402, "base": 400, "large": 784}
 
 def params_of(size: str):
   config = helpers.load_config(f"configs/pretrain.py:{size}")
-  return abstract_params(programs.electra_config(config, 30522))
+  return abstract_params(settings.electra_config(config, 30522))
 
 
 @pytest.mark.parametrize(("size", "count"), NUM_VARIABLES.items())

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from electra_jax import programs
+from electra_jax import programs, settings
 from electra_jax.models.flops import training_flops_per_row
 from tests import helpers
 
@@ -22,7 +22,7 @@ def test_the_papers_sizes(size, length, expected):
   config = helpers.load_config(f"configs/pretrain.py:{size}")
   slots = int((config.objective.mask_prob + 0.005) * length)
   found = training_flops_per_row(
-      programs.electra_config(config, 30522), length, slots
+      settings.electra_config(config, 30522), length, slots
   )
   assert found == pytest.approx(expected, rel=5e-3)
 
@@ -47,7 +47,7 @@ def test_xla_counts_as_much(objective, generator, token_positions):
           "data.length": length,
       }
   )
-  networks = programs.electra_config(config, vocab_size)
+  networks = settings.electra_config(config, vocab_size)
   model = programs.Electra(networks)
   params = jax.eval_shape(lambda: programs.init_params_of(model, 0))
   ids = jax.ShapeDtypeStruct((rows, length), jnp.int32)

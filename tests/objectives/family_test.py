@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from electra_jax import programs
+from electra_jax import programs, settings
 from electra_jax.data.tokenizer import SpecialIds
 from electra_jax.errors import UserError
 from electra_jax.objectives import corruption, generators, losses, pretraining
@@ -21,7 +21,7 @@ from tests import helpers
 VOCAB_SIZE = helpers.VOCAB_SIZE
 SPECIAL = SpecialIds(pad=0, unk=1, cls=2, sep=3, mask=4)
 COUNTS = np.where(np.arange(VOCAB_SIZE) < 5, 0, np.arange(VOCAB_SIZE) ** 2)
-VOCABULARY = programs.Vocabulary(
+VOCABULARY = settings.Vocabulary(
     VOCAB_SIZE, SPECIAL, np.arange(VOCAB_SIZE) % 3 == 2, COUNTS
 )
 DEFAULTS = [
@@ -44,12 +44,12 @@ class Case:
         }
         | dict(overrides)
     )
-    networks = programs.electra_config(self.config, VOCAB_SIZE)
+    networks = settings.electra_config(self.config, VOCAB_SIZE)
     self.model = programs.Electra(networks)
     self.params = helpers.lively_params(networks)
-    self.recipe = programs.recipe_of(self.config)
-    self.options = programs.objective_options(self.config, VOCABULARY)
-    masking = programs.masking_config(self.config, VOCABULARY)
+    self.recipe = settings.recipe_of(self.config)
+    self.options = settings.objective_options(self.config, VOCABULARY)
+    masking = settings.masking_config(self.config, VOCABULARY)
     self.masked = jax.jit(
         lambda *batch: mask_rows(
             jax.random.key(1), unpack_rows(*batch), masking
