@@ -54,6 +54,7 @@ setuptools.setup(
         "tokenizers>=0.21",
     ],
     extras_require={
+        "beam": ["apache-beam>=2.77"],
         "finetune": FINETUNE,
         "gcs": ["etils[epath-gcs]>=1.9"],
         "gpu": ["jax[cuda12]>=0.10,<0.13"],

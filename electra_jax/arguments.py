@@ -10,6 +10,14 @@ _PREPARE = """examples:
       --length 512 --packing full --deduplicate
   electra-jax prepare tfds:wikipedia/20230601.en:1.0.0 --output store \\
       --tokenizer spiece.model
+Past one machine, --beam.NAME=VALUE gives any option of an Apache Beam pipeline;
+what all workers read and write must lie where they see it:
+  electra-jax prepare gs://BUCKET/text --output gs://BUCKET/store \\
+      --tokenizer vocab.txt --beam.runner=DataflowRunner --beam.project=PROJECT \\
+      --beam.region=us-central1 --beam.temp_location=gs://BUCKET/tmp \\
+      --beam.setup_file=./setup.py
+  electra-jax prepare wiki/ --output store --tokenizer vocab.txt \\
+      --beam.runner=DirectRunner
 """
 _PRETRAIN = """examples:
   electra-jax pretrain --config configs/pretrain.py:small --workdir run \\
@@ -116,23 +124,7 @@ def _add_prepare(verb: argparse.ArgumentParser) -> None:
       " or movie-reviews",
   )
   verb.add_argument("--output", required=True, help="folder of the new store")
-  tokenizer = verb.add_mutually_exclusive_group(required=True)
-  tokenizer.add_argument(
-      "--tokenizer", help="vocab.txt, SentencePiece .model, or saved folder"
-  )
-  tokenizer.add_argument(
-      "--train-vocab", type=int, metavar="N", help="train a vocabulary of N"
-  )
-  verb.add_argument(
-      "--tokenizer-kind",
-      default="wordpiece",
-      choices=("wordpiece", "sentencepiece"),
-      help="what --train-vocab trains (default: %(default)s)",
-  )
-  verb.add_argument("--cased", action="store_true", help="keep upper case")
-  verb.add_argument(
-      "--keep-accents", action="store_true", help="do not strip accents"
-  )
+  _add_tokenizer(verb)
   verb.add_argument(
       "--length", type=int, default=128, help="tokens a row (%(default)s)"
   )
@@ -160,11 +152,44 @@ def _add_prepare(verb: argparse.ArgumentParser) -> None:
       help="what ends a document of a text file (default: %(default)s)",
   )
   verb.add_argument("--seed", type=int, default=0)
-  verb.add_argument("--workers", type=int, help="processes; all cores if unset")
+  verb.add_argument(
+      "--workers",
+      dest="num_workers",
+      type=int,
+      metavar="N",
+      help="processes; all cores if unset",
+  )
   verb.add_argument(
       "--overwrite", action="store_true", help="replace a finished store"
   )
-  verb.add_argument("--quiet", action="store_true", help="print nothing")
+  verb.add_argument(
+      "--quiet", dest="progress", action="store_false", help="print nothing"
+  )
+
+
+def _add_tokenizer(verb: argparse.ArgumentParser) -> None:
+  tokenizer = verb.add_mutually_exclusive_group(required=True)
+  tokenizer.add_argument(
+      "--tokenizer", help="vocab.txt, SentencePiece .model, or saved folder"
+  )
+  tokenizer.add_argument(
+      "--train-vocab", type=int, metavar="N", help="train a vocabulary of N"
+  )
+  verb.add_argument(
+      "--tokenizer-kind",
+      default="wordpiece",
+      choices=("wordpiece", "sentencepiece"),
+      help="what --train-vocab trains (default: %(default)s)",
+  )
+  verb.add_argument(
+      "--cased", dest="lowercase", action="store_false", help="keep upper case"
+  )
+  verb.add_argument(
+      "--keep-accents",
+      dest="strip_accents",
+      action="store_false",
+      help="do not strip accents",
+  )
 
 
 def _add_run(verb: argparse.ArgumentParser) -> None:

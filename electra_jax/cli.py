@@ -23,8 +23,8 @@ def main(argv: Sequence[str] | None = None) -> None:
   """Runs one verb and ends the process with its status."""
   parser = make_parser()
   args, rest = parser.parse_known_args(argv)
-  takes_config = args.verb in ("pretrain", "finetune", "plan", "benchmark")
-  unknown = [a for a in rest if not (takes_config and _is_config(a))]
+  prefix = PREFIXES.get(args.verb, ())
+  unknown = [argument for argument in rest if not argument.startswith(prefix)]
   if unknown:
     parser.error(f"unknown argument {unknown[0]!r} of {args.verb}")
   logging.basicConfig(
@@ -84,10 +84,6 @@ def _read_config(config_flag: str):
     return module.get_config(argument or None)
   except ValueError as e:
     raise UserError(f"config {config_flag}: {e}") from e
-
-
-def _is_config(argument: str) -> bool:
-  return argument.startswith("--config.")
 
 
 def _set_up_jax(args: argparse.Namespace) -> None:
@@ -157,28 +153,16 @@ def _import_verb(verb: str) -> None:
 
 
 def _prepare(args: argparse.Namespace, rest: Sequence[str]) -> int:
-  del rest
-  from electra_jax.prepare import prepare
+  arguments = {name: v for name, v in vars(args).items() if name != "verb"}
+  if rest:
+    from electra_jax.prepare_beam import prepare_by_command
 
-  prepare(
-      args.sources,
-      args.output,
-      tokenizer=args.tokenizer,
-      train_vocab=args.train_vocab,
-      tokenizer_kind=args.tokenizer_kind,
-      lowercase=not args.cased,
-      strip_accents=not args.keep_accents,
-      length=args.length,
-      packing=args.packing,
-      deduplicate=args.deduplicate,
-      validation_percent=args.validation_percent,
-      seed=args.seed,
-      num_workers=args.workers,
-      field=args.field,
-      document_per=args.document_per,
-      overwrite=args.overwrite,
-      progress=not args.quiet,
-  )
+    flags = [f"--{a.removeprefix(PREFIXES['prepare'])}" for a in rest]
+    prepare_by_command(flags, **arguments)
+  else:
+    from electra_jax.prepare import prepare
+
+    prepare(**arguments)
   return 0
 
 
@@ -372,6 +356,14 @@ def _benchmark(args: argparse.Namespace, rest: Sequence[str]) -> int:
   return 0
 
 
+# What flags of any name begin with, by the verb that takes them.
+PREFIXES = {
+    "prepare": "--beam.",
+    "pretrain": "--config.",
+    "finetune": "--config.",
+    "plan": "--config.",
+    "benchmark": "--config.",
+}
 VERBS = {
     "prepare": _prepare,
     "pretrain": _pretrain,

@@ -10,12 +10,13 @@ import os
 import pathlib
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 
 from electra_jax.data import examples
+from electra_jax.data.chunks import cut_chunks
 from electra_jax.data.duplicates import find_duplicates
 from electra_jax.data.manifest import Manifest
 from electra_jax.data.reporter import Reporter
@@ -97,7 +98,7 @@ def prepare(
   """
   sources = [sources] if isinstance(sources, str) else sources
   sources = [os.fspath(source) for source in sources]
-  _check(tokenizer, train_vocab, length, packing, validation_percent)
+  check_arguments(tokenizer, train_vocab, length, packing, validation_percent)
   num_workers = _count_workers(num_workers)
   check_output(output, overwrite=overwrite)
   list_sources(sources)
@@ -126,18 +127,20 @@ def prepare(
   writer = StoreWriter(
       output, tokenizer=tokenizer, length=length, overwrite=overwrite
   )
-  with writer, _full_disk_explained(output):
+  with writer, full_disk_explained(output):
     is_duplicate = None
     if deduplicate:
       digests = map(document_digest, read("duplicates"))
       is_duplicate = find_duplicates(digests, writer.folder)
     documents = _without_duplicates(read("rows"), is_duplicate)
-    results = _build_all(_chunks(documents), recipe, num_workers)
-    totals = _write_all(results, writer, recipe)
+    chunks = cut_chunks(documents, CHUNK_CHARACTERS)
+    results = _build_all(chunks, recipe, num_workers)
+    totals = write_rows(results, writer.add, tokenizer.vocab_size)
+    check_text(totals["unigram_counts"], validation_percent)
     manifest = writer.finish(
         packing=packing,
         seed=seed,
-        sources=tuple(map(_name, sources)),
+        sources=tuple(map(source_name, sources)),
         validation_percent=validation_percent,
         duplicates_dropped=(
             None if is_duplicate is None else int(is_duplicate.sum())
@@ -148,13 +151,14 @@ def prepare(
   return manifest
 
 
-def _check(
+def check_arguments(
     tokenizer: object,
     train_vocab: int | None,
     length: int,
     packing: str,
     validation_percent: float,
 ) -> None:
+  """Raises UserError where one of these is out of range, see `prepare`."""
   if (tokenizer is None) == (train_vocab is None):
     raise UserError(
         f"tokenizer={tokenizer} and train_vocab={train_vocab}: give exactly one"
@@ -187,7 +191,7 @@ def _count_workers(num_workers: int | None) -> int:
   return num_workers
 
 
-def _name(source: str) -> str:
+def source_name(source: str) -> str:
   """Names a source in the manifest: of a path, what does not tell the place."""
   path = pathlib.Path(source)
   return path.resolve().name if path.exists() else source
@@ -209,42 +213,41 @@ def _without_duplicates(
   return itertools.compress(documents, ~is_duplicate)
 
 
-def _chunks(documents: Iterable[str]) -> Iterator[list[str]]:
-  """Cuts the stream into parts that depend on nothing but the stream."""
-  chunk, size = [], 0
-  for document in documents:
-    chunk.append(document)
-    size += len(document)
-    if size >= CHUNK_CHARACTERS:
-      yield chunk
-      chunk, size = [], 0
-  if chunk:
-    yield chunk
-
-
-def _write_all(
-    results: Iterable[Rows], writer: StoreWriter, recipe: Recipe
+def write_rows(
+    results: Iterable[Rows], add: Callable[..., None], vocab_size: int
 ) -> dict:
-  """Writes rows as they come; returns what the manifest says of them."""
-  counts = np.zeros(recipe.tokenizer.vocab_size, np.int64)
-  tokens_read = tokens_kept = num_train_rows = 0
+  """Writes rows as they come.
+
+  Args:
+    results: the rows.
+    add: takes them, see `StoreWriter.add`.
+    vocab_size: V.
+
+  Returns:
+    What the manifest says of the tokens, by the names of `StoreWriter.finish`.
+  """
+  counts = np.zeros(vocab_size, np.int64)
+  tokens_read = tokens_kept = 0
   for result in results:
     tokens_read += result.tokens_read
     for name, split in result.splits.items():
-      writer.add(name, split.rows, num_documents=split.num_documents)
+      add(name, split.rows, num_documents=split.num_documents)
       tokens_kept += int(split.counts.sum())
     counts += result.splits["train"].counts
-    num_train_rows += len(result.splits["train"].rows)
-  if not num_train_rows:
-    raise UserError(
-        "the sources hold no text for the train split; check them, or lower"
-        f" validation_percent={recipe.validation_percent}"
-    )
   return {
       "unigram_counts": counts,
       "tokens_read": tokens_read,
       "tokens_kept": tokens_kept,
   }
+
+
+def check_text(unigram_counts: np.ndarray, validation_percent: float) -> None:
+  """Raises UserError where the train split got no token."""
+  if not unigram_counts.any():
+    raise UserError(
+        "the sources hold no text for the train split; check them, or lower"
+        f" validation_percent={validation_percent}"
+    )
 
 
 # Set in each worker once, so that the tokenizer is not sent with every chunk.
@@ -303,7 +306,8 @@ def _build_in_worker(chunk: list[str]) -> Rows:
 
 
 @contextlib.contextmanager
-def _full_disk_explained(output: str | os.PathLike) -> Iterator[None]:
+def full_disk_explained(output: str | os.PathLike) -> Iterator[None]:
+  """Raises UserError where there is no room to write the output."""
   try:
     yield
   except OSError as error:

@@ -66,7 +66,8 @@ class Manifest:
       none were looked for.
     tokens_read: tokens of all documents, without special tokens.
     tokens_kept: those of them that stand in a row.
-    rows_digest: hexadecimal SHA-256 of all blocks in order.
+    rows_digest: hexadecimal SHA-256 of all blocks in order; where parts of the
+      store were written apart, of the digests of these.
     splits: by name.
   """
 

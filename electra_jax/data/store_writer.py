@@ -76,7 +76,7 @@ class StoreWriter:
     self.folder.mkdir(parents=True)
     self._lock = _lock(self.folder / _LOCK_FILE)
     self._splits = {
-        name: _SplitWriter(self.folder, name, length, tokenizer.vocab_size)
+        name: SplitWriter(self.folder, name, length, tokenizer.vocab_size)
         for name in SPLITS
     }
 
@@ -98,6 +98,16 @@ class StoreWriter:
       num_documents: documents these rows were made of.
     """
     self._splits[split].add(rows, num_documents)
+
+  def adopt(self, split: str, written: SplitManifest, digest: bytes) -> None:
+    """Appends files that a `SplitWriter` has written elsewhere.
+
+    Args:
+      split: "train" or "validation"; no rows may be added to it besides.
+      written: what the files hold; they lie in `folder` before finish().
+      digest: of that `SplitWriter`.
+    """
+    self._splits[split].adopt(written, digest)
 
   def finish(
       self,
@@ -202,12 +212,24 @@ def check_output(
   return output
 
 
-class _SplitWriter:
-  """Gathers rows into blocks and blocks into files."""
+class SplitWriter:
+  """Gathers rows into blocks and blocks into files.
+
+  Attributes:
+    digest: SHA-256 of the blocks that were written.
+  """
 
   def __init__(
       self, folder: pathlib.Path, name: str, length: int, vocab_size: int
   ):
+    """Starts without rows.
+
+    Args:
+      folder: where the files are written.
+      name: what their names begin with.
+      length: L, tokens of a row.
+      vocab_size: V.
+    """
     self.digest = hashlib.sha256()
     self._folder = folder
     self._name = name
@@ -238,6 +260,12 @@ class _SplitWriter:
         self._write_block(rows[start : start + ROWS_PER_BLOCK])
       self._waiting = [rows[whole:]]
       self._num_waiting = len(rows) - whole
+
+  def adopt(self, written: SplitManifest, digest: bytes) -> None:
+    self._num_documents += written.num_documents
+    self._num_tokens += written.num_tokens
+    self._shards += written.shards
+    self.digest.update(digest)
 
   def finish(self) -> SplitManifest:
     if self._num_waiting:

@@ -218,7 +218,7 @@ def test_files_from_elsewhere_are_copied_when_read(
 
 def test_a_full_disk_is_explained(tokenizer, tmp_path, monkeypatch):
   monkeypatch.setattr(
-      store_writer._SplitWriter, "_path", lambda self: tmp_path / "full"
+      store_writer.SplitWriter, "_path", lambda self: tmp_path / "full"
   )
   (tmp_path / "full").symlink_to("/dev/full")
   writer = StoreWriter(tmp_path / "s", tokenizer=tokenizer, length=8)

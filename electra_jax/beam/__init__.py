@@ -1,0 +1,1 @@
+"""`prepare_beam` on Apache Beam, which only these modules import."""

@@ -1,0 +1,164 @@
+"""Files on a local disk or at a URL, by Beam's file systems."""
+
+import pathlib
+import shutil
+from collections.abc import Sequence
+from typing import BinaryIO
+
+from apache_beam.io.filesystem import (
+    BeamIOError,
+    CompressionTypes,
+    FileMetadata,
+)
+from apache_beam.io.filesystems import FileSystems
+
+from electra_jax.data.manifest import MANIFEST_FILE
+from electra_jax.data.parts import FileSpan, TfdsSpan, list_tfds
+from electra_jax.data.sources import (
+    FOLDER_SUFFIXES,
+    MOVIE_REVIEWS,
+    list_sources,
+    movie_reviews_path,
+)
+from electra_jax.data.store import is_remote
+from electra_jax.errors import UserError
+
+
+def open_file(path: str) -> BinaryIO:
+  """Opens a file for reading bytes as they are."""
+  return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
+def create_file(path: str) -> BinaryIO:
+  """Opens a file for writing bytes as they are."""
+  return FileSystems.create(
+      path, compression_type=CompressionTypes.UNCOMPRESSED
+  )
+
+
+def copy_file(path: pathlib.Path, target: str) -> None:
+  """Copies a local file."""
+  with path.open("rb") as source, create_file(target) as file:
+    shutil.copyfileobj(source, file)
+
+
+def list_spans(sources: Sequence[str], field: str) -> list[FileSpan | TfdsSpan]:
+  """Lists the files of all sources, in the order in which `prepare` reads them.
+
+  Args:
+    sources: see `data.sources`; a URL may be a file, a folder or a pattern with
+      * and **.
+    field: the key of the text.
+
+  Raises:
+    UserError: a source does not exist or cannot be listed.
+  """
+  spans = []
+  for source in sources or list_sources(sources):
+    if is_remote(source):
+      spans += _list_url(source)
+      continue
+    for file in list_sources([source]):
+      if file == MOVIE_REVIEWS:
+        spans.append(FileSpan(file, 0, movie_reviews_path().stat().st_size))
+      elif isinstance(file, str):
+        spans += list_tfds(file, field)
+      else:
+        spans.append(FileSpan(str(file.absolute()), 0, file.stat().st_size))
+  return spans
+
+
+def check_url(output: str, *, overwrite: bool) -> None:
+  """Says whether a store may be written to a URL, as `check_output` does.
+
+  Raises:
+    UserError: it is a finished store and `overwrite` is False; or something
+      else lies there.
+  """
+  paths = [file.path for file in _match(f"{output}/**")]
+  if f"{output}/{MANIFEST_FILE}" in paths:
+    if not overwrite:
+      raise UserError(
+          f"{output} already holds a finished token store; choose another"
+          " output or pass overwrite"
+      )
+  elif paths:
+    raise UserError(
+        f"{output} exists and is not a token store; choose another output"
+    )
+
+
+def make_folder(path: str) -> None:
+  """Makes a folder that may be there; at many URLs that is nothing."""
+  if not FileSystems.exists(path):
+    FileSystems.mkdirs(path)
+
+
+def remove_folder(path: str) -> None:
+  """Removes the files of a folder, and the folder where there is such a thing."""
+  if not is_remote(path):
+    shutil.rmtree(path, ignore_errors=True)
+  elif files := _match(f"{path}/**"):
+    FileSystems.delete([file.path for file in files])
+
+
+def publish(folder: pathlib.Path, output: str) -> None:
+  """Copies the files of a local folder to a URL, the manifest last."""
+  files = sorted(folder.iterdir(), key=lambda file: file.name == MANIFEST_FILE)
+  for file in files:
+    copy_file(file, f"{output}/{file.name}")
+
+
+def move(names: dict[str, str], folder: str, target: str) -> None:
+  """Moves files from one folder to another, under new names.
+
+  Args:
+    names: the new name of each.
+    folder: where they lie.
+    target: where they go, an existing folder or a URL.
+
+  Raises:
+    UserError: one is not there.
+  """
+  try:
+    FileSystems.rename(
+        [f"{folder}/{name}" for name in names],
+        [f"{target}/{name}" for name in names.values()],
+    )
+  except BeamIOError as error:
+    raise UserError(
+        f"the files that workers wrote to {folder} cannot be moved to {target}"
+        f" ({error}); choose an output that every worker and this machine see,"
+        " such as gs://"
+    ) from error
+
+
+def _list_url(source: str) -> list[FileSpan]:
+  files = _match(source)
+  if not files:
+    files = [
+        file
+        for file in _match(f"{source.rstrip('/')}/**")
+        if file.path.endswith(FOLDER_SUFFIXES)
+    ]
+  if not files:
+    raise UserError(
+        f"there is no file at {source}, and below it none named"
+        f" {'|'.join(FOLDER_SUFFIXES)}; give an existing file, folder or"
+        " pattern"
+    )
+  # As paths compare, part by part.
+  files.sort(key=lambda file: file.path.split("/"))
+  return [FileSpan(file.path, 0, file.size_in_bytes) for file in files]
+
+
+def _match(pattern: str) -> list[FileMetadata]:
+  try:
+    [result] = FileSystems.match([pattern])
+  except (ValueError, OSError) as error:
+    raise UserError(
+        f"cannot list {pattern}: {str(error).splitlines()[0]}; check it, your"
+        " credentials, and that its file system is installed, as by pip install"
+        " 'apache-beam[gcp]'"
+    ) from error
+  return result.metadata_list

@@ -1,0 +1,126 @@
+"""Where a store that many workers have written appears, whole or not at all."""
+
+import contextlib
+import os
+import pathlib
+import tempfile
+import uuid
+from collections.abc import Sequence
+
+import numpy as np
+
+from electra_jax.beam import files
+from electra_jax.beam.pipeline import PartResult
+from electra_jax.data.manifest import Manifest
+from electra_jax.data.rows import Recipe
+from electra_jax.data.store import is_remote
+from electra_jax.data.store_writer import StoreWriter
+
+
+class Output:
+  """A store in the making.
+
+  On a disk the files lie in the partial folder of a `StoreWriter`. At a URL
+  they lie below OUTPUT.partial-ID; in the end they are moved, and the manifest
+  is written last. An exception removes them all.
+
+  Attributes:
+    scratch: the folder or URL that workers write to.
+  """
+
+  def __init__(self, path: str, recipe: Recipe, *, overwrite: bool):
+    """Checks nothing, see `files.check_url` and `check_output`.
+
+    Args:
+      path: the folder or URL of the store.
+      recipe: how its rows are made.
+      overwrite: replaces a store that is already there.
+    """
+    self._path = path
+    self._recipe = recipe
+    self._overwrite = overwrite
+    self._stack = contextlib.ExitStack()
+
+  def __enter__(self) -> "Output":
+    with contextlib.ExitStack() as stack:
+      folder = pathlib.Path(self._path)
+      if is_remote(self._path):  # The small files are written here first.
+        folder = pathlib.Path(
+            stack.enter_context(tempfile.TemporaryDirectory()), "store"
+        )
+      self._writer = stack.enter_context(
+          StoreWriter(
+              folder,
+              tokenizer=self._recipe.tokenizer,
+              length=self._recipe.length,
+              overwrite=self._overwrite,
+          )
+      )
+      if is_remote(self._path):
+        self.scratch = f"{self._path}.partial-{uuid.uuid4().hex}"
+      else:
+        self.scratch = str(self._writer.folder.absolute() / "parts")
+      stack.callback(files.remove_folder, self.scratch)
+      files.make_folder(self.scratch)
+      self._folder = folder
+      self._stack = stack.pop_all()
+    return self
+
+  def __exit__(self, *exception) -> None:
+    self._stack.__exit__(*exception)
+
+  def finish(
+      self,
+      results: Sequence[PartResult],
+      unigram_counts: np.ndarray,
+      *,
+      sources: tuple[str, ...],
+      deduplicate: bool,
+  ) -> Manifest:
+    """Makes the store appear.
+
+    Args:
+      results: what became of the parts, in order.
+      unigram_counts: [V] see `Store.unigram_counts`.
+      sources: see `Manifest`.
+      deduplicate: whether duplicates were dropped.
+
+    Returns:
+      The manifest.
+
+    Raises:
+      UserError: files of the workers are not there, or another process has
+        finished the same output meanwhile.
+    """
+    names = {}
+    for result in results:
+      for split, (written, digest) in result.splits.items():
+        self._writer.adopt(split, written, digest)
+        for shard in written.shards:
+          names[f"{result.attempt}-{shard.file}"] = shard.file
+    dropped = sum(result.duplicates_dropped for result in results)
+    about = {
+        "unigram_counts": unigram_counts,
+        "packing": self._recipe.packing,
+        "seed": self._recipe.seed,
+        "sources": sources,
+        "validation_percent": self._recipe.validation_percent,
+        "duplicates_dropped": dropped if deduplicate else None,
+        "tokens_read": sum(result.tokens_read for result in results),
+        "tokens_kept": sum(result.tokens_kept for result in results),
+    }
+    if not is_remote(self._path):
+      files.move(names, self.scratch, os.fspath(self._writer.folder))
+      files.remove_folder(self.scratch)
+      return self._writer.finish(**about)
+    manifest = self._writer.finish(**about)
+    files.check_url(self._path, overwrite=self._overwrite)
+    files.remove_folder(self._path)
+    try:
+      files.make_folder(self._path)
+      files.move(names, self.scratch, self._path)
+      files.publish(self._folder, self._path)
+    except BaseException:
+      files.remove_folder(self._path)
+      raise
+    return manifest
