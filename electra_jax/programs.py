@@ -272,12 +272,6 @@ def total_loss(
 def _check_batches(config: ConfigDict, mesh: Mesh) -> None:
   train = config.train
   sharding.check_batch(mesh, train.batch_size, train.accumulation_steps)
-  sharding.check_divisible(
-      mesh,
-      "config.train.eval_batch_size",
-      train.eval_batch_size,
-      sharding.BATCH_AXES,
-  )
   if config.data.length > config.model.max_position_embeddings:
     raise UserError(
         f"config.data.length {config.data.length} exceeds"

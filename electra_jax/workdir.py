@@ -196,7 +196,8 @@ def enter(
   check(workdir, kind, config)
   check_facts(workdir, kind, facts)
   if jax.process_count() > 1:  # No one reads what another is writing.
-    multihost_utils.sync_global_devices("workdir checked")
+    # By name: processes of two runs that meet by mistake end here.
+    multihost_utils.sync_global_devices(f"workdir {workdir} checked")
   if jax.process_index() == 0:
     begin(workdir, kind, config, tokenizer, facts)
 

@@ -79,10 +79,12 @@ need() {
     die "there is no $1; $2"
 }
 
-# need_electra_jax: sets ELECTRA_JAX, the command in VENV.
+# need_electra_jax: sets ELECTRA_JAX, the command in VENV; where COMMAND begins
+# with a script, such as launch/sweep.py, that is Python.
 need_electra_jax() {
   require VENV
   ELECTRA_JAX="$VENV/bin/electra-jax"
+  [[ "${COMMAND[0]}" != *.py ]] || ELECTRA_JAX="$VENV/bin/python"
   need "$ELECTRA_JAX" "install the package there, as launch/slurm.md does, or\
  set VENV in $ENV_FILE"
 }

@@ -7,6 +7,11 @@ set -euo pipefail
 if [[ -n "${SLURM_CPUS_PER_TASK:-}" ]]; then
   export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 fi
+# Of an array's tasks one has the number of the whole array.
+job="$SLURM_JOB_ID"
+if [[ -n "${SLURM_ARRAY_TASK_ID:-}" ]]; then
+  job="${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
+fi
 status=0
 # srun ends with the highest status of its tasks. Were they killed when one has
 # failed, that would be SIGTERM's; jax ends them by itself, with another.
@@ -15,7 +20,7 @@ srun --kill-on-bad-exit=0 "$@" || status=$?
 # 143: stopped by SIGTERM, with a checkpoint. A job at its time limit or about
 # to be preempted is still running by then; one that was cancelled is not.
 if ((status == 143)) &&
-  [[ "$(scontrol show job "$SLURM_JOB_ID")" == *JobState=RUNNING* ]]; then
-  scontrol requeue "$SLURM_JOB_ID"
+  [[ "$(scontrol show job "$job")" == *JobState=RUNNING* ]]; then
+  scontrol requeue "$job"
 fi
 exit "$status"

@@ -23,7 +23,7 @@ setup() {
   [[ -x uv ]] || curl -LsSf https://astral.sh/uv/install.sh |
     env UV_UNMANAGED_INSTALL="$BASE" sh
   ./uv venv --quiet --allow-existing --python 3.12 venv
-  ./uv pip install --quiet --python venv/bin/python -e './code[tpu,gcs]'
+  ./uv pip install --quiet --python venv/bin/python -e './code[tpu,gcs,finetune,tfds]'
 }
 
 start() {
@@ -50,14 +50,16 @@ UNIT
 # failures in a row. All else is tried again: a stop by a signal (143), hosts
 # that lost each other.
 loop() {
-  local status began failures=0
+  local status began failures=0 program=electra-jax
   # shellcheck source=/dev/null
   source "$BASE/run.sh"
   cd "$BASE/code"
+  # A script of the repository, such as launch/sweep.py.
+  [[ "${COMMAND[0]}" != *.py ]] || program=python
   while ! gcloud storage cat "$FOLDER/outcome" 2>/dev/null; do
     began="$SECONDS"
     status=0
-    "$BASE/venv/bin/electra-jax" "${COMMAND[@]}" --distributed || status=$?
+    "$BASE/venv/bin/$program" "${COMMAND[@]}" --distributed || status=$?
     if ((status == 143 || SECONDS - began > 1800)); then
       failures=0
     else

@@ -198,17 +198,19 @@ def evaluation_batches(
     split: Split,
     *,
     batch_size: int,
+    row_multiple: int = 1,
     process_index: int = 0,
     process_count: int = 1,
 ) -> Iterator[Batch]:
   """Yields each row of a split once, in order.
 
-  The last batch is filled up with empty rows, so that every batch has the same
-  shape and every process sees the same number of them.
+  Batches are filled up with empty rows, so that all have the same shape and
+  every process sees the same number of them.
 
   Args:
     split: where the rows lie.
     batch_size: rows of a batch over all processes.
+    row_multiple: what the rows of a batch, empty ones included, divide by.
     process_index: which contiguous part of each batch is this process's.
     process_count: number of parts.
 
@@ -219,7 +221,8 @@ def evaluation_batches(
     UserError: the split is empty, or the batch does not divide; at once, not
       with the first batch.
   """
-  size = _local_size(split, batch_size, process_index, process_count)
+  filled = -(-batch_size // row_multiple) * row_multiple
+  size = _local_size(split, filled, process_index, process_count)
   first_rows = range(process_index * size, split.num_rows, batch_size)
   num_batches = -(-split.num_rows // batch_size)
   return _rows_in_order(split, size, first_rows, num_batches)
@@ -294,7 +297,8 @@ def _rows_in_order(
         np.zeros((size, 2), np.int32),
     )
     row = first_rows.start + number * first_rows.step
-    end = min(row + size, split.num_rows)
+    batch_end = (number + 1) * first_rows.step
+    end = min(row + size, batch_end, split.num_rows)
     done = 0
     while row < end:
       index = int(np.searchsorted(starts, row, side="right")) - 1

@@ -203,24 +203,33 @@ def test_errors_reach_the_consumer():
   assert not any(t.name == "feed" for t in threading.enumerate())
 
 
-@pytest.mark.parametrize("process_count", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("row_multiple", "process_count"), [(1, 1), (1, 2), (1, 4), (6, 1), (8, 4)]
+)
 @pytest.mark.parametrize("sizes", [(4, 4, 2), (1,), (8,), (3, 9)])
-def test_evaluation_sees_each_row_once_in_order(sizes, process_count):
+def test_evaluation_sees_each_row_once_in_order(
+    sizes, row_multiple, process_count
+):
   rows = Rows(*sizes)
   parts = [
       list(
           evaluation_batches(
-              rows, batch_size=4, process_index=i, process_count=process_count
+              rows,
+              batch_size=4,
+              row_multiple=row_multiple,
+              process_index=i,
+              process_count=process_count,
           )
       )
       for i in range(process_count)
   ]
   assert len(rows.reads) <= process_count * len(sizes)
   assert {len(part) for part in parts} == {-(-rows.num_rows // 4)}
+  filled = max(4, row_multiple)
   found = []
   for batches in zip(*parts, strict=True):
     for batch in batches:
-      assert batch.input_ids.shape == (4 // process_count, 4)
+      assert batch.input_ids.shape == (filled // process_count, 4)
       real = batch.segment_lengths[:, 1] > 0
       assert (batch.segment_lengths[real] == [2, 3]).all()
       assert (batch.input_ids[~real] == rows.pad_id).all()

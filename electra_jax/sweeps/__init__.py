@@ -1,0 +1,1 @@
+"""Sweeps: one config, many points, trials that run by themselves, one plot."""
