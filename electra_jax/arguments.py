@@ -62,7 +62,9 @@ prefix), or a folder of Hugging Face's: ELECTRA's, BERT's, or one that holds
 _PLAN = """examples:
   electra-jax plan --config configs/pretrain.py:base --topology v5e:16x16
   electra-jax plan --config configs/pretrain.py:large --topology v5p:4x4x4 \\
-      --config.mesh.fsdp=8 --price 4.2 --json large.json
+      --price 4.2 --json large.json
+  electra-jax plan --config configs/pretrain.py:small --topology h100:8 \\
+      --config.train.batch_size=4096
   electra-jax plan --config configs/pretrain.py:small --topology here
 """
 _BENCHMARK = """examples:
@@ -288,8 +290,9 @@ def _add_plan(verb: argparse.ArgumentParser) -> None:
   verb.add_argument(
       "--topology",
       required=True,
-      help="v5e:4x4 and the like: a TPU slice by its shape in chips; here: the"
-      " devices of this machine",
+      help="v5e:4x4, v5p:2x2x4: a TPU slice (v4, v5e, v5p, v6e) by its shape in"
+      " chips; h100:8, h100:4x8: GPUs (a100, h100, h200) of one box or of"
+      " several; here: the devices of this machine",
   )
   verb.add_argument("--phase", help="which one, of a config that has some")
   verb.add_argument(

@@ -127,8 +127,9 @@ class Plan:
     yield "parameters", f"{sum(self.parameters.values()):,} ({listed})"
     yield "batch", (
         f"{self.batch_size} rows of {self.length} tokens,"
-        f" {self.rows_per_device} a device in {self.accumulation_steps}"
-        f" micro-batches, remat {self.remat}"
+        f" {self.rows_per_device} a device, {self.accumulation_steps}"
+        f" micro-batch{'es' if self.accumulation_steps > 1 else ''}, remat"
+        f" {self.remat}"
     )
     yield "model FLOPs", f"{self.flops_per_step:.3e} a step"
     yield "memory", self._memory()

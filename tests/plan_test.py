@@ -169,6 +169,22 @@ def test_a_state_too_large_for_a_device_is_split_by_default(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.skipif(
+    importlib.util.find_spec("jax_cuda12_plugin") is None,
+    reason="no compiler for GPUs",
+)
+def test_boxes_of_gpus():
+  found = plan(small_config(**{"train.batch_size": 16}), "h100:2x8")
+  assert (found.num_devices, found.mesh["data"]) == (16, 16)
+  assert found.fits and found.collectives["all-reduce"]["asynchronous"]
+  reduced = found.collectives["all-reduce"]["bytes"]["f32"]
+  assert 0 <= reduced - found.least_gradient_bytes < 200
+  # Between boxes there is less of a network.
+  one = plan(small_config(**{"train.batch_size": 16}), "h100:8")
+  assert found.hidden_network_secs > 5 * one.hidden_network_secs
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason="no TPU compiler"
 )
 def test_a_tpu_slice(tmp_path):

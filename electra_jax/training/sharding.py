@@ -1,7 +1,9 @@
 """Devices as a named mesh, and where every array lies on it.
 
 Axes: "data" splits the batch; "fsdp" splits the batch and the parameters;
-"tensor" splits the discriminator's heads and feed-forward width.
+"tensor" splits the discriminator's heads and feed-forward width. No axis splits
+rows: they are short, a batch has more of them than there are devices, and keys
+and values would have to travel in every layer.
 """
 
 from typing import Any
