@@ -11,7 +11,8 @@ from electra_jax import plan as plans
 from electra_jax.data.tokenizer import SpecialIds
 from electra_jax.errors import UserError
 from electra_jax.plan import plan
-from tests.helpers import ROOT, tiny_config
+from electra_jax.training import sharding
+from tests.helpers import ROOT, batch_of, tiny_config
 
 
 def small_config(**overrides):
@@ -41,6 +42,36 @@ def test_figures_are_those_of_the_step(here, small_vocabulary):
   assert here.needed_bytes == sum(here.memory.values())
   assert here.least_gradient_bytes == 4 * sum(here.parameters.values())
   assert here.collectives["all-reduce"]["executions"] >= 1
+
+
+@pytest.mark.parametrize(
+    "size", ["tiny", "small", "base", "large", "small_pp", "base_pp"]
+)
+@pytest.mark.slow
+def test_memory_and_flops_of_every_preset(size, small_vocabulary):
+  config = cli.load_config(
+      f"{ROOT}/configs/pretrain.py:{size},runlocal",
+      ["--config.model.num_layers=1"],
+  )
+  found = plan(config, "here")
+  assert found.flops_per_step == settings.training_flops(
+      config, small_vocabulary
+  )
+  mesh = programs.make_mesh(config, small_vocabulary)
+  parts = programs.build(config, small_vocabulary, mesh)
+  # Of real arrays, as a run compiles it.
+  rows = batch_of(config.train.batch_size, config.data.length)
+  stats = (
+      parts.train_step.lower(parts.init(), sharding.to_global(mesh, rows))
+      .compile()
+      .memory_analysis()
+  )
+  taken = (
+      stats.argument_size_in_bytes
+      + stats.temp_size_in_bytes
+      + stats.generated_code_size_in_bytes
+  )
+  assert found.needed_bytes == pytest.approx(taken, rel=0.1)
 
 
 def test_what_is_not_known_is_left_out(here):

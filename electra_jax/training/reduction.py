@@ -38,18 +38,17 @@ def sum_over_devices(
   """
   if batch_shards(mesh) == 1:
     return compute
-  axes, specs = set(BATCH_AXES), P()
-  if mesh.shape["tensor"] == 1:
-    axes, specs = set(AXES), jax.tree.map(lambda where: where.spec, shardings)
+  axes, specs = set(AXES), jax.tree.map(lambda where: where.spec, shardings)
+  if mesh.shape["tensor"] > 1:
+    axes, specs = set(BATCH_AXES), jax.tree.map(lambda _: P(), shardings)
 
   def on_one_device(params, examples, weights):
-    split = specs if specs != P() else jax.tree.map(lambda _: P(), params)
-    whole = jax.tree.map(_gather, params, split)
+    whole = jax.tree.map(_gather, params, specs)
     sums = compute(whole, examples, weights)
     if not has_gradients:
       return jax.lax.psum(sums, BATCH_AXES)
     grads, sums = sums
-    grads = jax.tree.map(_reduce, grads, split)
+    grads = jax.tree.map(_reduce, grads, specs)
     return grads, jax.lax.psum(sums, BATCH_AXES)
 
   return jax.shard_map(
