@@ -150,7 +150,7 @@ def get_config(arg=None):
 
   config.mesh = ConfigDict()
   config.mesh.data = -1  # Devices that the other axes leave.
-  config.mesh.fsdp = 0  # As few as a replica fits into; see programs.py.
+  config.mesh.fsdp = 0  # As few as a replica fits into.
   config.mesh.tensor = 1
 
   if args["size"] == "tiny":

@@ -76,7 +76,8 @@ def make_mesh(
 
   Args:
     config: as of configs/pretrain.py; with mesh.fsdp = 0 a replica is split
-      over as few devices as its size asks for.
+      over the devices that the other axes leave or, where mesh.data = -1 leaves
+      that open, over as few as its size asks for.
     vocabulary: of `settings.vocabulary_of`.
     devices: the devices, or None for all of all processes.
 
@@ -86,13 +87,15 @@ def make_mesh(
   devices = jax.devices() if devices is None else list(devices)
   axes = dict(config.mesh)
   if axes["fsdp"] == 0:
-    model = Electra(settings.electra_config(config, vocabulary.size))
-    others = max(axes["data"], 1) * axes["tensor"]
-    axes["fsdp"] = sharding.fewest_shards(
-        jax.eval_shape(lambda: init_params_of(model, 0)),
-        max(len(devices) // others, 1),
-        memory_of(devices[0]),
-    )
+    others = abs(axes["data"] * axes["tensor"]) or 1
+    axes["fsdp"] = max(len(devices) // others, 1)
+    if axes["data"] == -1:
+      model = Electra(settings.electra_config(config, vocabulary.size))
+      axes["fsdp"] = sharding.fewest_shards(
+          jax.eval_shape(lambda: init_params_of(model, 0)),
+          axes["fsdp"],
+          memory_of(devices[0]),
+      )
   return sharding.make_mesh(**axes, devices=devices)
 
 

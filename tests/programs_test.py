@@ -1,6 +1,7 @@
 """The step on one device and on eight, whole and in parts."""
 
 import functools
+from unittest import mock
 
 import jax
 import numpy as np
@@ -83,6 +84,24 @@ class MeshTest(parameterized.TestCase):
     )
     self.assertNotEmpty(moment)
     self.assertEqual(jax.tree.map(lambda x: x.sharding, state), parts.shardings)
+
+
+class ShardsTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      ({}, (8, 1, 1)),  # The CPU does not say what memory it has.
+      ({"mesh.data": 4}, (4, 2, 1)),
+      ({"mesh.data": 2, "mesh.tensor": 2}, (2, 2, 2)),
+      ({"mesh.fsdp": 4}, (2, 4, 1)),
+  )
+  def test_what_is_left_open_is_filled_in(self, overrides, sizes):
+    mesh = programs.make_mesh(small_config(**overrides), VOCABULARY)
+    self.assertEqual(tuple(mesh.shape.values()), sizes)
+
+  def test_too_little_memory_splits_the_state(self):
+    with mock.patch.object(programs, "memory_of", lambda _: 1 << 20):
+      mesh = programs.make_mesh(small_config(), VOCABULARY)
+    self.assertGreater(mesh.shape["fsdp"], 1)
 
 
 class EvaluationTest(absltest.TestCase):
@@ -178,6 +197,8 @@ class ErrorTest(parameterized.TestCase):
       ({"train.batch_size": 10}, 4, "batch_size .* 10 does not divide over the 4"),
       ({"train.accumulation_steps": 3}, 1, "batch_size 8 does not divide into config.train.accumulation_steps 3"),
       ({"mesh.fsdp": 3}, 4, "asks for 3 devices and there are 4"),
+      ({"mesh.data": 0}, 4, "asks for 0 devices and there are 4"),
+      ({"mesh.tensor": 0}, 4, "tensor=0 holds a size below 1"),
       ({"mesh.tensor": 4}, 4, "attention heads 2 does not divide over the 4"),
       ({"data.length": 600}, 1, "length 600 exceeds"),
       ({"objective.name": "electro"}, 1, "'electro'; it must be one of electra"),
