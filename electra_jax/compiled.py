@@ -71,12 +71,14 @@ class Collective:
     executions: how often they run; loops counted by their trips.
     bytes: by data type, of the whole array on one device: the operand of a
       reduce-scatter, the result of an all-gather.
+    asynchronous_bytes: of those that may run beside computation.
   """
 
   instructions: int = 0
   asynchronous: int = 0
   executions: int = 0
   bytes: dict[str, int] = dataclasses.field(default_factory=dict)
+  asynchronous_bytes: int = 0
 
 
 class CompiledStep(NamedTuple):
@@ -196,10 +198,10 @@ def collectives_of(text: str) -> dict[str, Collective]:
       sizes = inputs
     kind = summary[line.op.removesuffix("-start")]
     kind.instructions += 1
-    kind.asynchronous += line.op.endswith("-start") or trips.is_started(
-        line.computation
-    )
     kind.executions += executions
+    if line.op.endswith("-start") or trips.is_started(line.computation):
+      kind.asynchronous += 1
+      kind.asynchronous_bytes += executions * sizes.total()
     for dtype, size in sizes.items():
       kind.bytes[dtype] = kind.bytes.get(dtype, 0) + executions * size
   return dict(summary)

@@ -228,8 +228,8 @@ def _sent(collectives: Mapping[str, Collective]) -> tuple[float, float]:
   """Bytes that a device sends: while it waits, and while it computes."""
   waiting = computing = 0.0
   for name, kind in collectives.items():
-    sent = _SENT_PER_BYTE.get(name, 1.0) * sum(kind.bytes.values())
-    share = kind.asynchronous / max(kind.instructions, 1)
-    waiting += (1 - share) * sent
-    computing += share * sent
+    factor = _SENT_PER_BYTE.get(name, 1.0)
+    hidden = kind.asynchronous_bytes
+    waiting += factor * (sum(kind.bytes.values()) - hidden)
+    computing += factor * hidden
   return waiting, computing

@@ -69,6 +69,27 @@ def test_sizes_of_types(result, sizes):
   assert compiled.bytes_by_type(result) == sizes
 
 
+def test_what_runs_beside_computation_counts_apart():
+  text = """
+%sparse (x: f32[8]) -> f32[8] {
+  %x = f32[8] parameter(0)
+  ROOT %a = f32[8] all-reduce(%x), to_apply=%add
+}
+ENTRY %main () -> f32[8] {
+  %p = f32[8] parameter(0)
+  %q = f32[4] parameter(1)
+  %r = f32[2] parameter(2)
+  %s = ((f32[8]), f32[8], u32[]) call-start(%p), to_apply=%sparse
+  %n = f32[4] all-reduce-start(%q), to_apply=%add
+  %b = f32[2] all-reduce(%r), to_apply=%add
+}
+"""
+  kind = compiled.collectives_of(text)["all-reduce"]
+  assert (kind.instructions, kind.asynchronous) == (3, 2)
+  assert kind.bytes == {"f32": 4 * (8 + 4 + 2)}
+  assert kind.asynchronous_bytes == 4 * (8 + 4)
+
+
 def test_cycles_of_a_loop_count_by_its_trips():
   text = """
 %limit (x: s32[]) -> pred[] {
