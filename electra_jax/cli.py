@@ -6,7 +6,7 @@ verb has been chosen, so that --help answers at once.
 
 import argparse
 import gc
-import importlib.util
+import importlib
 import json
 import logging
 import pathlib
@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from electra_jax.arguments import make_parser
+from electra_jax.config_args import call_file
 from electra_jax.errors import UserError
 
 _CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
@@ -56,7 +57,12 @@ def load_config(config_flag: str, overrides: Sequence[str]):
   from absl import flags
   from ml_collections import config_flags
 
-  config = _read_config(config_flag)
+  config = call_file(
+      config_flag,
+      "get_config",
+      kind="config",
+      example="configs/pretrain.py:small",
+  )
   values = flags.FlagValues()
   argv = ["electra-jax", *overrides]
   try:
@@ -68,22 +74,6 @@ def load_config(config_flag: str, overrides: Sequence[str]):
     reason = " ".join(str(e).replace("\\n", " ").replace("\\'", "'").split())
     raise UserError(f"config {config_flag}: {reason}") from e
   return config.lock()
-
-
-def _read_config(config_flag: str):
-  path, _, argument = config_flag.partition(":")
-  spec = importlib.util.spec_from_file_location("electra_jax_config", path)
-  if spec is None or not pathlib.Path(path).is_file():
-    raise UserError(
-        f"there is no config file {path!r}; give the path of a .py file, such"
-        " as configs/pretrain.py:small"
-    )
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  try:
-    return module.get_config(argument or None)
-  except ValueError as e:
-    raise UserError(f"config {config_flag}: {e}") from e
 
 
 def _set_up_jax(args: argparse.Namespace) -> None:

@@ -1,6 +1,37 @@
-"""Arguments of configs: "small,runlocal" behind the colon of --config."""
+"""Files of configs, and the arguments "small,runlocal" behind their colon."""
+
+import importlib.util
+import pathlib
+from typing import Any
 
 from electra_jax.errors import UserError
+
+
+def call_file(flag: str, function: str, *, kind: str, example: str) -> Any:
+  """Calls a function of a Python file and returns what it returns.
+
+  Args:
+    flag: "FILE.py", or "FILE.py:ARG" for a call with "ARG" in place of None.
+    function: its name.
+    kind: what the file is, for messages: "config" or "sweep".
+    example: a flag that works.
+
+  Raises:
+    UserError: there is no such file, or the function refuses its argument.
+  """
+  path, _, argument = flag.partition(":")
+  spec = importlib.util.spec_from_file_location(f"electra_jax_{kind}", path)
+  if spec is None or not pathlib.Path(path).is_file():
+    raise UserError(
+        f"there is no {kind} file {path!r}; give the path of a .py file, such"
+        f" as {example}"
+    )
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  try:
+    return getattr(module, function)(argument or None)
+  except (UserError, ValueError) as error:
+    raise UserError(f"{kind} {flag}: {error}") from error
 
 
 def parse_arg(arg: str | None, **defaults):

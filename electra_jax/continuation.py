@@ -21,9 +21,8 @@ from electra_jax.carry_over import (
 )
 from electra_jax.data.tokenizer import Tokenizer
 from electra_jax.errors import UserError
-from electra_jax.interop.states import abstract_params
 from electra_jax.models.config import ElectraConfig, EncoderConfig
-from electra_jax.programs import Programs
+from electra_jax.programs import Programs, abstract_params
 from electra_jax.shapes import Params
 from electra_jax.starting_point import ENCODER, find_weights, networks_of
 from electra_jax.training import sharding

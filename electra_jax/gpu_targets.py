@@ -61,41 +61,33 @@ device_description_str: "{self.name}"
 
 _MIB = 2**20
 # CUDA's programming guide, compute capabilities 8.0 and 9.0; the data sheets.
-GPU_TARGETS = {
-    "a100": GpuTarget(
-        "NVIDIA A100-SXM4-80GB",
-        capability=8,
-        cores=108,
-        fpus_per_core=64,
-        shared_bytes=163 * 1024,
-        shared_bytes_per_core=164 * 1024,
-        memory_bytes=81_000 * _MIB,
-        memory_bytes_per_sec=2.039e12,
-        cache_bytes=40 * _MIB,
-        clock_ghz=1.41,
-    ),
-    "h100": GpuTarget(
-        "NVIDIA H100 80GB HBM3",
-        capability=9,
-        cores=132,
-        fpus_per_core=128,
-        shared_bytes=227 * 1024,
-        shared_bytes_per_core=228 * 1024,
-        memory_bytes=81_000 * _MIB,
-        memory_bytes_per_sec=3.35e12,
-        cache_bytes=50 * _MIB,
-        clock_ghz=1.98,
-    ),
-    "h200": GpuTarget(
-        "NVIDIA H200",
-        capability=9,
-        cores=132,
-        fpus_per_core=128,
-        shared_bytes=227 * 1024,
-        shared_bytes_per_core=228 * 1024,
-        memory_bytes=143_000 * _MIB,
-        memory_bytes_per_sec=4.8e12,
-        cache_bytes=50 * _MIB,
-        clock_ghz=1.98,
-    ),
-}
+_A100 = GpuTarget(
+    "NVIDIA A100-SXM4-80GB",
+    capability=8,
+    cores=108,
+    fpus_per_core=64,
+    shared_bytes=163 * 1024,
+    shared_bytes_per_core=164 * 1024,
+    memory_bytes=81_000 * _MIB,
+    memory_bytes_per_sec=2.039e12,
+    cache_bytes=40 * _MIB,
+    clock_ghz=1.41,
+)
+_H100 = GpuTarget(
+    "NVIDIA H100 80GB HBM3",
+    capability=9,
+    cores=132,
+    fpus_per_core=128,
+    shared_bytes=227 * 1024,
+    shared_bytes_per_core=228 * 1024,
+    memory_bytes=81_000 * _MIB,
+    memory_bytes_per_sec=3.35e12,
+    cache_bytes=50 * _MIB,
+    clock_ghz=1.98,
+)
+_H200 = _H100._replace(
+    name="NVIDIA H200",
+    memory_bytes=143_000 * _MIB,
+    memory_bytes_per_sec=4.8e12,
+)
+GPU_TARGETS = {"a100": _A100, "h100": _H100, "h200": _H200}

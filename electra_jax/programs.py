@@ -19,6 +19,7 @@ from electra_jax.accelerators import memory_of, reduction_options
 from electra_jax.attention_paths import make_attend
 from electra_jax.data.feed import Batch
 from electra_jax.errors import UserError
+from electra_jax.models.config import ElectraConfig
 from electra_jax.models.electra import Electra
 from electra_jax.objectives.generators import Networks
 from electra_jax.objectives.losses import WeightedSum
@@ -89,13 +90,14 @@ def make_mesh(
   if axes["fsdp"] == 0:
     others = abs(axes["data"] * axes["tensor"]) or 1
     axes["fsdp"] = max(len(devices) // others, 1)
-    if axes["data"] == -1:
-      model = Electra(settings.electra_config(config, vocabulary.size))
-      axes["fsdp"] = sharding.fewest_shards(
-          jax.eval_shape(lambda: init_params_of(model, 0)),
-          axes["fsdp"],
-          memory_of(devices[0]),
-      )
+    if axes["data"] == -1 and axes["fsdp"] > 1:
+      memory_bytes = memory_of(devices[0])
+      axes["fsdp"] = 1
+      if memory_bytes is not None:
+        networks = settings.electra_config(config, vocabulary.size)
+        axes["fsdp"] = sharding.fewest_shards(
+            abstract_params(networks), len(devices) // others, memory_bytes
+        )
   return sharding.make_mesh(**axes, devices=devices)
 
 
@@ -204,6 +206,12 @@ def build(
       init=lambda: init_state(init_params, optimizer, shardings),
       loss_weights=loss_weights,
   )
+
+
+def abstract_params(config: ElectraConfig) -> Params:
+  """Returns the shapes of the parameters of some networks."""
+  model = Electra(config)
+  return jax.eval_shape(lambda: init_params_of(model, 0))
 
 
 def init_params_of(model: Electra, seed: int) -> Params:

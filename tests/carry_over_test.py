@@ -17,13 +17,13 @@ from electra_jax.carry_over import (
     whole_networks,
 )
 from electra_jax.errors import UserError
-from electra_jax.interop.states import abstract_params
 from electra_jax.models.config import (
     ElectraConfig,
     encoder_config,
     generator_config,
 )
 from electra_jax.models.electra import Electra
+from electra_jax.programs import abstract_params
 from electra_jax.trees import path_names
 from tests import helpers
 

@@ -11,9 +11,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 import sentencepiece
 
-from electra_jax import cli
+from electra_jax import cli, programs
 from electra_jax.data.feed import Batch
-from electra_jax.interop import states
 from electra_jax.interop.names import params_from_released
 from electra_jax.models.config import (
     ElectraConfig,
@@ -184,7 +183,7 @@ def random_tree(abstract, seed: int = 0):
   )
 
 
-_shapes = functools.cache(states.abstract_params)
+_shapes = functools.cache(programs.abstract_params)
 
 
 def random_params(config: ElectraConfig, seed: int = 0):

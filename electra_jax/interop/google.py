@@ -6,13 +6,13 @@ from collections.abc import Mapping
 import numpy as np
 from etils import epath
 
+from electra_jax import programs
 from electra_jax.errors import UserError
 from electra_jax.interop import tf_checkpoint
 from electra_jax.interop.names import params_from_released, released_from_params
 from electra_jax.interop.states import (
     FinetunedState,
     PretrainedState,
-    abstract_params,
     own_tables_sharing,
     read_params,
     seen_params,
@@ -71,7 +71,7 @@ def read_model(
     return PretrainedState(config, params, fresh=fresh, left_out=left_out)
   moments = None
   if any(slots.values()):
-    abstract = abstract_params(config)
+    abstract = programs.abstract_params(config)
     moments = AdamState(
         *(params_from_released(abstract, x, slot) for slot, x in slots.items())
     )

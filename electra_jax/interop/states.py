@@ -62,12 +62,6 @@ class FinetunedState(NamedTuple):
   left_out = ()
 
 
-def abstract_params(config: ElectraConfig) -> Params:
-  """Returns the shapes of the parameters."""
-  model = Electra(config)
-  return jax.eval_shape(lambda: programs.init_params_of(model, 0))
-
-
 def init_params(config: ElectraConfig, seed: int) -> Params:
   """Returns fresh parameters."""
   model = Electra(config)
@@ -89,7 +83,7 @@ def read_params(
     fresh: parts that the source lacks.
     seed: of those.
   """
-  abstract = abstract_params(config)
+  abstract = programs.abstract_params(config)
   seen = read({name: abstract[name] for name in abstract if name not in fresh})
   if fresh:
     made = init_params(config, seed)

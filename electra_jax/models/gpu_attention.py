@@ -55,19 +55,9 @@ def fused_attend(
     *,
     interpret: bool = False,
 ) -> Hidden:
-  """`attention.attend` for the rows and heads that lie on one device.
+  """`attention.attend` for the rows and heads that lie on one GPU.
 
-  Args:
-    config: as of `attend`; num_heads counts the heads of this device.
-    query: as of `attend`, like the five that follow.
-    key: as of `attend`.
-    value: as of `attend`.
-    input_mask: as of `attend`.
-    positions: as of `attend`.
-    dropout_seeds: as of `attend`.
-    first_head: which head of the model is the first one here; dropout counts
-      them.
-    interpret: whether to run without a GPU, slowly.
+  Arguments are those of `tpu_attention.fused_attend`.
   """
   batch, length, _ = query.shape
   if dropout_seeds is None:

@@ -4,7 +4,6 @@ import dataclasses
 import difflib
 import functools
 import hashlib
-import importlib.util
 import json
 import os
 import pathlib
@@ -18,6 +17,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from electra_jax.cli import load_config
+from electra_jax.config_args import call_file
 from electra_jax.errors import UserError
 from electra_jax.sweeps.space import Sweep
 
@@ -160,19 +160,12 @@ def load_sweep(flag: str) -> Sweep:
   Raises:
     UserError: no such file, or an argument that it does not take.
   """
-  path, _, argument = _located(flag).partition(":")
-  spec = importlib.util.spec_from_file_location("electra_jax_sweep", path)
-  if spec is None or not pathlib.Path(path).is_file():
-    raise UserError(
-        f"there is no sweep file {path!r}; give the path of a .py file, such as"
-        " configs/sweeps/loss_weight.py:runlocal"
-    )
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  try:
-    sweep = module.get_sweep(argument or None)
-  except (UserError, ValueError) as error:
-    raise UserError(f"sweep {flag}: {error}") from error
+  sweep = call_file(
+      _located(flag),
+      "get_sweep",
+      kind="sweep",
+      example="configs/sweeps/loss_weight.py:runlocal",
+  )
   if not sweep.points or sweep.seeds < 1 or sweep.goal not in ("max", "min"):
     raise UserError(
         f"sweep {flag} has {len(sweep.points)} points, {sweep.seeds} seeds and"

@@ -78,9 +78,7 @@ def make_mesh(
   )
 
 
-def fewest_shards(
-    params: Params, num_devices: int, memory_bytes: int | None
-) -> int:
+def fewest_shards(params: Params, num_devices: int, memory_bytes: int) -> int:
   """Returns a size of "fsdp" with which a state fits.
 
   It is the smallest for which parameters, moments and gradients, all of
@@ -91,10 +89,8 @@ def fewest_shards(
   Args:
     params: their shapes.
     num_devices: that the axes "data" and "fsdp" share.
-    memory_bytes: of one device, or None where it is not known: then 1.
+    memory_bytes: of one device.
   """
-  if memory_bytes is None:
-    return 1
   specs = match_rules(RULES, params, "sharding")
   widths = [
       leaf.shape[spec.index("fsdp")]

@@ -25,7 +25,6 @@ SIZE = 4 * (1000 * WIDTH + 64)
 @pytest.mark.parametrize(
     ("memory", "shards"),
     [
-        (None, 1),
         (8 * SIZE, 1),  # Parameters, two moments, gradients: half of it.
         (8 * SIZE - 1, 2),
         (7 * SIZE, 2),  # 3/2 of each state, whole parameters and gradients.
