@@ -68,5 +68,7 @@ setuptools.setup(
         "tfds": ["tensorflow-datasets>=4.9.7"],
         "tpu": ["jax[tpu]>=0.10,<0.13"],
     },
-    entry_points={"console_scripts": ["electra-jax = electra_jax.cli:main"]},
+    entry_points={
+        "console_scripts": ["electra-jax = electra_jax.cli.main:main"]
+    },
 )

@@ -28,7 +28,7 @@ Departures from the release, each with its way back: the loss is a mean
 
 from ml_collections import ConfigDict
 
-from electra_jax.config_args import parse_arg
+from electra_jax.config_files import parse_arg
 
 # Paper, Table 7; tiny is ours, and takes twice the epochs.
 #        layers width emb. rate  layer decay

@@ -39,7 +39,7 @@ keeps the small model's learning rate, length, batch and generator width.
 
 from ml_collections import ConfigDict
 
-from electra_jax.config_args import parse_arg
+from electra_jax.config_files import parse_arg
 
 # Paper, Table 6; tiny is ours; *_pp from the release's README and threads.
 #            layers width emb.  gen. length mask  rate  batch  steps

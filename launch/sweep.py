@@ -16,7 +16,8 @@ from etils import epath
 
 from electra_jax.errors import UserError
 from electra_jax.files import absolute
-from electra_jax.sweeps import launchers, outcomes, plan, plot, runner, table
+from electra_jax.sweeps import launchers, outcomes, plot, runner, table
+from electra_jax.sweeps import trials as plan
 
 PLACES = ("local", "slurm", "tpu_vm")
 

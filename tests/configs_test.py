@@ -6,14 +6,15 @@ import pathlib
 import jax
 import pytest
 
-from electra_jax import programs, settings
-from electra_jax.data.tokenizer import SpecialIds
+from electra_jax.devices import sharding
 from electra_jax.errors import UserError
+from electra_jax.finetuning.trainer import init_params
 from electra_jax.models.config import encoder_config
 from electra_jax.models.task_heads import HeadConfig
-from electra_jax.phases import phase_configs
-from electra_jax.task_programs import init_params
-from electra_jax.training import sharding
+from electra_jax.pretraining import trainer as programs
+from electra_jax.pretraining.phases import phase_configs
+from electra_jax.runs import config as settings
+from electra_jax.text.tokenizer import SpecialIds
 from electra_jax.trees import count_parameters
 from tests import helpers
 

@@ -6,7 +6,10 @@ import tempfile
 
 import jax
 import jaxtyping
+import numpy as np
 import pytest
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
 
 # Programs compiled once serve every test, the processes that tests start and,
 # under pytest-xdist, all workers: they inherit this from the process that
@@ -28,10 +31,12 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jaxtyping.install_import_hook("electra_jax", "beartype.beartype")
 
 
+WHOLE_RUNS = ("pretraining", "finetuning", "performance", "beam", "launch")
+
+
 def pytest_collection_modifyitems(items):
   """Puts whole runs first: small files at the end let workers end together."""
-  here = pathlib.Path(__file__).parent
-  items.sort(key=lambda item: item.path.parent != here)
+  items.sort(key=lambda item: item.path.parent.name not in WHOLE_RUNS)
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +53,7 @@ def compile_in_a_hurry(request):
 @pytest.fixture(scope="session")
 def store(tmp_path_factory) -> str:
   """A token store of made-up text with rows of 32 tokens, to be read only."""
-  from electra_jax.made_up import make_store
+  from electra_jax.preprocessing.synthetic import make_store
 
   path = tmp_path_factory.mktemp("data") / "store"
   make_store(path, length=32)
@@ -58,7 +63,7 @@ def store(tmp_path_factory) -> str:
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory, store) -> pathlib.Path:
   """The workdir of a pre-training run of four steps, to be read only."""
-  from electra_jax.pretrain import pretrain
+  from electra_jax.pretraining.pretrain import pretrain
   from tests import helpers
 
   workdir = tmp_path_factory.mktemp("runs") / "tiny_run"
@@ -70,7 +75,7 @@ def tiny_run(tmp_path_factory, store) -> pathlib.Path:
 @pytest.fixture(scope="session")
 def made_up_task(tmp_path_factory) -> dict[str, object]:
   """What a config says to learn from files, of made-up sst and ner."""
-  from electra_jax.made_up import make_task
+  from electra_jax.tasks.synthetic import make_task
 
   folder = tmp_path_factory.mktemp("made_up_task")
   make_task(["sst", "ner"], folder)
@@ -80,3 +85,50 @@ def made_up_task(tmp_path_factory) -> dict[str, object]:
       "random_init": True,
       "data.tokenizer": str(folder / "vocab.txt"),
   }
+
+
+@pytest.fixture(scope="session")
+def golden():
+  """The folder of the golden files."""
+  return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+  """The golden vocabulary, lower-casing."""
+  from electra_jax.text.tokenizer import load_tokenizer
+
+  return load_tokenizer(GOLDEN / "vocab.txt")
+
+
+@pytest.fixture
+def make_store(tokenizer, tmp_path):
+  """Makes a store whose row r starts with the number r and has length 8."""
+  from electra_jax.store.reader import open_store
+  from electra_jax.store.writer import StoreWriter
+
+  def make(train=3000, validation=10, path=tmp_path / "store", **options):
+    length = 8
+    with StoreWriter(
+        path, tokenizer=tokenizer, length=length, **options
+    ) as writer:
+      for name, count in (("train", train), ("validation", validation)):
+        rows = np.zeros((count, length + 2), np.uint16)
+        rows[:, 0] = np.arange(count)
+        rows[:, length:] = 3, 5
+        # In uneven parts, as they come from `prepare`.
+        for part in np.array_split(rows, 7):
+          writer.add(name, part, num_documents=1)
+      writer.finish(
+          unigram_counts=np.arange(tokenizer.vocab_size),
+          packing="full",
+          seed=1,
+          sources=("made up",),
+          validation_percent=0.5,
+          duplicates_dropped=None,
+          tokens_read=5,
+          tokens_kept=5,
+      )
+    return open_store(path)
+
+  return make

@@ -3,7 +3,7 @@
 import pathlib
 
 from electra_jax.interop import google
-from electra_jax.interop.states import PretrainedState
+from electra_jax.interop.model import PretrainedState
 from electra_jax.models.config import (
     ElectraConfig,
     encoder_config,

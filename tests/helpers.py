@@ -11,8 +11,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import sentencepiece
 
-from electra_jax import cli, programs
-from electra_jax.data.feed import Batch
+from electra_jax import config_files
 from electra_jax.interop.names import params_from_released
 from electra_jax.models.config import (
     ElectraConfig,
@@ -21,6 +20,8 @@ from electra_jax.models.config import (
 )
 from electra_jax.models.electra import Electra
 from electra_jax.objectives.masking import Rows
+from electra_jax.pretraining import trainer as programs
+from electra_jax.store.feed import Batch
 from electra_jax.trees import path_names
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -150,7 +151,7 @@ def sentencepiece_model(**options) -> bytes:
 
 def load_config(argument: str):
   """Loads a shipped config wherever the tests run from."""
-  return cli.load_config(str(ROOT / argument), [])
+  return config_files.load_config(str(ROOT / argument), [])
 
 
 def read_metrics(workdir: pathlib.Path, group: str) -> list[dict]:

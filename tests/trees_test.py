@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from electra_jax import trees
+from electra_jax.devices import sharding
 from electra_jax.errors import UserError
 from electra_jax.interop.names import params_from_released, released_name
-from electra_jax.training import sharding
 
 TREE = {"a": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}}
 

@@ -13,7 +13,7 @@ Cost: 12 points for Base, 4 for Small, 2 for Large, times seeds, times minutes
 to hours by task. `,runlocal` takes some minutes on a laptop, on made-up data.
 """
 
-from electra_jax.config_args import parse_arg
+from electra_jax.config_files import parse_arg
 from electra_jax.sweeps.space import Sweep, grid
 
 # Paper, Appendix B; tiny is ours.

@@ -14,7 +14,7 @@ Cost at size=base: six times 500k steps, two thirds of configs/pretrain.py's,
 and fine-tuning on every task. `,runlocal` takes some minutes on a laptop.
 """
 
-from electra_jax.config_args import parse_arg
+from electra_jax.config_files import parse_arg
 from electra_jax.sweeps.searches import ARGUMENTS, pretraining_sweep
 from electra_jax.sweeps.space import grid
 

@@ -13,7 +13,7 @@ Cost at size=small: five times pre-training, each as configs/pretrain.py says,
 and fine-tuning on every task. `,runlocal` takes some minutes on a laptop.
 """
 
-from electra_jax.config_args import parse_arg
+from electra_jax.config_files import parse_arg
 from electra_jax.sweeps.searches import ARGUMENTS, pretraining_sweep
 from electra_jax.sweeps.space import grid
 

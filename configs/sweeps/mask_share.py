@@ -13,7 +13,7 @@ Cost: six times the pre-training of configs/pretrain.py, and fine-tuning on
 every task. `,runlocal` takes some minutes on a laptop.
 """
 
-from electra_jax.config_args import parse_arg
+from electra_jax.config_files import parse_arg
 from electra_jax.sweeps.searches import ARGUMENTS, pretraining_sweep
 from electra_jax.sweeps.space import grid
 

@@ -13,7 +13,7 @@ Cost: `points` times pre-training and fine-tuning; the tiny size takes about ten
 minutes a point on two cores. `,runlocal` takes some minutes on a laptop.
 """
 
-from electra_jax.config_args import parse_arg
+from electra_jax.config_files import parse_arg
 from electra_jax.sweeps.searches import ARGUMENTS, pretraining_sweep
 from electra_jax.sweeps.space import (
     choice,

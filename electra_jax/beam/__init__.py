@@ -1,1 +1,1 @@
-"""`prepare_beam` on Apache Beam, which only these modules import."""
+"""`prepare` on Apache Beam, for corpora past one machine."""

@@ -12,16 +12,16 @@ from apache_beam.io.filesystem import (
 )
 from apache_beam.io.filesystems import FileSystems
 
-from electra_jax.data.manifest import MANIFEST_FILE
-from electra_jax.data.parts import FileSpan, TfdsSpan, list_tfds
-from electra_jax.data.sources import (
+from electra_jax.beam.spans import FileSpan, TfdsSpan, list_tfds
+from electra_jax.errors import UserError
+from electra_jax.store.manifest import MANIFEST_FILE
+from electra_jax.store.reader import is_remote
+from electra_jax.text.sources import (
     FOLDER_SUFFIXES,
     MOVIE_REVIEWS,
     list_sources,
     movie_reviews_path,
 )
-from electra_jax.data.store import is_remote
-from electra_jax.errors import UserError
 
 
 def open_file(path: str) -> BinaryIO:

@@ -11,10 +11,10 @@ import numpy as np
 
 from electra_jax.beam import files
 from electra_jax.beam.pipeline import PartResult
-from electra_jax.data.manifest import Manifest
-from electra_jax.data.rows import Recipe
-from electra_jax.data.store import is_remote
-from electra_jax.data.store_writer import StoreWriter
+from electra_jax.preprocessing.rows import Recipe
+from electra_jax.store.manifest import Manifest
+from electra_jax.store.reader import is_remote
+from electra_jax.store.writer import StoreWriter
 
 
 class Output:

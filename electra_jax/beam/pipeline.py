@@ -23,19 +23,19 @@ import apache_beam as beam
 import numpy as np
 
 from electra_jax.beam.files import copy_file, create_file, open_file
-from electra_jax.data.chunks import (
+from electra_jax.beam.spans import Part, read_part
+from electra_jax.errors import UserError
+from electra_jax.preprocessing.chunks import (
     OpenChunk,
     cut_chunks,
     find_passage,
     join_passages,
     take_rest,
 )
-from electra_jax.data.manifest import SPLITS, SplitManifest
-from electra_jax.data.parts import Part, read_part
-from electra_jax.data.rows import Recipe, build_rows, document_digest
-from electra_jax.data.store_writer import SplitWriter
-from electra_jax.errors import UserError
-from electra_jax.prepare import full_disk_explained, write_rows
+from electra_jax.preprocessing.prepare import full_disk_explained, write_rows
+from electra_jax.preprocessing.rows import Recipe, build_rows, document_digest
+from electra_jax.store.manifest import SPLITS, SplitManifest
+from electra_jax.store.writer import SplitWriter
 
 COUNTERS = "electra_jax"  # The namespace of the counters.
 

@@ -1,1 +1,1 @@
-"""Checkpoints of the released code and of other libraries."""
+"""Model files of TensorFlow 1 and Hugging Face: the verb `convert`."""

@@ -6,22 +6,22 @@ from collections.abc import Mapping
 import numpy as np
 from etils import epath
 
-from electra_jax import programs
 from electra_jax.errors import UserError
 from electra_jax.interop import tf_checkpoint
-from electra_jax.interop.names import params_from_released, released_from_params
-from electra_jax.interop.states import (
+from electra_jax.interop.model import (
     FinetunedState,
     PretrainedState,
     own_tables_sharing,
     read_params,
     seen_params,
 )
+from electra_jax.interop.names import params_from_released, released_from_params
 from electra_jax.models.config import (
     ElectraConfig,
     EncoderConfig,
     encoder_config,
 )
+from electra_jax.pretraining import trainer as programs
 from electra_jax.training.optimizer import AdamState
 
 Shapes = Mapping[str, tuple[int, ...]]

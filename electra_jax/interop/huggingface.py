@@ -16,16 +16,16 @@ from etils import epath
 
 from electra_jax.errors import UserError
 from electra_jax.interop import huggingface_files as files
-from electra_jax.interop.names import (
-    electra_name,
-    hugging_face_from_params,
-    params_from_hugging_face,
-)
-from electra_jax.interop.states import (
+from electra_jax.interop.model import (
     PretrainedState,
     own_tables_sharing,
     read_params,
     seen_params,
+)
+from electra_jax.interop.names import (
+    electra_name,
+    hugging_face_from_params,
+    params_from_hugging_face,
 )
 from electra_jax.models.config import (
     LAYER_NORM_EPSILON,

@@ -12,15 +12,15 @@ import tokenizers
 from etils import epath
 from tokenizers import decoders, models, normalizers, processors
 
-from electra_jax.data import wordpiece
-from electra_jax.data.tokenizer import (
+from electra_jax.errors import UserError
+from electra_jax.text import wordpiece
+from electra_jax.text.tokenizer import (
     FILE_NAMES,
     OPTIONS_FILE,
     WORD_START,
     Tokenizer,
     load_tokenizer,
 )
-from electra_jax.errors import UserError
 
 _WHOLE_FILE = "tokenizer.json"
 _CONFIG_FILE = "tokenizer_config.json"

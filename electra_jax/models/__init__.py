@@ -1,1 +1,1 @@
-"""The networks; knows nothing of losses, data or devices."""
+"""The networks."""

@@ -252,5 +252,26 @@ def discriminator_embeddings(params: Params, config: ElectraConfig) -> Params:
   return {**sums, "layer_norm": own["layer_norm"]}
 
 
+def own_embeddings(
+    seen: Params, params: Params, config: ElectraConfig
+) -> Params:
+  """Undoes `discriminator_embeddings`.
+
+  Args:
+    seen: the embeddings as the discriminator is to see them.
+    params: with the generator's embeddings, if it has its own.
+    config: the networks.
+  """
+  if not config.is_disentangled:
+    return seen
+  others = params["generator_embeddings"]
+  return {
+      name: part
+      if name == "layer_norm"
+      else jax.tree.map(jnp.subtract, part, others[name])
+      for name, part in seen.items()
+  }
+
+
 def _gather(states: Hidden, positions: Positions) -> Float[Array, "B K D"]:
   return jnp.take_along_axis(states, positions[..., None], axis=1)

@@ -5,12 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from electra_jax.models.config import EncoderConfig
-from electra_jax.models.layers import (
-    Linear,
-    gelu,
-    layer_norm,
-    linear,
-)
+from electra_jax.models.layers import Linear, gelu, layer_norm, linear
 from electra_jax.models.products import matmul
 from electra_jax.shapes import Array, Float, Hidden, Int
 

@@ -1,1 +1,1 @@
-"""Masking, corruption and losses: pure functions of arrays."""
+"""What the networks learn: pure functions."""

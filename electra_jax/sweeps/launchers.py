@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 
 from electra_jax.errors import UserError
-from electra_jax.sweeps.plan import ROOT
+from electra_jax.sweeps.trials import ROOT
 
 _SCRIPT = "launch/sweep.py"
 # Said by the array's task around a process, not by number.

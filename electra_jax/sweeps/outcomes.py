@@ -9,8 +9,8 @@ import numpy as np
 from etils import epath
 
 from electra_jax.errors import UserError
-from electra_jax.sweeps.plan import Plan, Stage, Trial
 from electra_jax.sweeps.space import Sweep
+from electra_jax.sweeps.trials import Plan, Stage, Trial
 
 FINISHED = "finished"
 LOGS = "log*.txt"

@@ -9,8 +9,8 @@ from etils import epath
 
 from electra_jax.errors import UserError
 from electra_jax.sweeps.outcomes import Row
-from electra_jax.sweeps.plan import Plan, short_names, value_text
 from electra_jax.sweeps.table import metric_name
+from electra_jax.sweeps.trials import Plan, short_names, value_text
 
 PLOT = "results.png"
 _MAX_COLOURS = 6  # Values of another key that colours can still tell apart.

@@ -21,7 +21,7 @@ from etils import epath
 
 from electra_jax.errors import UserError
 from electra_jax.sweeps import outcomes
-from electra_jax.sweeps.plan import Stage, Trial
+from electra_jax.sweeps.trials import Stage, Trial
 
 _POLL_SECS = 0.1
 _MISTAKE = 2  # The status of a UserError, which the same command meets again.

@@ -8,7 +8,7 @@ from etils import epath
 
 from electra_jax.files import write_whole
 from electra_jax.sweeps.outcomes import FINISHED, Outcome, Row, ranked
-from electra_jax.sweeps.plan import Plan, short_names, value_text
+from electra_jax.sweeps.trials import Plan, short_names, value_text
 
 RECORDS, TABLE = "results.jsonl", "results.txt"
 

@@ -1,1 +1,1 @@
-"""What a fine-tuning task is: readers, features, scores; numpy, no jax."""
+"""What a fine-tuning task is: readers, features, scores; numpy only."""

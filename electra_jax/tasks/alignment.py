@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int32
 
-from electra_jax.data.tokenizer import Tokenizer
+from electra_jax.text.tokenizer import Tokenizer
 
 _WORD = re.compile(r"\S+")  # By str.isspace, which knows U+202F as well.
 _DROPPED = "\u2581\ufffd"  # SentencePiece's space; what WordPiece cleans away.

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from electra_jax.data import packing
-from electra_jax.data.feed import permutation
 from electra_jax.errors import UserError
+from electra_jax.store.feed import permutation
+from electra_jax.tasks import packing
 from electra_jax.tasks.features import Features
 
 

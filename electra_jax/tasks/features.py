@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from electra_jax.data.tokenizer import Tokenizer
 from electra_jax.errors import UserError
 from electra_jax.tasks.alignment import TextPieces
 from electra_jax.tasks.examples import Example, TaggedExample
 from electra_jax.tasks.span_features import SpanFeature, make_span_features
 from electra_jax.tasks.task import Task
+from electra_jax.text.tokenizer import Tokenizer
 
 
 @dataclasses.dataclass(frozen=True)

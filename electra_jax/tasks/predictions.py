@@ -7,11 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from electra_jax.tasks import scoring, squad_scoring
-from electra_jax.tasks.examples import (
-    Example,
-    QuestionExample,
-    TaggedExample,
-)
+from electra_jax.tasks.examples import Example, QuestionExample, TaggedExample
 from electra_jax.tasks.features import Features
 from electra_jax.tasks.span_answers import (
     QuestionAnswer,

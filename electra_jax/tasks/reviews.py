@@ -5,9 +5,9 @@ A task that brings its own data, so that a fresh machine has one to learn.
 
 import hashlib
 
-from electra_jax.data.sources import read_movie_reviews
 from electra_jax.tasks.examples import TextExample
 from electra_jax.tasks.task import MissingSplitError, Source, Task
+from electra_jax.text.sources import read_movie_reviews
 
 _COLLECTION = "rotten_tomatoes"  # 8,530 sentences.
 _LABELS = ("negative", "positive")

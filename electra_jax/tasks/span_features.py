@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from electra_jax.data.tokenizer import Tokenizer
 from electra_jax.errors import UserError
 from electra_jax.tasks.alignment import TextPieces, align_texts
 from electra_jax.tasks.examples import QuestionExample
+from electra_jax.text.tokenizer import Tokenizer
 
 _NUM_SPECIAL = 3  # [CLS] question [SEP] context [SEP].
 

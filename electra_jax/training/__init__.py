@@ -1,1 +1,1 @@
-"""The mechanism of training; takes callables, knows no model."""
+"""The training step, optimizer, checkpoints and loop; knows no model."""

@@ -13,7 +13,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from electra_jax.errors import UserError
-from electra_jax.training.state import TrainState
+from electra_jax.training.step import TrainState
 from electra_jax.trees import path_names
 
 _log = logging.getLogger(__name__)

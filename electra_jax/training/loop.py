@@ -17,7 +17,7 @@ from electra_jax.errors import UserError
 from electra_jax.shapes import Params
 from electra_jax.training import metrics
 from electra_jax.training.checkpoint import Checkpointer
-from electra_jax.training.state import TrainState
+from electra_jax.training.step import TrainState
 from electra_jax.training.writers import ProgressLine, ScalarWriter
 
 Evaluate = Callable[[Params], Mapping[str, float]]

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from electra_jax import cli  # noqa: E402
+from electra_jax import config_files  # noqa: E402
 from electra_jax.errors import UserError  # noqa: E402
 from electra_jax.files import write_whole  # noqa: E402
 from tests.benchmarks.accelerator_plan import Job, plan  # noqa: E402
@@ -188,7 +188,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
   args = parser.parse_args(argv)
   for overrides in args.override:
     try:
-      cli.load_config(
+      config_files.load_config(
           f"{ROOT}/configs/pretrain.py:base",
           [f"--config.{x}" for x in overrides],
       )

@@ -16,10 +16,10 @@ import time
 
 import numpy as np
 
-from electra_jax.data.feed import Feed
-from electra_jax.data.store import Split, open_store
-from electra_jax.data.store_writer import StoreWriter
-from electra_jax.data.tokenizer import Tokenizer
+from electra_jax.store.feed import Feed
+from electra_jax.store.reader import Split, open_store
+from electra_jax.store.writer import StoreWriter
+from electra_jax.text.tokenizer import Tokenizer
 
 FAR_STEP = 1_000_000
 

@@ -27,12 +27,12 @@ import jax
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from electra_jax import cli, compiled, programs, settings  # noqa: E402
-from electra_jax.accelerators import (  # noqa: E402
-    devices_of,
-    keep_arrays_on_the_cpu,
-)
-from electra_jax.benchmark import find_vocabulary  # noqa: E402
+from electra_jax import config_files  # noqa: E402
+from electra_jax.devices.chips import devices_of, keep_arrays_on_the_cpu  # noqa: E402
+from electra_jax.performance import compiled  # noqa: E402
+from electra_jax.performance.benchmark import find_vocabulary  # noqa: E402
+from electra_jax.pretraining import trainer as programs  # noqa: E402
+from electra_jax.runs import config as settings  # noqa: E402
 
 # NVIDIA, "H100 Tensor Core GPU" data sheet, SXM, without sparsity.
 PEAK_FLOPS = {"bf16": 989e12, "f32": 494e12}  # float32 operands go as TF32.
@@ -73,7 +73,7 @@ def compile_step(args, size: str, batch_size: int | None) -> dict:
       "train.accumulation_steps": 1,  # A loop's kernels are not counted.
       "model.remat": args.remat,
   }
-  config = cli.load_config(
+  config = config_files.load_config(
       f"{ROOT}/configs/pretrain.py:{size}",
       [f"--config.{k}={v}" for k, v in values.items() if v is not None],
   )

@@ -19,8 +19,8 @@ from typing import NamedTuple
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from electra_jax import cli  # noqa: E402
-from electra_jax.finetune import finetune  # noqa: E402
+from electra_jax import config_files  # noqa: E402
+from electra_jax.finetuning.finetune import finetune  # noqa: E402
 
 SEEDS = 3
 # Long or large sets are passed over less often; all others as the config says.
@@ -57,7 +57,7 @@ def load_config(
   if epochs is not None:
     flags.append(f"--config.train.num_epochs={epochs}")
   config = ROOT / f"configs/finetune.py:task={task},size=tiny"
-  return cli.load_config(str(config), flags)
+  return config_files.load_config(str(config), flags)
 
 
 def accuracies(config, workdir: pathlib.Path) -> Accuracies:

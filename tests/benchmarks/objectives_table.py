@@ -21,10 +21,11 @@ import sys
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from electra_jax import cli, settings  # noqa: E402
-from electra_jax.data.store import open_store  # noqa: E402
-from electra_jax.phases import phase_configs  # noqa: E402
-from electra_jax.pretrain import pretrain  # noqa: E402
+from electra_jax import config_files  # noqa: E402
+from electra_jax.pretraining.phases import phase_configs  # noqa: E402
+from electra_jax.pretraining.pretrain import pretrain  # noqa: E402
+from electra_jax.runs import config as settings  # noqa: E402
+from electra_jax.store.reader import open_store  # noqa: E402
 from tests.benchmarks import labelled_sets  # noqa: E402
 
 STEPS = 2_000
@@ -70,7 +71,9 @@ EQUAL_FLOPS = (
 def load_config(name: str, store: str, steps: int | None = None):
   """Returns the config of a variant."""
   suffix = ",two_stage" if name == "electra, two stages" else ""
-  config = cli.load_config(f"{ROOT}/configs/pretrain.py:tiny{suffix}", [])
+  config = config_files.load_config(
+      f"{ROOT}/configs/pretrain.py:tiny{suffix}", []
+  )
   config.data.store = store
   for path, value in VARIANTS[name].items():
     section, _, key = path.rpartition(".")

@@ -23,14 +23,15 @@ import time
 import jax
 import numpy as np
 
-from electra_jax import cli, task_data, task_programs
-from electra_jax.finetune import finetune
-from electra_jax.finetuned import FinetunedModel
-from electra_jax.starting_point import find_start
-from electra_jax.task_predictor import head_of
+from electra_jax import config_files
+from electra_jax.devices import sharding
+from electra_jax.finetuning import task_data
+from electra_jax.finetuning import trainer as task_programs
+from electra_jax.finetuning.finetune import finetune
+from electra_jax.finetuning.model import FinetunedModel, head_of
+from electra_jax.finetuning.pretrained_encoder import find_start
 from electra_jax.tasks.batches import Batches, TaskBatch
 from electra_jax.tasks.features import make_features
-from electra_jax.training import sharding
 
 ROOT = pathlib.Path(__file__).parents[2]
 BATCHES, ROUNDS = 20, 8
@@ -45,7 +46,7 @@ def load_config(args, *more: str):
       *more,
   ]
   config = ROOT / "configs/finetune.py:task=table,size=tiny"
-  return cli.load_config(str(config), flags)
+  return config_files.load_config(str(config), flags)
 
 
 def cut_to_longest(batch: TaskBatch) -> TaskBatch:

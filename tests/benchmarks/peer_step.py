@@ -33,12 +33,14 @@ import transformers
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from electra_jax import programs, settings, workdir  # noqa: E402
+from electra_jax.devices import sharding  # noqa: E402
 from electra_jax.files import write_whole  # noqa: E402
 from electra_jax.models.electra import Electra  # noqa: E402
 from electra_jax.objectives.masking import unpack_rows  # noqa: E402
+from electra_jax.pretraining import trainer as programs  # noqa: E402
+from electra_jax.runs import config as settings  # noqa: E402
+from electra_jax.runs import workdir  # noqa: E402
 from electra_jax.shapes import Params  # noqa: E402
-from electra_jax.training import sharding  # noqa: E402
 from tests.benchmarks import rounds  # noqa: E402
 from tests.benchmarks.peer_torch import (  # noqa: E402
     MODES,

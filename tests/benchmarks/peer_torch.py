@@ -18,11 +18,12 @@ import transformers
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from electra_jax import cli, settings  # noqa: E402
-from electra_jax.data.feed import Batch  # noqa: E402
-from electra_jax.data.tokenizer import SpecialIds  # noqa: E402
+from electra_jax import config_files  # noqa: E402
 from electra_jax.interop.names import hugging_face_from_params  # noqa: E402
+from electra_jax.runs import config as settings  # noqa: E402
 from electra_jax.shapes import Params  # noqa: E402
+from electra_jax.store.feed import Batch  # noqa: E402
+from electra_jax.text.tokenizer import SpecialIds  # noqa: E402
 
 VOCAB_SIZE, FIRST_WORD = 30_522, 1_000
 SPECIAL = SpecialIds(pad=0, unk=100, cls=101, sep=102, mask=103)
@@ -60,7 +61,7 @@ class Case(NamedTuple):
 
   def config(self):
     """Returns the pre-training config, resolved."""
-    config = cli.load_config(
+    config = config_files.load_config(
         f"{ROOT}/configs/pretrain.py:{self.size}",
         [f"--config.{override}" for override in self.overrides],
     )

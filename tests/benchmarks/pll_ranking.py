@@ -13,10 +13,10 @@ import random
 
 import numpy as np
 
-from electra_jax import workdir as workdirs
-from electra_jax.data.feed import evaluation_batches
-from electra_jax.data.store import open_store
-from electra_jax.predict import Predictor
+from electra_jax.pretraining.model import Predictor
+from electra_jax.runs import workdir as workdirs
+from electra_jax.store.feed import evaluation_batches
+from electra_jax.store.reader import open_store
 
 
 def main() -> None:

@@ -16,9 +16,9 @@ import time
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
-from electra_jax.data.rows import Recipe, build_rows
-from electra_jax.data.sources import read_documents
-from electra_jax.data.vocabulary import train_tokenizer
+from electra_jax.preprocessing.rows import Recipe, build_rows
+from electra_jax.text.sources import read_documents
+from electra_jax.text.train_vocabulary import train_tokenizer
 
 
 def main() -> None:

@@ -25,16 +25,14 @@ sys.path[:0] = [str(ROOT), str(ROOT / "configs")]
 
 import pretrain as pretrain_config  # noqa: E402
 
-from electra_jax import programs, settings  # noqa: E402
-from electra_jax.data.feed import Batch  # noqa: E402
-from electra_jax.data.tokenizer import SpecialIds  # noqa: E402
+from electra_jax.devices import sharding  # noqa: E402
 from electra_jax.objectives import masking  # noqa: E402
-from electra_jax.objectives.pretraining import find_recipe  # noqa: E402
-from electra_jax.training import sharding  # noqa: E402
-from electra_jax.training.metrics import (  # noqa: E402
-    add_up,
-    divide,
-)
+from electra_jax.objectives.objective import find_recipe  # noqa: E402
+from electra_jax.pretraining import trainer as programs  # noqa: E402
+from electra_jax.runs import config as settings  # noqa: E402
+from electra_jax.store.feed import Batch  # noqa: E402
+from electra_jax.text.tokenizer import SpecialIds  # noqa: E402
+from electra_jax.training.metrics import add_up, divide  # noqa: E402
 
 SPECIAL = SpecialIds(pad=0, unk=1, cls=2, sep=3, mask=4)
 VOCAB_SIZE, BATCH, STEPS = 1966, 32, 2000

@@ -88,7 +88,7 @@ class Parts:
 def run_ours(began: float, arguments: Sequence[str]) -> None:
   """Runs the real command as far as the end of its first step."""
   parts = Parts(began)
-  from electra_jax import cli
+  from electra_jax.cli import main as cli
 
   import_verb = parts.timed("imports", cli._import_verb)
 
@@ -103,7 +103,8 @@ def run_ours(began: float, arguments: Sequence[str]) -> None:
 def _watch(parts: Parts) -> None:
   import jax
 
-  from electra_jax import pretrain, programs
+  from electra_jax.pretraining import pretrain
+  from electra_jax.pretraining import trainer as programs
   from electra_jax.training.checkpoint import Checkpointer
 
   def note(event, secs, fun_name="", **_):
@@ -174,7 +175,7 @@ class Size:
   """
 
   def __init__(self, name: str, folder: pathlib.Path):
-    from electra_jax.made_up import make_store
+    from electra_jax.preprocessing.synthetic import make_store
 
     self.name, self._folder = name, folder / name
     make_store(self._folder / "store", length=LENGTHS[name])

@@ -18,9 +18,9 @@ import sys
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from electra_jax import cli  # noqa: E402
-from electra_jax.accelerators import keep_arrays_on_the_cpu  # noqa: E402
-from electra_jax.plan import plan  # noqa: E402
+from electra_jax import config_files  # noqa: E402
+from electra_jax.devices.chips import keep_arrays_on_the_cpu  # noqa: E402
+from electra_jax.performance.plan import plan  # noqa: E402
 
 
 def table(path: pathlib.Path) -> str:
@@ -73,7 +73,7 @@ def main():
   keep_arrays_on_the_cpu()
   for size in args.size:
     for topology in args.topology:
-      config = cli.load_config(
+      config = config_files.load_config(
           f"{ROOT}/configs/pretrain.py:{size}",
           [f"--config.{value}" for value in args.set],
       )

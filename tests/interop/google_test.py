@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from electra_jax.errors import UserError
+from electra_jax.finetuning.trainer import init_params
 from electra_jax.interop import google, tf_checkpoint
-from electra_jax.interop.states import (
+from electra_jax.interop.model import (
     FinetunedState,
     PretrainedState,
     seen_params,
@@ -22,7 +23,6 @@ from electra_jax.models.config import (
 )
 from electra_jax.models.electra import Electra, discriminator_embeddings
 from electra_jax.models.task_heads import HeadConfig
-from electra_jax.task_programs import init_params
 from electra_jax.training.optimizer import AdamState
 from tests import helpers
 

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from electra_jax.data.tokenizer import Tokenizer, load_tokenizer
 from electra_jax.errors import UserError
-from electra_jax.interop import huggingface, huggingface_tokenizer, states
+from electra_jax.finetuning.trainer import init_params
+from electra_jax.interop import huggingface, huggingface_tokenizer
+from electra_jax.interop import model as states
 from electra_jax.interop.huggingface_tokenizer import write_tokenizer
 from electra_jax.models.config import (
     ElectraConfig,
@@ -23,7 +24,7 @@ from electra_jax.models.config import (
 from electra_jax.models.electra import Electra
 from electra_jax.models.task_heads import HeadConfig
 from electra_jax.models.task_model import TaskModel
-from electra_jax.task_programs import init_params
+from electra_jax.text.tokenizer import Tokenizer, load_tokenizer
 from tests import helpers
 
 torch = pytest.importorskip("torch")

@@ -5,13 +5,13 @@ import json
 import pytest
 import tokenizers
 
-from electra_jax.data.tokenizer import Tokenizer, load_tokenizer
 from electra_jax.errors import UserError
 from electra_jax.interop.huggingface_tokenizer import (
     check_exportable,
     read_tokenizer,
     write_tokenizer,
 )
+from electra_jax.text.tokenizer import Tokenizer, load_tokenizer
 from tests import helpers
 
 VOCABULARY = helpers.GOLDEN / "vocab.txt"

@@ -4,13 +4,13 @@ import jax
 import numpy as np
 import pytest
 
-from electra_jax import settings
 from electra_jax.errors import UserError
+from electra_jax.finetuning.trainer import init_params
 from electra_jax.interop import names
 from electra_jax.models.config import ElectraConfig, encoder_config
 from electra_jax.models.task_heads import HeadConfig
-from electra_jax.programs import abstract_params
-from electra_jax.task_programs import init_params
+from electra_jax.pretraining.trainer import abstract_params
+from electra_jax.runs import config as settings
 from electra_jax.trees import path_names
 from tests import helpers
 

@@ -2,11 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from electra_jax.models.dropout import (
-    dropout,
-    fold_seeds,
-    keeps_probability,
-)
+from electra_jax.models.dropout import dropout, fold_seeds, keeps_probability
 
 
 def seeds(*values):

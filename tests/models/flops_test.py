@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from electra_jax import programs, settings
 from electra_jax.models.flops import training_flops_per_row
+from electra_jax.pretraining import trainer as programs
+from electra_jax.runs import config as settings
 from tests import helpers
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from absl.testing import absltest, parameterized
 
-from electra_jax.data import packing
+from electra_jax.finetuning import losses as finetuning
 from electra_jax.interop.names import released_name
 from electra_jax.models.config import encoder_config
 from electra_jax.models.task_heads import HeadConfig
 from electra_jax.models.task_model import TaskModel
-from electra_jax.objectives import finetuning
+from electra_jax.tasks import packing
 from electra_jax.trees import path_names
 from tests import helpers
 

@@ -9,12 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from electra_jax import programs, settings
-from electra_jax.data.tokenizer import SpecialIds
+from electra_jax.devices import sharding
 from electra_jax.errors import UserError
-from electra_jax.objectives import corruption, generators, losses, pretraining
+from electra_jax.objectives import corruption, generators, losses
+from electra_jax.objectives import objective as pretraining
 from electra_jax.objectives.masking import mask_rows, selected, unpack_rows
-from electra_jax.training import sharding
+from electra_jax.pretraining import trainer as programs
+from electra_jax.runs import config as settings
+from electra_jax.text.tokenizer import SpecialIds
 from electra_jax.trees import path_names
 from tests import helpers
 

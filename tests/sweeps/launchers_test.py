@@ -9,8 +9,9 @@ import pytest
 
 from electra_jax.errors import UserError
 from electra_jax.sweeps import launchers
-from tests import helpers, launching
-from tests.launch_run_test import SCONTROL, SRUN
+from tests import helpers
+from tests.launch import launching
+from tests.launch.launch_run_test import SCONTROL, SRUN
 from tests.sweeps.stand_ins import TRIAL, Trials, load_command
 
 # Starts the tasks of an array at the same time, and ends with them.

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from etils import epath
 
-from electra_jax import starting_point
 from electra_jax.errors import UserError
-from electra_jax.sweeps import outcomes, plan, plot, table
+from electra_jax.finetuning import pretrained_encoder as starting_point
+from electra_jax.sweeps import outcomes, plot, table
+from electra_jax.sweeps import trials as plan
 from electra_jax.sweeps.space import Sweep
 from tests.sweeps.stand_ins import WEIGHTS, Trials
 

@@ -6,7 +6,7 @@ import pathlib
 import shlex
 import sys
 
-from electra_jax.sweeps.plan import Plan, make_plan
+from electra_jax.sweeps.trials import Plan, make_plan
 from tests import helpers
 
 # Eight trials.

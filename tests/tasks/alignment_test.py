@@ -6,8 +6,8 @@ import pathlib
 import pytest
 import sentencepiece
 
-from electra_jax.data.tokenizer import Tokenizer, load_tokenizer
 from electra_jax.tasks.alignment import align_texts, locate_pieces
+from electra_jax.text.tokenizer import Tokenizer, load_tokenizer
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 CORPUS = (GOLDEN / "small_corpus.txt").read_text(encoding="utf-8")

@@ -5,7 +5,6 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from electra_jax.data.tokenizer import Tokenizer
 from electra_jax.errors import UserError
 from electra_jax.tasks.examples import (
     Answer,
@@ -22,6 +21,7 @@ from electra_jax.tasks.features import (
 from electra_jax.tasks.registry import TASKS, find_task
 from electra_jax.tasks.span_features import make_span_features
 from electra_jax.tasks.task import Task
+from electra_jax.text.tokenizer import Tokenizer
 
 PIECES = "[PAD] [UNK] [CLS] [SEP] [MASK] a b c d e f g ##x ##y who ?"
 TOKENIZER = Tokenizer("wordpiece", PIECES.replace(" ", "\n").encode())

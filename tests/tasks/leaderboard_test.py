@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from electra_jax.tasks.leaderboard import (
+from electra_jax.tasks.prediction_files import (
     write_leaderboard,
     write_predictions,
     write_squad_files,

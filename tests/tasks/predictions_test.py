@@ -6,7 +6,6 @@ import math
 import numpy as np
 import pytest
 
-from electra_jax.data.tokenizer import Tokenizer
 from electra_jax.models.task_heads import SpanBeam
 from electra_jax.tasks.examples import (
     Answer,
@@ -24,6 +23,7 @@ from electra_jax.tasks.predictions import (
 )
 from electra_jax.tasks.registry import TASKS
 from electra_jax.tasks.task import Task
+from electra_jax.text.tokenizer import Tokenizer
 
 PIECES = "[PAD] [UNK] [CLS] [SEP] [MASK] a b c d e f g ##x who ?"
 TOKENIZER = Tokenizer("wordpiece", PIECES.replace(" ", "\n").encode())

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from electra_jax.data.tokenizer import Tokenizer
 from electra_jax.errors import UserError
 from electra_jax.tasks.examples import QuestionExample
 from electra_jax.tasks.span_answers import (
@@ -13,6 +12,7 @@ from electra_jax.tasks.span_answers import (
     decode_answers,
 )
 from electra_jax.tasks.span_features import make_span_features
+from electra_jax.text.tokenizer import Tokenizer
 
 PIECES = "[PAD] [UNK] [CLS] [SEP] [MASK] who ? ( ) a b c d e f g h"
 TOKENIZER = Tokenizer("wordpiece", PIECES.replace(" ", "\n").encode())

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import sentencepiece
 
-from electra_jax.data.tokenizer import Tokenizer
 from electra_jax.errors import UserError
 from electra_jax.tasks.examples import Answer, QuestionExample
 from electra_jax.tasks.span_features import make_span_features
+from electra_jax.text.tokenizer import Tokenizer
 
 PIECES = (
     "[PAD] [UNK] [CLS] [SEP] [MASK] who was it ? ( 1895 - 1943 ) . the japan"

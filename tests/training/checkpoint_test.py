@@ -10,7 +10,7 @@ import pytest
 from electra_jax.errors import UserError
 from electra_jax.training.checkpoint import Checkpointer
 from electra_jax.training.optimizer import OptimizerConfig, make_optimizer
-from electra_jax.training.state import abstract_state, make_state
+from electra_jax.training.step import abstract_state, make_state
 
 OPTIMIZER = make_optimizer(OptimizerConfig(0.1, 10, 0))
 HERE = jax.sharding.SingleDeviceSharding(jax.devices()[0])

@@ -9,9 +9,10 @@ import optax
 import pytest
 from absl.testing import absltest, parameterized
 
+from electra_jax.devices import sharding
 from electra_jax.errors import UserError
 from electra_jax.training import optimizer as optimizers
-from electra_jax.training import sharding, state
+from electra_jax.training import step as steps
 from electra_jax.trees import path_names
 from tests import helpers
 
@@ -212,12 +213,12 @@ class LambTest(absltest.TestCase):
       optimizer = optimizers.make_optimizer(
           dataclasses.replace(self.config, name=name, frozen="embeddings")
       )
-      abstract = state.abstract_state(networks, optimizer)
+      abstract = steps.abstract_state(networks, optimizer)
       laid = sharding.state_shardings(mesh, optimizer, abstract)
       moments = laid.opt_state[1]
       self.assertEqual(moments.mu, laid.params)
       self.assertEqual(moments.nu, laid.params)
-      fresh = state.init_state(networks, optimizer, laid)
+      fresh = steps.init_state(networks, optimizer, laid)
       self.assertEqual(
           fresh.opt_state[1]
           .mu["discriminator"]["embeddings_project"]["kernel"]

@@ -1,0 +1,341 @@
+"""The command: verbs, flags, distributed initialisation, one call each.
+
+A mistake ends with one sentence and exit status 2. Heavy imports wait until a
+verb has been chosen, so that --help answers at once.
+"""
+
+import argparse
+import gc
+import importlib
+import json
+import logging
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from electra_jax.cli.arguments import make_parser
+from electra_jax.config_files import load_config
+from electra_jax.errors import UserError
+
+_CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+  """Runs one verb and ends the process with its status."""
+  parser = make_parser()
+  args, rest = parser.parse_known_args(argv)
+  prefix = PREFIXES.get(args.verb, ())
+  unknown = [argument for argument in rest if not argument.startswith(prefix)]
+  if unknown:
+    parser.error(f"unknown argument {unknown[0]!r} of {args.verb}")
+  logging.basicConfig(
+      level=logging.WARNING, format="%(levelname)s: %(message)s"
+  )
+  logging.getLogger("absl").setLevel(logging.ERROR)
+  try:
+    status = VERBS[args.verb](args, rest)
+  except UserError as error:
+    print(f"electra-jax {args.verb}: {error}", file=sys.stderr)
+    status = 2
+  except KeyboardInterrupt:
+    print(f"electra-jax {args.verb}: interrupted", file=sys.stderr)
+    status = 130
+  sys.exit(status)
+
+
+def _set_up_jax(args: argparse.Namespace) -> None:
+  _begin(args)
+  told = (args.coordinator, args.num_processes, args.process_id)
+  if args.coordinator:
+    if None in told:
+      raise UserError(
+          f"--coordinator {args.coordinator} needs --num-processes and"
+          " --process-id beside it"
+      )
+    if not args.coordinator.rpartition(":")[2].isdigit():
+      raise UserError(
+          f"--coordinator {args.coordinator} has no port; give HOST:PORT"
+      )
+  elif any(number is not None for number in told):
+    raise UserError(
+        "--num-processes and --process-id need --coordinator HOST:PORT beside"
+        " them"
+    )
+  if args.coordinator or args.distributed:
+    _join_processes(*told)
+
+
+def _join_processes(
+    coordinator: str | None, num_processes: int | None, process_id: int | None
+) -> None:
+  import jax
+
+  try:
+    jax.distributed.initialize(coordinator, num_processes, process_id)
+  except ValueError as error:  # It found nothing, or what it was told is odd.
+    if coordinator:
+      raise UserError(
+          f"--process-id {process_id} is not one of --num-processes"
+          f" {num_processes}; they are numbered from 0"
+      ) from error
+    raise UserError(
+        "--distributed finds neither a TPU pod nor a SLURM step around this"
+        " process; start it on every worker or with srun, or tell it"
+        " --coordinator HOST:PORT, --num-processes and --process-id"
+    ) from error
+
+
+def _begin(args: argparse.Namespace) -> None:
+  _import_verb(args.verb)
+  from electra_jax.devices import compilation_cache
+
+  compilation_cache.enable(args.compilation_cache)
+
+
+def _import_verb(verb: str) -> None:
+  """Imports a verb's module with the garbage collector at rest.
+
+  Modules come to stay. To look through their objects for garbage, now and
+  whenever the collector runs later, takes as long as a fifth of the imports.
+  """
+  name = f"electra_jax.{_MODULES[verb]}"
+  if name in sys.modules:
+    return
+  gc.disable()
+  try:
+    importlib.import_module(name)
+  finally:
+    gc.freeze()
+    gc.enable()
+
+
+def _prepare(args: argparse.Namespace, rest: Sequence[str]) -> int:
+  arguments = {name: v for name, v in vars(args).items() if name != "verb"}
+  if rest:
+    from electra_jax.beam.prepare import prepare_by_command
+
+    flags = [f"--{a.removeprefix(PREFIXES['prepare'])}" for a in rest]
+    prepare_by_command(flags, **arguments)
+  else:
+    from electra_jax.preprocessing.prepare import prepare
+
+    prepare(**arguments)
+  return 0
+
+
+def _pretrain(args: argparse.Namespace, rest: Sequence[str]) -> int:
+  config = load_config(args.config, rest)
+  _set_up_jax(args)
+  from electra_jax.pretraining.pretrain import pretrain
+
+  result = pretrain(config, args.workdir, quiet=args.quiet)
+  return 0 if result.stopped_by is None else 128 + result.stopped_by
+
+
+def _finetune(args: argparse.Namespace, rest: Sequence[str]) -> int:
+  config = load_config(args.config, rest)
+  _set_up_jax(args)
+  from electra_jax.finetuning.finetune import finetune
+
+  result = finetune(config, args.workdir, quiet=args.quiet)
+  return 0 if result.stopped_by is None else 128 + result.stopped_by
+
+
+def _evaluate(args: argparse.Namespace, rest: Sequence[str]) -> int:
+  del rest
+  _begin(args)
+  from electra_jax.api import evaluate
+
+  figures = evaluate(
+      args.workdir,
+      split=args.split,
+      store=args.store,
+      max_rows=args.max_rows,
+      task=args.task,
+      folder=args.folder,
+      seed=args.seed,
+      output=args.output,
+  )
+  if args.json:
+    print(json.dumps(figures, indent=1))
+  else:
+    for name, value in sorted(figures.items()):
+      print(f"{name:<22} {value:.4f}")
+  return 0
+
+
+def _predict(args: argparse.Namespace, rest: Sequence[str]) -> int:
+  del rest
+  _begin(args)
+  from electra_jax.cli import display as printing
+  from electra_jax.runs import workdir as workdirs
+
+  run = workdirs.load(args.workdir)
+  if run.kind is workdirs.FINETUNING:
+    workdirs.refuse(
+        run,
+        held_out=args.held_out,
+        corrupt=args.corrupt,
+        pseudo_log_likelihood=args.pseudo_log_likelihood,
+    )
+  else:
+    workdirs.refuse(run, task=args.task, question=args.question)
+  texts = [] if args.held_out else _texts(args)
+  if run.kind is workdirs.FINETUNING:
+    printing.print_answers(
+        args.workdir,
+        texts,
+        task=args.task,
+        seed=args.seed,
+        question=args.question,
+        as_json=args.json,
+    )
+  elif args.pseudo_log_likelihood:
+    printing.print_scores(args.workdir, texts, as_json=args.json)
+  else:
+    printing.print_detections(
+        args.workdir,
+        texts,
+        corrupted=args.corrupt,
+        held_out=args.held_out,
+        seed=args.seed or 0,
+        as_json=args.json,
+    )
+  return 0
+
+
+def _texts(args: argparse.Namespace) -> list[str]:
+  if args.text:
+    return args.text
+  if not args.file:
+    data, place = sys.stdin.buffer.read(), "standard input"
+  else:
+    place = args.file
+    try:
+      data = pathlib.Path(place).read_bytes()
+    except OSError as error:
+      raise UserError(
+          f"cannot read {place}: {error.strerror}; give a file with a text on"
+          " each line"
+      ) from error
+  try:
+    lines = data.decode("utf-8").split("\n")
+  except UnicodeDecodeError as error:
+    raise UserError(
+        f"{place} is not UTF-8 at byte {error.start}; convert it, for example"
+        " with iconv"
+    ) from error
+  return [line for line in lines if line.strip()]
+
+
+def _convert(args: argparse.Namespace, rest: Sequence[str]) -> int:
+  del rest
+  recipe = args.config or f"{_CONFIGS / 'pretrain.py'}:small_pp"
+  config = load_config(recipe, []) if args.to == "workdir" else None
+  from electra_jax.interop.convert import convert
+
+  done = convert(
+      args.source,
+      args.target,
+      to=args.to,
+      config=config,
+      tokenizer=args.tokenizer,
+      lowercase=not args.cased,
+      seed=args.seed,
+  )
+  moments = "with" if done.has_moments else "without"
+  print(
+      f"{args.target}: {done.num_parameters:,} parameters of step {done.step:,},"
+      f" {moments} the optimizer's moments"
+  )
+  if done.fresh:
+    print(f"initialised, since the source lacks it: {', '.join(done.fresh)}")
+  if done.left_out:
+    print(
+        "left out, since the target has no place for it:"
+        f" {', '.join(done.left_out)}"
+    )
+  return 0
+
+
+def _plan(args: argparse.Namespace, rest: Sequence[str]) -> int:
+  config = load_config(args.config, rest)
+  from electra_jax.devices.chips import HERE, keep_arrays_on_the_cpu
+  from electra_jax.files import write_whole
+  from electra_jax.performance.benchmark import writable_folder
+  from electra_jax.performance.plan import plan
+
+  if args.topology != HERE:
+    keep_arrays_on_the_cpu()
+  if args.json:
+    if pathlib.Path(args.json).is_dir():
+      raise UserError(f"--json {args.json} is a folder; give a file")
+    writable_folder(pathlib.Path(args.json).parent, "--json")
+  result = plan(
+      config,
+      args.topology,
+      phase=args.phase,
+      efficiency=args.efficiency,
+      price=args.price,
+      suggest=not args.no_suggestion,
+  )
+  print(result.table())
+  if args.json:
+    write_whole(args.json, [result.to_json()])
+  return 0
+
+
+def _benchmark(args: argparse.Namespace, rest: Sequence[str]) -> int:
+  config = load_config(args.config, rest)
+  _set_up_jax(args)
+  import jax
+
+  from electra_jax.files import write_whole
+  from electra_jax.performance.benchmark import benchmark, writable_folder
+
+  is_first = jax.process_index() == 0
+  if args.json and is_first:
+    if pathlib.Path(args.json).is_dir():
+      raise UserError(f"--json {args.json} is a folder; give a file")
+    writable_folder(pathlib.Path(args.json).parent, "--json")
+  result = benchmark(
+      config,
+      steps=args.steps,
+      phase=args.phase,
+      store=args.store,
+      profile=args.profile,
+      peak_tflops=args.peak_tflops,
+  )
+  if is_first:
+    print(result.table())
+    if args.json:
+      write_whole(args.json, [result.to_json()])
+  return 0
+
+
+# Where a verb's function is.
+_MODULES = {
+    "pretrain": "pretraining.pretrain",
+    "finetune": "finetuning.finetune",
+    "evaluate": "api",
+    "predict": "pretraining.model",
+    "benchmark": "performance.benchmark",
+}
+# What flags of any name begin with, by the verb that takes them.
+PREFIXES = {
+    "prepare": "--beam.",
+    "pretrain": "--config.",
+    "finetune": "--config.",
+    "plan": "--config.",
+    "benchmark": "--config.",
+}
+VERBS = {
+    "prepare": _prepare,
+    "pretrain": _pretrain,
+    "finetune": _finetune,
+    "evaluate": _evaluate,
+    "predict": _predict,
+    "convert": _convert,
+    "plan": _plan,
+    "benchmark": _benchmark,
+}

@@ -1,1 +1,0 @@
-"""Text to token rows, on the host: numpy, no jax."""

@@ -1,0 +1,1 @@
+"""What the hardware decides: chips, sharding, kernels, caches."""

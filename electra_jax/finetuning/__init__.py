@@ -1,0 +1,1 @@
+"""The verb `finetune`, its trainer, and the model that comes out."""

@@ -1,0 +1,243 @@
+"""A fine-tuned model: opens a finetune workdir, scores splits, answers."""
+
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from electra_jax.devices import sharding
+from electra_jax.errors import UserError
+from electra_jax.finetuning import task_data
+from electra_jax.finetuning.trainer import init_params, make_predict_step
+from electra_jax.models.config import EncoderConfig
+from electra_jax.models.task_heads import HeadConfig
+from electra_jax.runs import workdir as workdirs
+from electra_jax.runs.weights import encoder_of, seed_folder
+from electra_jax.shapes import Params
+from electra_jax.tasks import predictions
+from electra_jax.tasks.batches import Batches
+from electra_jax.tasks.examples import (
+    Example,
+)
+from electra_jax.tasks.features import Features, make_features
+from electra_jax.tasks.prediction_files import write_outputs
+from electra_jax.tasks.predictions import Predictions, has_gold
+from electra_jax.tasks.task import Source, Task
+from electra_jax.text.tokenizer import Tokenizer
+from electra_jax.training.checkpoint import Checkpointer
+
+
+def head_of(task: Task) -> HeadConfig:
+  """Returns the head that a task trains."""
+  size = 1 if task.kind == "regression" else len(task.labels)
+  return HeadConfig(task.name, task.kind, size)
+
+
+class TaskPredictor:
+  """The programs that answer; compiled once for each task and row count."""
+
+  def __init__(
+      self,
+      config: ConfigDict,
+      encoder: EncoderConfig,
+      tokenizer: Tokenizer,
+      mesh: Mesh,
+  ):
+    self._config = config
+    self._encoder = encoder
+    self._tokenizer = tokenizer
+    self._mesh = mesh
+    self._steps: dict[str, Callable[..., Any]] = {}
+
+  def features(self, task: Task, examples: Sequence[Example]) -> Features:
+    """Turns examples into numbers, as in evaluation."""
+    options = task_data.feature_options(self._config)
+    return make_features(task, examples, self._tokenizer, options)
+
+  def predict(
+      self,
+      params: Params,
+      task: Task,
+      examples: Sequence[Example],
+      features: Features | None = None,
+  ) -> Predictions:
+    """Answers every example; `features` spares making them again."""
+    if features is None:
+      features = self.features(task, examples)
+    outputs = self._outputs(params, task, features)
+    options = task_data.decode_options(self._config)
+    return predictions.decode(task, examples, features, outputs, options)
+
+  def score(
+      self, task: Task, examples: Sequence[Example], answers: Predictions
+  ) -> dict[str, float]:
+    """Scores predictions by the task's metrics."""
+    options = task_data.decode_options(self._config)
+    return predictions.score(task, examples, answers, options)
+
+  def batches(self, task: Task, features: Features) -> Batches:
+    """Returns the batches of a split; of few texts, no larger than they."""
+    shards = sharding.batch_shards(self._mesh)
+    size = min(self._config.train.eval_batch_size, len(features))
+    return Batches(
+        {task.name: features},
+        batch_size=-(-size // shards) * shards,
+        row_length=self._config.data.max_length,
+        pad_id=self._tokenizer.special.pad,
+        is_packed=self._config.data.packing,
+        row_multiple=shards,
+    )
+
+  def _outputs(self, params: Params, task: Task, features: Features) -> Any:
+    if task.name not in self._steps:
+      self._steps[task.name] = make_predict_step(
+          self._encoder,
+          [head_of(task)],
+          self._mesh,
+          self._config.questions.beam_size,
+      )
+    predict_step = self._steps[task.name]
+    outputs = []
+    for batch in self.batches(task, features).in_order():
+      # At most two batches are in flight: what is queued stays bounded.
+      if len(outputs) > 1:
+        outputs[-2] = jax.device_get(outputs[-2])
+      batch = sharding.rows_to_global(self._mesh, batch)
+      outputs.append(predict_step(params, batch)[task.name])
+    outputs = jax.device_get(outputs)
+    return jax.tree.map(
+        lambda *parts: np.concatenate(parts)[: len(features)], *outputs
+    )
+
+
+class FinetunedModel:
+  """One seed's model of a finetune run, ready to answer.
+
+  Attributes:
+    tasks: by name, with their labels.
+  """
+
+  def __init__(self, workdir: epath.PathLike, *, seed: int | None = None):
+    """Loads the model of a seed, the best by default.
+
+    Raises:
+      UserError: the folder holds no finetune run, or no such seed.
+    """
+    run = workdirs.load(workdir)
+    if run.kind is not workdirs.FINETUNING:
+      raise UserError(
+          f"{workdir} holds a pretrain run; fine-tune it first, with"
+          f" --config.init_from={workdir}"
+      )
+    self._config = run.config
+    self.tasks = {
+        record["name"]: task_data.task_from_json(record, run.config)
+        for record in run.facts["tasks"]
+    }
+    encoder = encoder_of(run)
+    mesh = sharding.make_mesh()
+    self._predictor = TaskPredictor(run.config, encoder, run.tokenizer, mesh)
+    heads = [head_of(task) for task in self.tasks.values()]
+    abstract = jax.eval_shape(lambda: init_params(encoder, heads, 0))
+    folder = seed_folder(workdir, seed)
+    checkpointer = Checkpointer(workdirs.checkpoints(folder))
+    self._params = checkpointer.restore_params(
+        abstract, sharding.params_shardings(mesh, abstract)
+    )
+    checkpointer.close()
+
+  def task(self, name: str | None = None) -> Task:
+    """Returns one of the tasks; the name may be left out where there is one.
+
+    Raises:
+      UserError: no such task, or several to choose from.
+    """
+    if name is None and len(self.tasks) == 1:
+      return next(iter(self.tasks.values()))
+    if name is None:
+      raise UserError(
+          f"this model has learned {len(self.tasks)} tasks; choose --task of"
+          f" {', '.join(self.tasks)}"
+      )
+    if name not in self.tasks:
+      raise UserError(
+          f"the task {name!r} is not one that this model has learned; choose"
+          f" --task of {', '.join(self.tasks)}"
+      )
+    return self.tasks[name]
+
+  def evaluate(
+      self,
+      *,
+      task: str | None = None,
+      split: str | None = None,
+      folder: epath.PathLike | None = None,
+      output: epath.PathLike | None = None,
+  ) -> dict[str, float]:
+    """Scores the dev splits, or one split.
+
+    Args:
+      task: one of the tasks, or None for all.
+      split: as the task calls it, or None for its dev splits.
+      folder: where the task's files lie, or None for the run's own source.
+      output: a folder for predictions and leaderboard files, or None.
+
+    Returns:
+      Scores by name, as "rte/dev/accuracy"; none of a split that does not
+      tell the answers.
+
+    Raises:
+      UserError: there is no such split, or it does not tell the answers and
+        no output is asked for.
+    """
+    source = task_data.source_of(self._config)
+    if folder is not None:
+      options = {**source.options, "train": "", "dev": "", "test": ""}
+      source = Source(pathlib.Path(folder), options=options)
+    scores = {}
+    tasks = self.tasks.values() if task is None else [self.task(task)]
+    for one in tasks:
+      self._check_split(one, split)
+      for name in (split,) if split else one.dev_splits:
+        examples = one.read(source, name)
+        can_score = has_gold(examples)
+        if not can_score and output is None:
+          raise UserError(
+              f"the split {name!r} of {one.name} does not tell the answers, so"
+              " it cannot be scored; give --output for its predictions"
+          )
+        answers = self._predictor.predict(self._params, one, examples)
+        if output is not None:
+          options = task_data.decode_options(self._config)
+          write_outputs(
+              epath.Path(output), one, name, examples, answers, options
+          )
+        if can_score:
+          found = self._predictor.score(one, examples, answers)
+          scores |= {f"{one.name}/{name}/{m}": v for m, v in found.items()}
+    return scores
+
+  def _check_split(self, task: Task, split: str | None) -> None:
+    splits = ("train", *task.dev_splits, *task.test_splits)
+    if split is not None and split not in splits:
+      raise UserError(
+          f"{task.name} has no split {split!r}; choose --split of"
+          f" {', '.join(splits)}"
+      )
+
+  def predict(
+      self, examples: Sequence[Example], task: str | None = None
+  ) -> Predictions:
+    """Answers examples of one task.
+
+    Raises:
+      UserError: no example, or several tasks to choose from.
+    """
+    if not examples:
+      raise UserError("there is no text to predict on; give some")
+    return self._predictor.predict(self._params, self.task(task), examples)

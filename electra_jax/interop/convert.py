@@ -1,0 +1,236 @@
+"""Models in and out: workdirs, Google's checkpoints, Hugging Face's folders."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+
+from etils import epath
+from ml_collections import ConfigDict
+
+from electra_jax.errors import UserError
+from electra_jax.interop import google, huggingface, tf_checkpoint
+from electra_jax.interop import workdir as runs
+from electra_jax.interop.huggingface_tokenizer import (
+    check_exportable,
+    read_tokenizer,
+    write_tokenizer,
+)
+from electra_jax.interop.model import FinetunedState, PretrainedState
+from electra_jax.runs import workdir as workdirs
+from electra_jax.text.tokenizer import OPTIONS_FILE, Tokenizer, load_tokenizer
+from electra_jax.trees import count_parameters
+
+FORMATS = ("workdir", "huggingface", "google")
+
+Model = PretrainedState | FinetunedState
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+  """What was converted.
+
+  Attributes:
+    source_format: one of FORMATS.
+    num_parameters: scalars in the networks.
+    step: updates done by then.
+    has_moments: whether the optimizer's moments went along.
+    fresh: parts that the source lacks, freshly initialised.
+    left_out: parts of the source that the target lacks, for want of a place.
+  """
+
+  source_format: str
+  num_parameters: int
+  step: int
+  has_moments: bool
+  fresh: tuple[str, ...]
+  left_out: tuple[str, ...]
+
+
+def convert(
+    source: epath.PathLike,
+    target: epath.PathLike,
+    *,
+    to: str,
+    config: ConfigDict | None = None,
+    tokenizer: epath.PathLike | None = None,
+    lowercase: bool = True,
+    seed: int | None = None,
+) -> Conversion:
+  """Reads a model of any format and writes it in another.
+
+  Google's checkpoints keep all networks, the optimizer's moments and the
+  step; Hugging Face's folders the networks alone, of which a generator of two
+  towers is left out. Of a fine-tuned checkpoint the encoder is taken. A workdir
+  made here has no token store: it fine-tunes, answers, and is evaluated on a
+  store that is named.
+
+  Args:
+    source: a workdir, a checkpoint's folder or prefix, or a folder of Hugging
+      Face's; which of them is found out.
+    target: a folder, which must not be there.
+    to: one of FORMATS.
+    config: as of configs/pretrain.py: the recipe to write into a workdir, with
+      the networks' shapes in place of its own. Where those leave objective,
+      generator or embedding_sharing open, it decides. Only workdirs need it.
+    tokenizer: vocab.txt, SentencePiece .model or folder; by default what lies
+      beside the source.
+    lowercase: whether a vocab.txt or .model is for lower case.
+    seed: of what the source lacks and is initialised (0); of a finetune run,
+      whose model (the best).
+
+  Raises:
+    UserError: there is no such model, it is damaged, or the format cannot
+      hold it. Nothing has been written then.
+  """
+  if to not in FORMATS:
+    raise UserError(f"--to {to} is not one of {', '.join(FORMATS)}")
+  target = epath.Path(target)
+  if target.exists():
+    raise UserError(f"{target} exists; choose another TARGET, or delete it")
+  source_format = _format_of(source)
+  sharing = config.model.embedding_sharing if config is not None else None
+  model, own = _read(source, source_format, tokenizer, lowercase, seed, sharing)
+  if own.vocab_size != model.encoder.vocab_size:
+    raise UserError(
+        f"the vocabulary has {own.vocab_size} pieces and the model in {source}"
+        f" {model.encoder.vocab_size}; give the model's own by --tokenizer"
+    )
+  if to == "workdir":
+    config = _config_of(model, source, source_format, config)
+  elif to == "huggingface":
+    check_exportable(own)
+  left_out = model.left_out
+  with _whole(target) as folder:
+    if to == "workdir":
+      runs.write_pretrained(folder, model, config, own, str(source))
+    elif to == "google":
+      google.write_model(folder, model)
+      own.save(folder)
+    else:
+      left_out += _write_hugging_face(folder, model, own)
+  return Conversion(
+      source_format,
+      count_parameters(model.params),
+      model.step,
+      model.moments is not None and to != "huggingface",
+      model.fresh,
+      left_out,
+  )
+
+
+def _format_of(source: epath.PathLike) -> str:
+  path = epath.Path(source)
+  facts = (workdirs.PRETRAINING.facts_file, workdirs.FINETUNING.facts_file)
+  if workdirs.phases(path) or any((path / name).exists() for name in facts):
+    return "workdir"
+  if tf_checkpoint.find_prefix(path) is not None:
+    return "google"
+  if huggingface.folders(path):
+    return "huggingface"
+  raise UserError(
+      f"{source} holds no model: neither a workdir's config.json and store.json"
+      " or task.json, nor a TensorFlow checkpoint's .index, nor a Hugging Face"
+      " config.json with a model_type (itself, or in `discriminator` or"
+      " `generator`); name the folder of one"
+  )
+
+
+def _read(
+    source, source_format, tokenizer, lowercase, seed, sharing
+) -> tuple[Model, Tokenizer]:
+  if source_format == "workdir":
+    if tokenizer is not None:
+      raise UserError(
+          f"the workdir {source} has its own tokenizer; leave --tokenizer out"
+      )
+    run = workdirs.load(source)
+    if run.kind is workdirs.FINETUNING:
+      return runs.read_finetuned(source, run, seed), run.tokenizer
+    return runs.read_pretrained(source, run), run.tokenizer
+  if source_format == "google":
+    prefix = tf_checkpoint.find_prefix(source)
+    own = _tokenizer_beside(prefix, tokenizer, lowercase)
+    return google.read_model(prefix, seed or 0, sharing), own
+  if tokenizer is not None:
+    own = load_tokenizer(tokenizer, lowercase=lowercase)
+  else:
+    own = read_tokenizer(huggingface.folders(source)[0])
+  return huggingface.read_model(source, seed or 0, sharing), own
+
+
+def _tokenizer_beside(prefix, tokenizer, lowercase) -> Tokenizer:
+  folder = prefix.parent
+  if tokenizer is None and (folder / OPTIONS_FILE).exists():
+    return load_tokenizer(folder)
+  path = epath.Path(tokenizer or folder / "vocab.txt")
+  if not path.exists():
+    raise UserError(
+        f"there is no vocabulary {path}; give the one that the checkpoint was"
+        " trained with by --tokenizer"
+    )
+  return load_tokenizer(path, lowercase=lowercase)
+
+
+def _config_of(model, source, source_format, config) -> ConfigDict:
+  if source_format == "workdir":
+    raise UserError(f"{source} is a workdir already; choose another --to")
+  if config is None:
+    raise UserError(
+        "a workdir needs a recipe; give the config of configs/pretrain.py"
+    )
+  return runs.config_of(model, config)
+
+
+def _write_hugging_face(
+    folder: epath.Path, model: Model, tokenizer: Tokenizer
+) -> tuple[str, ...]:
+  """Writes networks and vocabulary, and returns what was left out."""
+  pad_id, positions = (
+      tokenizer.special.pad,
+      model.encoder.max_position_embeddings,
+  )
+  if isinstance(model, PretrainedState):
+    written = huggingface.write_model(
+        folder, model.config, model.params, pad_id
+    )
+  else:
+    huggingface.write_tagger(
+        folder, model.encoder, model.params, _tags_of(model), pad_id
+    )
+    written = huggingface.Written((folder,), ())
+  for part in written.folders:
+    write_tokenizer(part, tokenizer, positions)
+  return written.left_out
+
+
+def _tags_of(model: FinetunedState) -> tuple[str, ...]:
+  kinds = {task.name: task.kind for task in model.tasks}
+  if list(kinds.values()) != ["tagging"]:
+    told = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
+    raise UserError(
+        f"the model has learned {told}, and of the heads here only that of one"
+        " tagging task is Hugging Face's as well (their classifier has a"
+        " further layer, their span head no answerable one); convert to google,"
+        " or convert the pretrain run"
+    )
+  return model.tasks[0].labels
+
+
+@contextlib.contextmanager
+def _whole(target: epath.Path) -> Iterator[epath.Path]:
+  """Gives a folder that becomes the target if all goes well."""
+  partial = target.with_name(f"{target.name}.partial")
+  try:
+    if partial.exists():
+      partial.rmtree()
+    partial.mkdir(parents=True)
+    yield partial
+    partial.rename(target)
+  except OSError as error:
+    raise UserError(
+        f"{target} could not be written ({error}); free space there, or choose"
+        " another TARGET"
+    ) from error
+  finally:
+    if partial.exists():
+      partial.rmtree()

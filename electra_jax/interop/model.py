@@ -1,0 +1,131 @@
+"""Trained networks in memory: what every format is read to, and written of."""
+
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+import jax
+
+from electra_jax.models.config import ElectraConfig, EncoderConfig
+from electra_jax.models.electra import (
+    Electra,
+    discriminator_embeddings,
+    own_embeddings,
+)
+from electra_jax.pretraining import trainer as programs
+from electra_jax.shapes import Params
+from electra_jax.tasks.task import Task
+from electra_jax.training.optimizer import AdamState
+
+
+class PretrainedState(NamedTuple):
+  """Networks, and how far they were trained.
+
+  Attributes:
+    config: the networks' shapes.
+    params: their parameters.
+    moments: the optimizer's, or None where the source has none.
+    step: updates done.
+    fresh: names of the parts that the source lacks, freshly initialised.
+    left_out: names of the parts of the source that are not here.
+  """
+
+  config: ElectraConfig
+  params: Params
+  moments: AdamState | None = None
+  step: int = 0
+  fresh: tuple[str, ...] = ()
+  left_out: tuple[str, ...] = ()
+
+  @property
+  def encoder(self) -> EncoderConfig:
+    """The encoder that is kept."""
+    return self.config.discriminator
+
+
+class FinetunedState(NamedTuple):
+  """An encoder and its heads.
+
+  Attributes:
+    encoder: its shapes.
+    tasks: what each head is for.
+    params: of encoder and heads.
+    step: updates done.
+    moments: none: what a fine-tuning leaves of its optimizer is no use.
+    fresh: nothing: all of it was trained.
+    left_out: nothing.
+  """
+
+  encoder: EncoderConfig
+  tasks: tuple[Task, ...]
+  params: Params
+  step: int
+
+  moments = None
+  fresh = ()
+  left_out = ()
+
+
+def init_params(config: ElectraConfig, seed: int) -> Params:
+  """Returns fresh parameters."""
+  model = Electra(config)
+  return jax.jit(lambda: programs.init_params_of(model, seed))()
+
+
+def read_params(
+    config: ElectraConfig,
+    read: Callable[[Params], Params],
+    fresh: Collection[str] = (),
+    seed: int = 0,
+) -> Params:
+  """Returns parameters out of a source.
+
+  Args:
+    config: the networks.
+    read: fills shapes with what the source has, the embeddings as in
+      `seen_params`.
+    fresh: parts that the source lacks.
+    seed: of those.
+  """
+  abstract = programs.abstract_params(config)
+  seen = read({name: abstract[name] for name in abstract if name not in fresh})
+  if fresh:
+    made = init_params(config, seed)
+    seen = {**seen, **{name: made[name] for name in fresh}}
+  return {
+      **seen,
+      "embeddings": own_embeddings(seen["embeddings"], seen, config),
+  }
+
+
+def seen_params(params: Params, config: ElectraConfig) -> Params:
+  """Returns parameters with the embeddings as the discriminator sees them.
+
+  That is how every other format has them. The optimizer's moments need no such
+  step: what the discriminator adds to the generator's tables has the gradient
+  of the sum that it sees.
+  """
+  return {**params, "embeddings": discriminator_embeddings(params, config)}
+
+
+def own_tables_sharing(
+    discriminator: EncoderConfig, generator: EncoderConfig, wanted: str | None
+) -> str | None:
+  """Returns the embedding_sharing of a generator that has its own tables.
+
+  Args:
+    discriminator: its shapes.
+    generator: its shapes.
+    wanted: what to choose where the widths allow both.
+
+  Returns:
+    "none" for tables as wide as the generator, "gradient_disentangled" for
+    tables as wide as the discriminator's, None for others.
+  """
+  widths = {
+      "none": generator.hidden_size,
+      "gradient_disentangled": discriminator.embedding_size,
+  }
+  found = [x for x in widths if widths[x] == generator.embedding_size]
+  if wanted in found:
+    return wanted
+  return found[0] if found else None

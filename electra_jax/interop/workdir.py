@@ -1,0 +1,211 @@
+"""Workdirs: their newest checkpoint read, or a new one written."""
+
+import jax
+import numpy as np
+import optax
+from etils import epath
+from ml_collections import ConfigDict
+
+from electra_jax.devices import sharding
+from electra_jax.errors import UserError
+from electra_jax.finetuning import task_data
+from electra_jax.finetuning import trainer as task_programs
+from electra_jax.finetuning.model import head_of
+from electra_jax.interop.model import FinetunedState, PretrainedState
+from electra_jax.models.config import ElectraConfig, encoder_config
+from electra_jax.pretraining import trainer as programs
+from electra_jax.runs import config as settings
+from electra_jax.runs import workdir as workdirs
+from electra_jax.runs.weights import encoder_of, seed_folder
+from electra_jax.text.tokenizer import Tokenizer
+from electra_jax.training.checkpoint import Checkpointer
+from electra_jax.training.optimizer import AdamState
+from electra_jax.training.step import TrainState
+
+# Of an encoder, what its parameters and their meaning depend on.
+_SHAPES = (
+    "vocab_size",
+    "embedding_size",
+    "hidden_size",
+    "num_layers",
+    "num_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+    "type_vocab_size",
+)
+_OBJECTIVES = {  # By the discriminator's heads: of replacement, of tokens.
+    (True, False): "electra",
+    (False, True): "replace_mlm",
+    (True, True): "all_tokens_mlm",
+    (False, False): "masked_lm",
+}
+
+
+def read_pretrained(
+    workdir: epath.PathLike, run: workdirs.Run
+) -> PretrainedState:
+  """Reads the newest state of a pretrain run.
+
+  Raises:
+    UserError: there is no checkpoint, or none can be read.
+  """
+  parts = _build(run.config, run.tokenizer)
+  checkpointer = Checkpointer(workdirs.checkpoints(workdir))
+  state = checkpointer.read_latest(parts.abstract, parts.shardings)
+  checkpointer.close()
+  state = jax.device_get(state)
+  moments = (
+      optax.tree_utils.tree_get(state.opt_state, name)
+      for name in AdamState._fields
+  )
+  return PretrainedState(
+      parts.model.config, state.params, AdamState(*moments), int(state.step)
+  )
+
+
+def read_finetuned(
+    workdir: epath.PathLike, run: workdirs.Run, seed: int | None
+) -> FinetunedState:
+  """Reads the model of one seed of a finetune run, of the best by default.
+
+  Raises:
+    UserError: that seed has no model.
+  """
+  encoder = encoder_of(run)
+  tasks = tuple(
+      task_data.task_from_json(record, run.config)
+      for record in run.facts["tasks"]
+  )
+  heads = [head_of(task) for task in tasks]
+  abstract = jax.eval_shape(
+      lambda: task_programs.init_params(encoder, heads, 0)
+  )
+  folder = seed_folder(workdir, seed)
+  checkpointer = Checkpointer(workdirs.checkpoints(folder))
+  params = jax.device_get(checkpointer.restore_params(abstract))
+  step = checkpointer.steps()[-1]
+  checkpointer.close()
+  return FinetunedState(encoder, tasks, params, step)
+
+
+def config_of(model: PretrainedState, recipe: ConfigDict) -> ConfigDict:
+  """Returns a recipe with the shapes of a model in place of its own.
+
+  It keeps its objective and generator if they need the very parts that the
+  model has; else it gets the plainest that do.
+
+  Raises:
+    UserError: no config describes such networks.
+  """
+  config = ConfigDict(recipe.to_dict())
+  encoder, generator = model.config.discriminator, model.config.generator
+  usual = encoder_config(
+      encoder.vocab_size,
+      encoder.num_layers,
+      encoder.hidden_size,
+      encoder.embedding_size,
+  )
+  for name in ("num_heads", "intermediate_size"):
+    if getattr(encoder, name) != getattr(usual, name):
+      config.model[name] = getattr(encoder, name)
+  for name in (
+      "num_layers",
+      "hidden_size",
+      "embedding_size",
+      "max_position_embeddings",
+      "initializer_range",
+      "hidden_dropout",
+      "attention_dropout",
+  ):
+    config.model[name] = getattr(encoder, name)
+  if generator is not None:
+    config.model.generator_width_ratio = (
+        generator.hidden_size / encoder.hidden_size
+    )
+    config.model.generator_depth_ratio = (
+        generator.num_layers / encoder.num_layers
+    )
+  config.model.embedding_sharing = model.config.embedding_sharing
+  objective, generator = _objective_of(model.config, recipe)
+  config.objective.update(name=objective, generator=generator)
+  if objective == "electric":  # Its noise is of the towers themselves.
+    config.objective.update(temperature=1.0, disallow_correct=False)
+  config.data.length = min(config.data.length, encoder.max_position_embeddings)
+  config.data.update(store="", made_up=False)
+  config.phases = ConfigDict()
+  _check_shapes(model.config, config)
+  return config
+
+
+def write_pretrained(
+    workdir: epath.PathLike,
+    model: PretrainedState,
+    config: ConfigDict,
+    tokenizer: Tokenizer,
+    source: str,
+) -> None:
+  """Writes a workdir with one checkpoint and no token store.
+
+  Args:
+    workdir: a new folder.
+    model: what it is to hold.
+    config: of `config_of`.
+    tokenizer: of the model's vocabulary.
+    source: where the model comes from, for the record.
+  """
+  parts = _build(config, tokenizer)
+  opt_state = parts.init().opt_state
+  step = np.int32(model.step)
+  moments = model.moments._asdict() if model.moments is not None else {}
+  opt_state = optax.tree_utils.tree_set(opt_state, count=step, **moments)
+  state = TrainState(step, model.params, opt_state)
+  facts = {
+      "rows_digest": "",
+      "tokenizer_digest": tokenizer.digest,
+      "sources": [source],
+      "start": f"converted from {source}",
+      "unigram_entropy": None,
+  }
+  workdirs.begin(workdir, workdirs.PRETRAINING, config, tokenizer, facts)
+  checkpointer = Checkpointer(workdirs.checkpoints(workdir))
+  checkpointer.save(jax.device_put(state, parts.shardings), model.step)
+  checkpointer.close()
+
+
+def _build(config: ConfigDict, tokenizer: Tokenizer) -> programs.Programs:
+  mesh = sharding.make_mesh(devices=jax.local_devices()[:1])
+  return programs.build(config, settings.vocabulary_of(tokenizer), mesh)
+
+
+def _objective_of(model: ElectraConfig, recipe: ConfigDict) -> tuple[str, str]:
+  """Returns names of an objective and a generator that have these parts."""
+  asked, generator = settings.recipe_of(recipe), recipe.objective.generator
+  objective = asked.objective
+  is_fit = (
+      model.has_generator_head == asked.generator.is_network
+      and model.has_discriminator_head == (objective.detect is not None)
+      and model.has_token_head == objective.has_token_head
+      and model.has_two_towers == (generator == "two_tower")
+  )
+  # Counts of a unigram generator stand in a store, which there is none of.
+  if is_fit and generator != "unigram":
+    return recipe.objective.name, generator
+  name = _OBJECTIVES[model.has_discriminator_head, model.has_token_head]
+  if model.has_two_towers:
+    return "electric" if name == "electra" else name, "two_tower"
+  return name, "masked_lm" if model.has_generator_head else "uniform"
+
+
+def _check_shapes(wanted: ElectraConfig, config: ConfigDict) -> None:
+  built = settings.electra_config(config, wanted.discriminator.vocab_size)
+  for name in ("discriminator", "generator"):
+    ours, theirs = getattr(built, name), getattr(wanted, name)
+    if theirs is None:
+      continue
+    for field in _SHAPES:
+      if getattr(ours, field) != getattr(theirs, field):
+        raise UserError(
+            f"the {name} has {field} {getattr(theirs, field)}, and beside the"
+            f" other shapes a config can only say {getattr(ours, field)}; such"
+            " a model cannot become a workdir"
+        )

@@ -1,0 +1,1 @@
+"""Time and memory of a config: the verbs `plan` and `benchmark`."""

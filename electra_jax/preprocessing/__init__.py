@@ -1,0 +1,1 @@
+"""Documents to rows of token ids: the verb `prepare`."""

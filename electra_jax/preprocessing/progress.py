@@ -1,0 +1,107 @@
+"""Tells a person on standard error how far `prepare` is, and what it made."""
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import rich.console
+import rich.progress
+
+from electra_jax.store.manifest import Manifest
+from electra_jax.store.reader import entropy
+from electra_jax.text.sources import ReadProgress
+
+_PLAIN_REPORT_SECS = 30.0  # Between two lines where no bar can be drawn.
+
+
+class Reporter:
+  """Shows on standard error how far the reading is, and a summary."""
+
+  def __init__(self, *, is_shown: bool):
+    self._is_shown = is_shown
+    self._console = rich.console.Console(stderr=True, highlight=False)
+
+  def watch(
+      self, task: str, documents: Iterable[str], position: ReadProgress
+  ) -> Iterator[str]:
+    """Passes documents on and shows how many bytes were read for them."""
+    if not self._is_shown:
+      yield from documents
+    elif self._console.is_terminal:
+      yield from self._watch_live(task, documents, position)
+    else:
+      yield from self._watch_plainly(task, documents, position)
+
+  def summarize(
+      self,
+      manifest: Manifest,
+      unigram_counts: np.ndarray,
+      output: str | os.PathLike,
+  ) -> None:
+    """Prints what the store holds."""
+    if not self._is_shown:
+      return
+    for name, split in manifest.splits.items():
+      self._print(
+          f"{name}: {split.num_rows:,} rows of {manifest.length},"
+          f" {split.num_tokens:,} tokens, {split.num_documents:,} documents"
+      )
+    if manifest.duplicates_dropped is not None:
+      self._print(
+          f"dropped as duplicates: {manifest.duplicates_dropped:,} documents"
+      )
+    kept = manifest.tokens_kept / manifest.tokens_read
+    self._print(
+        f"kept {kept:.1%} of {manifest.tokens_read:,} tokens of text; unigram"
+        f" entropy {entropy(unigram_counts):.3f} nats, vocabulary"
+        f" {manifest.vocab_size:,}"
+    )
+    if not manifest.splits["validation"].num_rows:
+      self._print(
+          "no document fell into the validation split; raise"
+          f" validation_percent={manifest.validation_percent} to have one"
+      )
+    self._print(f"token store: {output}")
+
+  def _watch_live(
+      self, task: str, documents: Iterable[str], position: ReadProgress
+  ) -> Iterator[str]:
+    columns = (
+        rich.progress.TextColumn("{task.description:>10}"),
+        rich.progress.BarColumn(),
+        rich.progress.DownloadColumn(),
+        rich.progress.TransferSpeedColumn(),
+        rich.progress.TimeRemainingColumn(),
+    )
+    with rich.progress.Progress(*columns, console=self._console) as bar:
+      bar_id = bar.add_task(task, total=None)
+      for document in documents:
+        bar.update(
+            bar_id, total=position.total_bytes, completed=position.read_bytes
+        )
+        yield document
+      bar.update(bar_id, completed=position.read_bytes)
+
+  def _watch_plainly(
+      self, task: str, documents: Iterable[str], position: ReadProgress
+  ) -> Iterator[str]:
+    start = reported = time.monotonic()
+    for document in documents:
+      yield document
+      now = time.monotonic()
+      if now - reported >= _PLAIN_REPORT_SECS:
+        reported = now
+        self._report(task, position, now - start)
+    self._report(task, position, time.monotonic() - start)
+
+  def _report(self, task: str, position: ReadProgress, secs: float) -> None:
+    read, total = position.read_bytes, position.total_bytes
+    rate = read / max(secs, 1e-9)
+    line = f"{task}: {read / 1e6:,.1f} MB at {rate / 1e6:.2f} MB/s"
+    if total and rate and read < total:
+      line += f" of {total / 1e6:,.1f}, {(total - read) / rate:,.0f} s left"
+    self._print(line)
+
+  def _print(self, line: str) -> None:
+    self._console.print(line, soft_wrap=True)

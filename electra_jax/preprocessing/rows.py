@@ -1,0 +1,157 @@
+"""Some documents -> rows of the token store: the pure heart of `prepare`.
+
+What becomes of a document depends on the recipe and on its own text alone, and
+with full packing also on the documents that share its chunk. Nothing depends on
+where or in which process it is done.
+"""
+
+import dataclasses
+import hashlib
+import random
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from electra_jax.preprocessing.examples import (
+    Example,
+    full_examples,
+    pack_examples,
+    released_examples,
+)
+from electra_jax.store.manifest import SPLITS, row_dtype
+from electra_jax.text.tokenizer import Tokenizer
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+  """How documents become rows.
+
+  Attributes:
+    tokenizer: turns each line into ids.
+    length: L, tokens of a row, special tokens included.
+    packing: "released" or "full", see `examples`.
+    seed: of segment choice and target lengths.
+    validation_percent: share of the documents that is held out.
+  """
+
+  tokenizer: Tokenizer
+  length: int
+  packing: str
+  seed: int
+  validation_percent: float
+
+
+class SplitRows(NamedTuple):
+  """What one split got out of some documents.
+
+  Attributes:
+    rows: [rows, L + 2], see `examples.pack_examples`.
+    num_documents: documents of this split.
+    counts: [V] int64, how often each id occurs; [PAD], [CLS], [SEP] and [MASK]
+      count 0.
+  """
+
+  rows: np.ndarray
+  num_documents: int
+  counts: np.ndarray
+
+
+class Rows(NamedTuple):
+  """What became of some documents.
+
+  Attributes:
+    splits: by name.
+    tokens_read: tokens of the documents, without special tokens.
+  """
+
+  splits: dict[str, SplitRows]
+  tokens_read: int
+
+
+def document_digest(document: str) -> bytes:
+  """Returns the 16-byte hash by which a document is known."""
+  return hashlib.blake2b(document.encode("utf-8"), digest_size=16).digest()
+
+
+def is_held_out(digest: bytes, validation_percent: float) -> bool:
+  """Says whether a document belongs to the validation split.
+
+  Neither seed nor order plays a part: a document held out once is held out of
+  every store with the same share, or a larger one.
+  """
+  place = int.from_bytes(digest[:8], "big") / 2**64
+  return place < validation_percent / 100
+
+
+def build_rows(documents: Sequence[str], recipe: Recipe) -> Rows:
+  """Turns documents into rows.
+
+  Args:
+    documents: text, one line after the other.
+    recipe: how.
+
+  Returns:
+    The rows of both splits.
+  """
+  lines = [document.split("\n") for document in documents]
+  ids = iter(
+      recipe.tokenizer.encode_batch([line for each in lines for line in each])
+  )
+  token_lines = [[next(ids) for _ in each] for each in lines]
+  digests = [document_digest(document) for document in documents]
+  held_out = [is_held_out(d, recipe.validation_percent) for d in digests]
+  splits = {}
+  for name in SPLITS:
+    chosen = [i for i, h in enumerate(held_out) if h == (name == "validation")]
+    examples = _make_examples(
+        [token_lines[i] for i in chosen], [digests[i] for i in chosen], recipe
+    )
+    splits[name] = _pack(examples, len(chosen), recipe)
+  tokens_read = sum(len(line) for each in token_lines for line in each)
+  return Rows(splits, tokens_read)
+
+
+def _make_examples(
+    documents: Sequence[Sequence[list[int]]],
+    digests: Sequence[bytes],
+    recipe: Recipe,
+) -> list[Example]:
+  if recipe.packing == "full":
+    return list(
+        full_examples(
+            documents,
+            max_length=recipe.length,
+            separator=recipe.tokenizer.special.sep,
+            rng=_rng(recipe.seed, b"".join(digests)),
+        )
+    )
+  return [
+      example
+      for document, digest in zip(documents, digests, strict=True)
+      for example in released_examples(
+          document, max_length=recipe.length, rng=_rng(recipe.seed, digest)
+      )
+  ]
+
+
+def _pack(
+    examples: Sequence[Example], num_documents: int, recipe: Recipe
+) -> SplitRows:
+  special = recipe.tokenizer.special
+  rows = pack_examples(
+      examples,
+      max_length=recipe.length,
+      special=special,
+      dtype=row_dtype(recipe.tokenizer.vocab_size),
+  )
+  ids = rows[:, : recipe.length].ravel()
+  counts = np.bincount(ids, minlength=recipe.tokenizer.vocab_size)
+  counts[[special.pad, special.cls, special.sep, special.mask]] = 0
+  return SplitRows(rows, num_documents, counts)
+
+
+def _rng(seed: int, name: bytes) -> random.Random:
+  """Returns a source of chance of its own for what has this name."""
+  digest = hashlib.sha256(f"{seed}:".encode() + name).digest()
+  return random.Random(int.from_bytes(digest[:8], "big"))

@@ -1,0 +1,1 @@
+"""The verb `pretrain`, its trainer, and the model that comes out."""

@@ -1,0 +1,130 @@
+"""Metrics of a checkpoint on a split: of pre-training, or of its tasks."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+
+from electra_jax.devices import sharding
+from electra_jax.errors import UserError
+from electra_jax.pretraining import trainer as programs
+from electra_jax.runs import config as settings
+from electra_jax.runs import workdir as workdirs
+from electra_jax.shapes import Params
+from electra_jax.store import feed
+from electra_jax.store.reader import Split, open_store
+from electra_jax.training import metrics
+from electra_jax.training.checkpoint import Checkpointer
+
+
+def evaluate_run(
+    workdir: epath.PathLike,
+    run: workdirs.Run,
+    *,
+    split: str | None = None,
+    store: epath.PathLike | None = None,
+    max_rows: int | None = None,
+) -> dict[str, float]:
+  """Evaluates a pretrain run on rows of a token store.
+
+  Args:
+    workdir: of the run.
+    run: what is in it.
+    split: "train" or "validation", the default.
+    store: a token store of the run's vocabulary, or None for its own.
+    max_rows: rows to use, or None for the config's number.
+
+  Returns:
+    Losses in nats and shares by name, `rtd_auc` over all tokens but padding,
+    and `unigram_entropy` of the training text in nats where that is known.
+
+  Raises:
+    UserError: no checkpoint, no such split, a store of another vocabulary.
+  """
+  # Masks and samples are drawn anew but from fixed keys, so that two
+  # evaluations of one checkpoint are equal.
+  config = run.config
+  split = split or "validation"
+  if split not in ("train", "validation"):
+    raise UserError(
+        f"--split {split} is neither 'train' nor 'validation', the splits of a"
+        " token store"
+    )
+  opened = open_store(store or config.data.store)
+  if opened.manifest.tokenizer_digest != run.tokenizer.digest:
+    raise UserError(
+        f"store {store or config.data.store} was made with another tokenizer"
+        f" than the run in {workdir}; prepare it with --tokenizer"
+        f" {workdir}/tokenizer"
+    )
+  config.data.length = opened.manifest.length
+  mesh = sharding.make_mesh()
+  parts = programs.build(config, settings.vocabulary_of_run(run), mesh)
+  checkpointer = Checkpointer(workdirs.checkpoints(workdir))
+  params = checkpointer.restore_params(
+      parts.abstract.params, parts.shardings.params
+  )
+  checkpointer.close()
+  figures = make_evaluate(
+      parts,
+      opened.split(split),
+      config.train.eval_batch_size,
+      max_rows or config.train.eval_max_rows,
+  )(params)
+  entropy = run.facts["unigram_entropy"]
+  if entropy is None:  # Converted, so that its training text is not known.
+    return figures
+  return {**figures, "unigram_entropy": entropy}
+
+
+def make_evaluate(
+    parts: programs.Programs, split: Split, batch_size: int, max_rows: int
+) -> Callable[[Params], dict[str, float]]:
+  """Returns a function from parameters to figures on the first rows.
+
+  Args:
+    parts: the compiled programs.
+    split: the rows.
+    batch_size: rows per batch over all processes.
+    max_rows: rows to use at most, rounded up to whole batches.
+  """
+  num_batches = -(-min(max_rows, split.num_rows) // batch_size)
+  # Made here, so that evaluating transfers rows and nothing else.
+  indices = [
+      sharding.to_everywhere(parts.mesh, np.int32(i))
+      for i in range(num_batches)
+  ]
+
+  def evaluate_params(params: Params) -> dict[str, float]:
+    batches = feed.evaluation_batches(
+        split,
+        batch_size=batch_size,
+        row_multiple=sharding.batch_shards(parts.mesh),
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    results = [
+        parts.eval_step(params, sharding.to_global(parts.mesh, batch), index)
+        for index, batch in zip(
+            indices, itertools.islice(batches, num_batches), strict=True
+        )
+    ]
+    return _figures(parts, jax.device_get(results))
+
+  return evaluate_params
+
+
+def _figures(
+    parts: programs.Programs, results: list[tuple[Any, Any]]
+) -> dict[str, float]:
+  figures = metrics.divide(metrics.add_up(sums for sums, _ in results))
+  if results[0][1] is not None:
+    histogram = np.sum([h for _, h in results], axis=0, dtype=np.float64)
+    figures["rtd_auc"] = metrics.area_under_curve(histogram)
+  figures["loss"] = sum(
+      factor * figures[name] for name, factor in parts.loss_weights.items()
+  )
+  return figures

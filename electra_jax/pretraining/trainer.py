@@ -1,0 +1,292 @@
+"""A config turned into programs: initialise, train one step, evaluate a batch.
+
+Everything that knows both the networks and the objective stands here, so that
+pre-training, evaluation, planning and benchmarks compile the same programs.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+
+from electra_jax.devices import sharding
+from electra_jax.devices.attention import make_attend
+from electra_jax.devices.chips import memory_of, reduction_options
+from electra_jax.devices.reduction import sum_over_devices
+from electra_jax.errors import UserError
+from electra_jax.models.config import ElectraConfig
+from electra_jax.models.electra import Electra
+from electra_jax.objectives.generators import Networks
+from electra_jax.objectives.losses import WeightedSum
+from electra_jax.objectives.masking import MaskedRows, mask_rows, unpack_rows
+from electra_jax.runs import config as settings
+from electra_jax.shapes import Params, Scalar
+from electra_jax.store.feed import Batch
+from electra_jax.training import metrics
+from electra_jax.training.optimizer import (
+    OptimizerConfig,
+    learning_rate_schedule,
+    make_optimizer,
+)
+from electra_jax.training.step import (
+    TrainState,
+    abstract_state,
+    init_state,
+    make_train_step,
+)
+
+# Streams of fold_in(key(seed), …) that no step number reaches.
+_INIT_STREAM, _EVAL_STREAM = 2**32 - 1, 2**32 - 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Programs:
+  """What a config compiles to on a mesh.
+
+  Attributes:
+    model: the networks.
+    mesh: the devices.
+    abstract: shapes and dtypes of the train state.
+    shardings: where each array of the state lies.
+    train_step: jitted (state, batch) -> (state, sums); donates the state.
+    eval_step: jitted (params, batch, index) -> (sums, ranking histogram).
+    init: () -> fresh state in its shards.
+    loss_weights: factor of each loss in the total.
+  """
+
+  model: Electra
+  mesh: Mesh
+  abstract: TrainState
+  shardings: TrainState
+  train_step: Callable[[TrainState, Batch], tuple[TrainState, Any]]
+  eval_step: Callable[[Params, Batch, jax.Array], tuple[Any, Any]]
+  init: Callable[[], TrainState]
+  loss_weights: dict[str, float]
+
+
+def make_mesh(
+    config: ConfigDict,
+    vocabulary: settings.Vocabulary,
+    devices: Sequence[jax.Device] | None = None,
+) -> Mesh:
+  """Arranges devices as a pre-training config has it.
+
+  Args:
+    config: as of configs/pretrain.py; with mesh.fsdp = 0 a replica is split
+      over the devices that the other axes leave or, where mesh.data = -1 leaves
+      that open, over as few as its size asks for.
+    vocabulary: of `settings.vocabulary_of`.
+    devices: the devices, or None for all of all processes.
+
+  Raises:
+    UserError: the sizes of the axes do not multiply to the number of devices.
+  """
+  devices = jax.devices() if devices is None else list(devices)
+  axes = dict(config.mesh)
+  if axes["fsdp"] == 0:
+    others = abs(axes["data"] * axes["tensor"]) or 1
+    axes["fsdp"] = max(len(devices) // others, 1)
+    if axes["data"] == -1 and axes["fsdp"] > 1:
+      memory_bytes = memory_of(devices[0])
+      axes["fsdp"] = 1
+      if memory_bytes is not None:
+        networks = settings.electra_config(config, vocabulary.size)
+        axes["fsdp"] = sharding.fewest_shards(
+            abstract_params(networks), len(devices) // others, memory_bytes
+        )
+  return sharding.make_mesh(**axes, devices=devices)
+
+
+def build(
+    config: ConfigDict, vocabulary: settings.Vocabulary, mesh: Mesh
+) -> Programs:
+  """Builds the programs of a pre-training config.
+
+  Args:
+    config: as of configs/pretrain.py.
+    vocabulary: of `settings.vocabulary_of`.
+    mesh: of `make_mesh`.
+
+  Raises:
+    UserError: values that do not fit each other; all are checked here, before
+      anything is compiled.
+  """
+  recipe = settings.recipe_of(config)
+  masking = settings.masking_config(config, vocabulary)
+  options = settings.objective_options(config, vocabulary)
+  recipe.check(options)
+  _check_batches(config, mesh)
+  model_config = settings.electra_config(config, vocabulary.size)
+  sharding.check_divisible(
+      mesh,
+      "number of attention heads",
+      model_config.discriminator.num_heads,
+      ("tensor",),
+  )
+  model = Electra(
+      model_config,
+      sharding.constrain_hidden(mesh),
+      make_attend(config.model.attention, mesh),
+  )
+  optimizer_config = OptimizerConfig(
+      num_train_steps=config.train.num_steps, **config.optimizer
+  )
+  optimizer = make_optimizer(optimizer_config)
+  loss_weights = {
+      "mlm_loss": config.objective.gen_weight,
+      "rtd_loss": config.objective.disc_weight,
+      "token_loss": config.objective.token_weight,
+  }
+  loss_weights = {name: loss_weights[name] for name in recipe.losses}
+
+  def init_params():
+    # Initial values do not depend on the mesh: no constraint is needed.
+    return init_params_of(Electra(model_config), config.seed)
+
+  def prepare(rng, batch):
+    masked = mask_rows(rng, unpack_rows(*batch), masking)
+    return masked, recipe.weigh(masked)
+
+  def outcome_of(params, masked, dropout_seeds):
+    networks = bind(model, params, dropout_seeds)
+    return recipe.run(networks, masked, options)
+
+  def loss_fn(params, masked, weights):
+    outcome = outcome_of(pin(params), masked, masked.dropout_seeds)
+    loss = total_loss(loss_weights, outcome.losses, weights)
+    return loss, {**outcome.losses, **outcome.metrics}
+
+  def evaluate(params, masked, _):
+    outcome = outcome_of(params, masked, None)
+    histogram = None
+    if outcome.replaced is not None:
+      histogram = metrics.ranking_histogram(*outcome.replaced)
+    return {**outcome.losses, **outcome.metrics}, histogram
+
+  def eval_step(params, batch, index):
+    rng = jax.random.fold_in(jax.random.key(config.seed), _EVAL_STREAM)
+    masked, _ = prepare(jax.random.fold_in(rng, index), batch)
+    return spread(evaluate, has_gradients=False)(params, masked, ())
+
+  abstract = abstract_state(init_params, optimizer)
+  shardings = sharding.state_shardings(mesh, optimizer, abstract)
+  pin = sharding.constrain_params(mesh, shardings.params)
+  spread = functools.partial(
+      sum_over_devices, mesh=mesh, shardings=shardings.params
+  )
+  train_step = make_train_step(
+      prepare,
+      loss_fn,
+      optimizer,
+      learning_rate_schedule(optimizer_config),
+      root_key=lambda batch: jax.random.key(config.seed),
+      accumulation_steps=config.train.accumulation_steps,
+      spread=spread,
+  )
+  whole = NamedSharding(mesh, PartitionSpec())
+  compiler_options = {}
+  if config.train.overlap_reductions and mesh.size > 1:
+    compiler_options = reduction_options(mesh.devices.flat[0])
+  return Programs(
+      model=model,
+      mesh=mesh,
+      abstract=abstract,
+      shardings=shardings,
+      train_step=jax.jit(
+          train_step,
+          donate_argnums=0,
+          out_shardings=(shardings, whole),
+          compiler_options=compiler_options,
+      ),
+      eval_step=jax.jit(eval_step, out_shardings=whole),
+      init=lambda: init_state(init_params, optimizer, shardings),
+      loss_weights=loss_weights,
+  )
+
+
+def abstract_params(config: ElectraConfig) -> Params:
+  """Returns the shapes of the parameters of some networks."""
+  model = Electra(config)
+  return jax.eval_shape(lambda: init_params_of(model, 0))
+
+
+def init_params_of(model: Electra, seed: int) -> Params:
+  """Initialises the parameters as released; run it under jit."""
+  rng = jax.random.fold_in(jax.random.key(seed), _INIT_STREAM)
+  ids = jnp.zeros((1, 2), jnp.int32)
+  return model.init(rng, ids, ids, ids, ids[:, :1])["params"]
+
+
+def bind(
+    model: Electra, params: Params, dropout_seeds: jax.Array | None
+) -> Networks:
+  """Returns both networks as functions of masked rows.
+
+  Args:
+    model: the networks.
+    params: their parameters.
+    dropout_seeds: [B], or None for no dropout.
+  """
+
+  variables = {"params": params}
+
+  def encode(method, input_ids, masked: MaskedRows):
+    _, input_mask, segment_ids = masked.rows
+    return model.apply(
+        variables,
+        input_ids,
+        input_mask,
+        segment_ids,
+        dropout_seeds=dropout_seeds,
+        method=method,
+    ).sequence
+
+  encoders = {
+      name: functools.partial(encode, name)
+      for name in ("generate", "discriminate")
+  }
+  heads = {
+      name: functools.partial(model.apply, variables, method=name)
+      for name in Networks._fields
+      if name not in encoders
+  }
+  return Networks(**encoders, **heads)
+
+
+def total_loss(
+    loss_weights: Mapping[str, float],
+    losses: Mapping[str, WeightedSum],
+    weights: Mapping[str, Scalar],
+) -> Scalar:
+  """Adds up the means of losses.
+
+  Args:
+    loss_weights: factor of each; one of factor 0 is left out, so that nothing
+      is computed for its gradient.
+    losses: summed nats.
+    weights: what each sum is divided by, of `Recipe.weigh`.
+  """
+  return sum(
+      (
+          loss_weights[name] * loss.sum / jnp.maximum(weights[name], 1.0)
+          for name, loss in losses.items()
+          if loss_weights[name]
+      ),
+      jnp.zeros(()),
+  )
+
+
+def _check_batches(config: ConfigDict, mesh: Mesh) -> None:
+  train = config.train
+  sharding.check_batch(mesh, train.batch_size, train.accumulation_steps)
+  if config.data.length > config.model.max_position_embeddings:
+    raise UserError(
+        f"config.data.length {config.data.length} exceeds"
+        " config.model.max_position_embeddings"
+        f" {config.model.max_position_embeddings}; raise the latter"
+    )

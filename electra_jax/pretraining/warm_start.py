@@ -1,0 +1,300 @@
+"""Pre-training that goes on from another run's weights."""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from etils import epath
+from ml_collections import ConfigDict
+
+from electra_jax.devices import sharding
+from electra_jax.errors import UserError
+from electra_jax.models.config import ElectraConfig, EncoderConfig
+from electra_jax.pretraining.trainer import Programs, abstract_params
+from electra_jax.pretraining.transfer import (
+    SHAPES,
+    carried_over,
+    choose_parts,
+    shapes_of,
+)
+from electra_jax.runs import workdir as workdirs
+from electra_jax.runs.weights import ENCODER, find_weights, networks_of
+from electra_jax.shapes import Params
+from electra_jax.text.match_tokens import match_tokens
+from electra_jax.text.tokenizer import Tokenizer
+from electra_jax.training.checkpoint import Checkpointer
+from electra_jax.training.step import TrainState
+
+_CHOICES = {
+    "optimizer": ("fresh", "restored"),
+    "positions": ("same", "resized"),
+    "vocabulary": ("same", "matched"),
+}
+_LISTS = ("fresh", "unused")
+
+
+class Weights(NamedTuple):
+  """What is read of the source.
+
+  Attributes:
+    params: all of its parameters.
+    opt_state: its optimizer's state, or None where that starts fresh.
+  """
+
+  params: Params
+  opt_state: Any = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """What a run takes of another's weights, and how.
+
+  Attributes:
+    source: the other run's networks.
+    abstract: shapes and dtypes of its parameters.
+    taken: parts of the new run that come from it.
+    rows: its row of each token, -1 where it has none; or None where the
+      vocabulary is the same.
+    with_optimizer: whether the optimizer's state goes along.
+  """
+
+  source: ElectraConfig
+  abstract: Params
+  taken: frozenset[str]
+  rows: np.ndarray | None
+  with_optimizer: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Continuation:
+  """How a run starts from another's weights.
+
+  Attributes:
+    plan: what it takes of them.
+    checkpoints: the folder where they lie.
+    origin: the same down to the step, in words; of another vocabulary, also
+      how many tokens were found.
+  """
+
+  plan: Plan
+  checkpoints: epath.Path
+  origin: str
+
+  def restore(self, parts: Programs) -> Weights:
+    """Reads the weights into their shards on the new run's mesh.
+
+    Raises:
+      UserError: no checkpoint, a broken one, or one of other shapes.
+    """
+    abstract = self.plan.abstract
+    checkpointer = Checkpointer(self.checkpoints)
+    try:
+      if self.plan.with_optimizer:
+        state = checkpointer.read_latest(parts.abstract, parts.shardings)
+        return Weights(state.params, state.opt_state)
+      shardings = sharding.params_shardings(parts.mesh, abstract)
+      return Weights(checkpointer.restore_params(abstract, shardings))
+    finally:
+      checkpointer.close()
+
+  def init(self, parts: Programs, weights: Weights) -> TrainState:
+    """Builds the state of step 0 in its shards, as `parts.init` does."""
+    plan = self.plan
+    if plan.with_optimizer:
+      make = jax.jit(
+          _restarted, out_shardings=parts.shardings, donate_argnums=(0, 1)
+      )
+      return make(*weights)
+    fresh = parts.init()
+    carry_over = functools.partial(
+        carried_over,
+        source=plan.source,
+        target=parts.model.config,
+        taken=plan.taken,
+        rows=plan.rows,
+    )
+    carry_over = jax.jit(
+        carry_over, out_shardings=parts.shardings.params, donate_argnums=1
+    )
+    return fresh._replace(params=carry_over(weights.params, fresh.params))
+
+
+def find_continuation(
+    config: ConfigDict, tokenizer: Tokenizer, parts: Programs
+) -> Continuation | None:
+  """Finds what a pre-training config goes on from; None for random weights.
+
+  Args:
+    config: as of configs/pretrain.py.
+    tokenizer: of the token store.
+    parts: the new run's programs.
+
+  Raises:
+    UserError: there is no such run, or it does not fit in a way that the
+      config does not name.
+  """
+  _check_choices(config)
+  if not config.init_from:
+    return None
+  run = workdirs.load(config.init_from)
+  plan = make_plan(config, run, tokenizer, parts)
+  folder, origin, _ = find_weights(config.init_from, run)
+  if plan.rows is not None:
+    found, size = int(np.sum(plan.rows >= 0)), len(plan.rows)
+    origin += f", {found:,} of {size:,} tokens matched"
+  return Continuation(plan, folder, origin)
+
+
+def make_plan(
+    config: ConfigDict,
+    run: workdirs.Run,
+    tokenizer: Tokenizer,
+    parts: Programs,
+) -> Plan:
+  """Fits a run to the one that starts from it; reads no weights.
+
+  Args:
+    config: as of configs/pretrain.py, of the new run.
+    run: the other one.
+    tokenizer: of the new run's token store.
+    parts: the new run's programs.
+
+  Raises:
+    UserError: they do not fit in a way that the config does not name.
+  """
+  _check_choices(config)
+  listed = {
+      name: tuple(filter(None, map(str.strip, config.init[name].split(","))))
+      for name in _LISTS
+  }
+  source, target = networks_of(run), parts.model.config
+  rows = _rows(config, run, tokenizer)
+  _check_positions(config, source.discriminator, target.discriminator)
+  if "discriminator" not in listed["unused"]:
+    _check_encoder(config, source.discriminator, target.discriminator)
+  abstract, wanted = _abstract(run, source), parts.abstract.params
+  taken = choose_parts(
+      abstract, wanted, source, target, **listed, place=config.init_from
+  )
+  with_optimizer = config.init.optimizer == "restored"
+  if with_optimizer:
+    is_same = rows is None and not any(listed.values())
+    is_same &= source.is_disentangled == target.is_disentangled
+    is_same &= shapes_of(abstract) == shapes_of(wanted)
+    _check_moments(config, run, is_same)
+  return Plan(source, abstract, taken, rows, with_optimizer)
+
+
+def _check_choices(config: ConfigDict) -> None:
+  for name, choices in _CHOICES.items():
+    value = config.init[name]
+    if value not in choices:
+      raise UserError(
+          f"config.init.{name} is {value!r}; it must be {choices[0]!r} or"
+          f" {choices[1]!r}"
+      )
+  if config.init_from:
+    return
+  defaults = {name: choices[0] for name, choices in _CHOICES.items()}
+  for name, default in (defaults | dict.fromkeys(_LISTS, "")).items():
+    if config.init[name] != default:
+      raise UserError(
+          f"config.init.{name} is {config.init[name]!r} and config.init_from"
+          " is empty; give the --workdir of the run to start from by"
+          " --config.init_from"
+      )
+
+
+def _rows(
+    config: ConfigDict, run: workdirs.Run, tokenizer: Tokenizer
+) -> np.ndarray | None:
+  own = run.tokenizer
+  if own.digest == tokenizer.digest:
+    return None
+  if config.init.vocabulary == "matched":
+    return match_tokens(own, tokenizer)
+  raise UserError(
+      f"store {config.data.store} has a vocabulary of"
+      f" {tokenizer.vocab_size} pieces and the run in {config.init_from}"
+      f" another one of {own.vocab_size}; prepare the store with --tokenizer"
+      f" {config.init_from}/tokenizer, or take the rows of the pieces that both"
+      " have by --config.init.vocabulary=matched"
+  )
+
+
+def _check_positions(
+    config: ConfigDict, source: EncoderConfig, target: EncoderConfig
+) -> None:
+  ours = target.max_position_embeddings
+  theirs = source.max_position_embeddings
+  if ours != theirs and config.init.positions == "same":
+    raise UserError(
+        f"config.model.max_position_embeddings is {ours} and the run in"
+        f" {config.init_from} has {theirs}; set"
+        f" --config.model.max_position_embeddings={theirs}, or cut or repeat"
+        " its table by --config.init.positions=resized"
+    )
+
+
+def _check_encoder(
+    config: ConfigDict, source: EncoderConfig, target: EncoderConfig
+) -> None:
+  for name in SHAPES:
+    ours, theirs = getattr(target, name), getattr(source, name)
+    if ours != theirs:
+      fix = f"set --config.model.{name}={theirs}"
+      if name not in config.model:
+        fix = f"write config.model.{name} = {theirs} into the config file"
+      raise UserError(
+          f"config.model.{name} is {ours} and the run in {config.init_from} has"
+          f" {theirs}; choose the size of that run in --config"
+          f" configs/pretrain.py:SIZE, or {fix}"
+      )
+
+
+def _abstract(run: workdirs.Run, source: ElectraConfig) -> Params:
+  if run.kind is workdirs.PRETRAINING:
+    return abstract_params(source)
+  with_head = dataclasses.replace(source, has_discriminator_head=True)
+  params = abstract_params(with_head)
+  return {name: params[name] for name in ENCODER}
+
+
+def _check_moments(
+    config: ConfigDict, run: workdirs.Run, is_same: bool
+) -> None:
+  name = run.config.optimizer.get("name", "adam")
+  if run.kind is workdirs.FINETUNING:
+    reason = "a finetune run's are of another loss"
+  elif not is_same:
+    reason = "vocabulary, positions or parts are not the same"
+  elif name != config.optimizer.name:
+    reason = f"they are of {name}, and config.optimizer.name is"
+    reason += f" {config.optimizer.name!r}"
+  else:
+    return
+  raise UserError(
+      "config.init.optimizer is 'restored', and the moments of the run in"
+      f" {config.init_from} do not fit: {reason}; set"
+      " --config.init.optimizer=fresh"
+  )
+
+
+def _restarted(params: Params, opt_state: Any) -> TrainState:
+  """A state of step 0 whose rate is warmed up anew."""
+
+  def restart(node):
+    if isinstance(node, optax.ScaleByScheduleState):
+      return optax.ScaleByScheduleState(jnp.zeros_like(node.count))
+    return node
+
+  opt_state = jax.tree.map(
+      restart,
+      opt_state,
+      is_leaf=lambda x: isinstance(x, optax.ScaleByScheduleState),
+  )
+  return TrainState(jnp.zeros((), jnp.int32), params, opt_state)

@@ -1,0 +1,1 @@
+"""What a run is: its config in types, its folder on disk."""

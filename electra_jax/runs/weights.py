@@ -1,0 +1,87 @@
+"""Which networks a run has, and where their weights lie."""
+
+import json
+from typing import NamedTuple
+
+from etils import epath
+
+from electra_jax.errors import UserError
+from electra_jax.models.config import ElectraConfig, EncoderConfig
+from electra_jax.runs import config as settings
+from electra_jax.runs import workdir as workdirs
+from electra_jax.training.checkpoint import Checkpointer
+
+SCORES = "scores.json"  # Of one seed, in its folder; of all, above it.
+ENCODER = ("embeddings", "discriminator")  # What a task takes of a run.
+
+
+class RunWeights(NamedTuple):
+  """Where a run's weights lie.
+
+  Attributes:
+    folder: of the checkpoints.
+    origin: the folder and the newest step, in words.
+    trained_length: longest row they were trained on.
+  """
+
+  folder: epath.Path
+  origin: str
+  trained_length: int
+
+
+def find_weights(workdir: epath.PathLike, run: workdirs.Run) -> RunWeights:
+  """Finds a run's weights; of a fine-tuning, those of its best seed.
+
+  Raises:
+    UserError: no seed of a fine-tuning is finished.
+  """
+  folder, length = epath.Path(workdir).absolute(), "length"
+  if run.kind is workdirs.FINETUNING:
+    folder, length = seed_folder(folder, None), "max_length"
+  folder = workdirs.checkpoints(folder)
+  checkpointer = Checkpointer(folder)
+  step = max(checkpointer.steps(), default=0)
+  checkpointer.close()
+  origin = f"weights of step {step:,} in {folder}"
+  return RunWeights(folder, origin, run.config.data[length])
+
+
+def networks_of(run: workdirs.Run) -> ElectraConfig:
+  """Returns a run's networks: of a fine-tuning, one without a head."""
+  if run.kind is workdirs.PRETRAINING:
+    return settings.electra_config(run.config, run.tokenizer.vocab_size)
+  return ElectraConfig(
+      EncoderConfig(**run.facts["encoder"]),
+      generator=None,
+      has_generator_head=False,
+      has_discriminator_head=False,
+  )
+
+
+def encoder_of(run: workdirs.Run) -> EncoderConfig:
+  """Returns the shapes of a run's discriminator."""
+  return networks_of(run).discriminator
+
+
+def seed_folder(workdir: epath.PathLike, seed: int | None) -> epath.Path:
+  """Returns the folder of one seed's run, the best one's by default.
+
+  Raises:
+    UserError: that seed has no model, or is not finished.
+  """
+  scores = epath.Path(workdir) / SCORES
+  if not scores.exists():
+    raise UserError(
+        f"no seed of the fine-tuning in {workdir} is finished; run the same"
+        " finetune command again until it ends"
+    )
+  if seed is None:
+    seed = json.loads(scores.read_text())["best_seed"]
+  folder = epath.Path(workdir) / f"seed_{seed}"
+  is_finished = (folder / SCORES).exists()
+  if not is_finished or not workdirs.checkpoints(folder).exists():
+    raise UserError(
+        f"there is no model of seed {seed} in {workdir}; choose one of the"
+        " seeds that were run to their end and kept"
+    )
+  return folder

@@ -1,0 +1,1 @@
+"""Rows of token ids on disk, and the feed that reads them."""

@@ -1,0 +1,111 @@
+"""One result of a fine-tuning step, however it is computed."""
+
+import jax
+import numpy as np
+import pytest
+
+from electra_jax.devices import sharding
+from electra_jax.finetuning import finetune
+from electra_jax.finetuning import trainer as task_programs
+from electra_jax.finetuning.model import head_of
+from electra_jax.finetuning.pretrained_encoder import find_start
+from electra_jax.finetuning.task_data import find_tasks, read_task, source_of
+from electra_jax.tasks.batches import Batches
+from electra_jax.tasks.features import FeatureOptions, make_features
+from electra_jax.trees import path_names
+from tests import helpers
+
+
+def few_steps(config, devices, steps=3):
+  """Metrics and parameters after some steps."""
+  start = find_start(config)
+  mesh = sharding.make_mesh(devices=devices)
+  tasks = [read_task(t, source_of(config)) for t in find_tasks(config)]
+  heads = [head_of(data.task) for data in tasks]
+  parts = task_programs.build(config, start.encoder, heads, mesh, 10)
+  features = {
+      data.task.name: make_features(
+          data.task,
+          data.splits["train"],
+          start.tokenizer,
+          FeatureOptions(max_length=64),
+          for_training=True,
+      )
+      for data in tasks
+  }
+  batches = Batches(
+      features,
+      batch_size=config.train.batch_size,
+      row_length=64,
+      pad_id=start.tokenizer.special.pad,
+      is_packed=config.data.packing,
+      accumulation_steps=config.train.accumulation_steps,
+      row_multiple=sharding.batch_shards(mesh),
+  )
+  state, records = parts.init(0, None), []
+  for _, batch in zip(range(steps), batches.training(0), strict=False):
+    batch = sharding.rows_to_global(mesh, batch)
+    state, sums = parts.train_step(state, batch)
+    records.append(jax.device_get(sums))
+  return records, jax.device_get(state.params)
+
+
+@pytest.fixture(scope="module", name="one")
+def on_one_device(made_up_task):
+  config = helpers.finetune_config("sst+ner", **made_up_task)
+  return few_steps(config, jax.devices()[:1])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "devices"),
+    [
+        ({"data.packing": False}, 1),
+        ({}, 8),
+        pytest.param(
+            {"train.accumulation_steps": 2}, 1, marks=pytest.mark.slow
+        ),
+        pytest.param(
+            {"train.accumulation_steps": 2}, 4, marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_packing_parts_and_devices_change_nothing(
+    made_up_task, one, overrides, devices
+):
+  config = helpers.finetune_config("sst+ner", **made_up_task, **overrides)
+  other = few_steps(config, jax.devices()[:devices])
+  for a, b in zip(one[0], other[0], strict=True):
+    for name in ("loss", "grad_norm", "sst_loss", "ner_loss"):
+      value = a[name][0] / a[name][1]
+      assert b[name][0] / b[name][1] == pytest.approx(value, rel=2e-4), name
+  for (name, a), (_, b) in zip(
+      path_names(one[1]), path_names(other[1]), strict=True
+  ):
+    # Adam divides a rounding error by its own size: a tenth of a step.
+    np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-3, err_msg=name)
+
+
+def test_the_released_sum_is_the_mean_times_the_batch(made_up_task):
+  found = []
+  for reduction in ("mean", "sum"):
+    asked = {"train.loss_reduction": reduction}
+    config = helpers.finetune_config("sst", **made_up_task, **asked)
+    [sums], _ = few_steps(config, jax.devices()[:1], 1)
+    found.append(sums)
+  mean, total = found
+  for name in ("loss", "grad_norm"):
+    assert total[name][0] == pytest.approx(16 * mean[name][0], rel=1e-5)
+
+
+def test_scores_do_not_depend_on_packing(tmp_path):
+  scores = []
+  for packing in (True, False):
+    asked = {"data.packing": packing, "train.num_epochs": 12.0}
+    config = helpers.finetune_config("sst", **asked)
+    workdir = tmp_path / f"packing_{packing}"
+    scores.append(finetune.finetune(config, workdir, quiet=True).summary)
+  packed, apart = (s["median"] for s in scores)
+  assert packed["sst/dev/accuracy"] == apart["sst/dev/accuracy"]
+  assert packed["sst/dev/loss"] == pytest.approx(
+      apart["sst/dev/loss"], rel=1e-3
+  )
