@@ -72,7 +72,7 @@ def get_config(arg=None):
   config.data = ConfigDict()
   config.data.folder = ""
   config.data.source = "files"  # Or "tfds".
-  config.data.made_up = False  # Ignore the folder, learn made-up examples.
+  config.data.synthetic = False  # Ignore the folder, learn made-up examples.
   config.data.tokenizer = ""  # Without init_from: vocab.txt, .model, folder.
   config.data.max_length = max(length for _, length in recipes)  # Tokens.
   config.data.max_query_length = 64  # Pieces of a question.
@@ -143,7 +143,7 @@ def get_config(arg=None):
     config.train.num_epochs *= 2
     config.train.log_every_steps = 200
   if args["runlocal"]:
-    config.data.made_up = True
+    config.data.synthetic = True
     config.data.max_length = min(64, config.data.max_length)
     config.data.max_query_length = 16
     config.data.doc_stride = 16

@@ -37,7 +37,7 @@ The released code applies these recipes only in part: with model_size=base it
 keeps the small model's learning rate, length, batch and generator width.
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 from electra_jax.config_files import parse_arg
 
@@ -88,12 +88,15 @@ def get_config(arg=None):
   config.data = ConfigDict()
   config.data.store = ""  # Folder made by `electra-jax prepare`.
   config.data.length = length  # Tokens per row; must be the store's.
-  config.data.made_up = False  # Ignore the store, train on made-up text.
+  config.data.synthetic = False  # Ignore the store, train on made-up text.
 
   config.model = ConfigDict()
   config.model.num_layers = layers
   config.model.hidden_size = width
   config.model.embedding_size = embedding
+  # hidden_size / 64 and 4 x hidden_size if unset.
+  config.model.num_heads = config_dict.placeholder(int)
+  config.model.intermediate_size = config_dict.placeholder(int)
   config.model.max_position_embeddings = 512
   config.model.initializer_range = 0.02
   config.model.initialization = "released"  # Or "local".
@@ -166,7 +169,7 @@ def get_config(arg=None):
     config.train.eval_every_steps = 500
     config.train.checkpoint_every_steps = 500
   if args["runlocal"]:
-    config.data.made_up = True
+    config.data.synthetic = True
     config.data.length = 32
     config.model.num_layers = 2
     config.model.dtype = "float32"

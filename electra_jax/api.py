@@ -1,10 +1,102 @@
-"""The verbs as Python functions, and finished runs as models."""
+"""The face: every verb as a function, and finished runs as models.
 
-from etils import epath
+What a verb needs is imported when it is called, so that the package itself
+comes at once. A config is read here, right behind the caller; no function
+below sees a ConfigDict.
+"""
 
-from electra_jax.finetuning.model import FinetunedModel
-from electra_jax.pretraining.evaluation import evaluate_run
-from electra_jax.runs import workdir as workdirs
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from electra_jax.config_files import load_config
+from electra_jax.errors import UserError
+
+if TYPE_CHECKING:
+  from etils import epath
+  from ml_collections import ConfigDict
+
+  from electra_jax.finetuning.finetune import FinetuneResult
+  from electra_jax.finetuning.model import FinetunedModel
+  from electra_jax.interop.convert import Conversion
+  from electra_jax.performance.benchmark_result import BenchmarkResult
+  from electra_jax.performance.plan_result import Plan
+  from electra_jax.pretraining.model import PretrainedModel
+  from electra_jax.runs.config import PretrainConfig
+  from electra_jax.runs.finetune_config import FinetuneConfig
+  from electra_jax.training.loop import Result
+
+  AnyConfig = (
+      str | ConfigDict | Mapping[str, Any] | PretrainConfig | FinetuneConfig
+  )
+
+Overrides = Sequence[str] | Mapping[str, Any]
+
+
+def pretrain(
+    config: AnyConfig,
+    workdir: epath.PathLike,
+    *,
+    overrides: Overrides = (),
+    quiet: bool = False,
+) -> Result:
+  """Pre-trains, or resumes the run that the workdir holds.
+
+      pretrain("pretrain:small", "run", overrides={"data.store": "store"})
+
+  Args:
+    config: "pretrain:small" or "FILE.py:ARG", what `load_config` returns, or a
+      nested mapping.
+    workdir: a local or gs:// folder; made if it is not there.
+    overrides: of a config that is named: values by dotted key, or
+      "--config.key=value" each.
+    quiet: whether to print nothing.
+
+  Returns:
+    The last state and the figures of the last evaluation.
+
+  Raises:
+    UserError: values that do not fit each other, a broken store or workdir, a
+      full disk, a loss that is not finite.
+  """
+  from electra_jax.pretraining.pretrain import pretrain
+  from electra_jax.runs.config import read_pretrain_config
+
+  read = _read(config, overrides, read_pretrain_config)
+  return pretrain(read, workdir, quiet=quiet)
+
+
+def finetune(
+    config: AnyConfig,
+    workdir: epath.PathLike,
+    *,
+    overrides: Overrides = (),
+    quiet: bool = False,
+) -> FinetuneResult:
+  """Fine-tunes on the config's tasks, once for each seed, and scores.
+
+      finetune("finetune:task=rte,size=small", "rte",
+               overrides={"init_from": "run", "data.folder": "glue"})
+
+  Args:
+    config: as of `pretrain`, of "finetune:task=…,size=…".
+    workdir: a local or gs:// folder; made if it is not there.
+    overrides: as of `pretrain`.
+    quiet: whether to print nothing.
+
+  Returns:
+    The scores of every seed, their median and spread.
+
+  Raises:
+    UserError: values that do not fit each other, data or a checkpoint that is
+      missing or broken, a loss that is not finite.
+  """
+  from electra_jax.finetuning.finetune import finetune
+  from electra_jax.runs.finetune_config import read_finetune_config
+
+  read = _read(config, overrides, read_finetune_config)
+  return finetune(read, workdir, quiet=quiet)
 
 
 def evaluate(
@@ -43,10 +135,158 @@ def evaluate(
     UserError: no run, no checkpoint, no such split, a store of another
       vocabulary, or an argument that belongs to the other kind of run.
   """
+  from electra_jax.runs import workdir as workdirs
+
   run = workdirs.load(workdir)
   if run.kind is workdirs.FINETUNING:
-    workdirs.refuse(run, store=store, max_rows=max_rows)
+    from electra_jax.finetuning.model import FinetunedModel
+
+    workdirs.check_not_given(run, store=store, max_rows=max_rows)
     model = FinetunedModel(workdir, seed=seed)
     return model.evaluate(task=task, split=split, folder=folder, output=output)
-  workdirs.refuse(run, task=task, folder=folder, seed=seed, output=output)
+  from electra_jax.pretraining.evaluation import evaluate_run
+
+  workdirs.check_not_given(
+      run, task=task, folder=folder, seed=seed, output=output
+  )
   return evaluate_run(workdir, run, split=split, store=store, max_rows=max_rows)
+
+
+def open_run(
+    workdir: epath.PathLike, *, seed: int | None = None
+) -> PretrainedModel | FinetunedModel:
+  """Opens the model of a workdir.
+
+      model = open_run("run")
+      model.detect(["the film was a complete banana"])
+
+  Args:
+    workdir: of a pretrain or finetune run.
+    seed: finetune: whose model, or None for the best.
+
+  Returns:
+    A PretrainedModel, which detects, fills, scores; or a FinetunedModel, which
+    predicts and evaluates.
+
+  Raises:
+    UserError: the folder holds no run or no checkpoint.
+  """
+  from electra_jax.runs import workdir as workdirs
+
+  run = workdirs.load(workdir)
+  if run.kind is workdirs.FINETUNING:
+    from electra_jax.finetuning.model import FinetunedModel
+
+    return FinetunedModel(workdir, seed=seed)
+  from electra_jax.pretraining.model import PretrainedModel
+
+  workdirs.check_not_given(run, seed=seed)
+  return PretrainedModel(workdir)
+
+
+def convert(
+    source: epath.PathLike,
+    target: epath.PathLike,
+    *,
+    to: str,
+    config: AnyConfig | None = None,
+    **options: Any,
+) -> Conversion:
+  """Reads a model of any format and writes it in another.
+
+      convert("electra_small", "run", to="workdir")
+
+  Args:
+    source: a workdir, a TensorFlow checkpoint's folder or prefix, or a folder
+      of Hugging Face's; which of them is found out.
+    target: a folder, which must not be there.
+    to: "workdir", "huggingface" or "google".
+    config: the recipe to write into a workdir, "pretrain:small_pp" by default;
+      shapes are the model's.
+    **options: `tokenizer`, `lowercase` and `seed`, as of
+      `electra_jax.interop.convert.convert`.
+
+  Returns:
+    What was written, what is new in it, and what was left out.
+
+  Raises:
+    UserError: the source is none of the formats, or the target cannot hold it.
+  """
+  from electra_jax.interop.convert import convert
+  from electra_jax.runs.config import read_pretrain_config
+
+  recipe = None
+  if to == "workdir":
+    recipe = _read(config or "pretrain:small_pp", (), read_pretrain_config)
+  return convert(source, target, to=to, config=recipe, **options)
+
+
+def plan(
+    config: AnyConfig,
+    topology: str,
+    *,
+    overrides: Overrides = (),
+    **options: Any,
+) -> Plan:
+  """Plans the run of a pre-training config on a topology.
+
+      print(plan("pretrain:base", "v5e:16x16").table())
+
+  Args:
+    config: as of `pretrain`.
+    topology: "v5e:4x4", "h100:8", or "here".
+    overrides: as of `pretrain`.
+    **options: `phase`, `efficiency`, `price` and `suggest`, as of
+      `electra_jax.performance.plan.plan`.
+
+  Returns:
+    Memory, traffic, time and cost; `table()` lays them out.
+
+  Raises:
+    UserError: values that do not fit each other, or no such topology.
+  """
+  from electra_jax.performance.plan import plan
+  from electra_jax.runs.config import read_pretrain_config
+
+  return plan(
+      _read(config, overrides, read_pretrain_config), topology, **options
+  )
+
+
+def benchmark(
+    config: AnyConfig, *, overrides: Overrides = (), **options: Any
+) -> BenchmarkResult:
+  """Measures the training step of a config on all devices.
+
+      print(benchmark("pretrain:tiny", steps=10).table())
+
+  Args:
+    config: as of `pretrain`.
+    overrides: as of `pretrain`.
+    **options: `steps`, `phase`, `store`, `profile` and `peak_tflops`, as of
+      `electra_jax.performance.benchmark.benchmark`.
+
+  Returns:
+    The figures; `table()` lays them out.
+
+  Raises:
+    UserError: values that do not fit each other, an unknown kind of device, a
+      folder that cannot be written, too little memory.
+  """
+  from electra_jax.performance.benchmark import benchmark
+  from electra_jax.runs.config import read_pretrain_config
+
+  return benchmark(_read(config, overrides, read_pretrain_config), **options)
+
+
+def _read(
+    config: AnyConfig, overrides: Overrides, read: Callable[[Any], Any]
+) -> Any:
+  if isinstance(config, str):
+    return read(load_config(config, overrides))
+  if overrides:
+    raise UserError(
+        "overrides are for a config that is named, as in 'pretrain:small'; set"
+        " the values in this one"
+    )
+  return read(config)

@@ -1,8 +1,12 @@
 """Paths that hold anywhere, files that are whole or not there at all."""
 
+import pathlib
+import tempfile
 from collections.abc import Iterable
 
 from etils import epath
+
+from electra_jax.errors import UserError
 
 
 def absolute(path: str) -> str:
@@ -28,3 +32,23 @@ def write_whole(path: epath.PathLike, lines: Iterable[str]) -> None:
   except BaseException:
     partial.unlink(missing_ok=True)
     raise
+
+
+def writable_folder(path: epath.PathLike, flag: str) -> pathlib.Path:
+  """Makes a local folder, and tries whether it can be written.
+
+  Raises:
+    UserError: it cannot.
+  """
+  if "://" in str(path):
+    raise UserError(f"{flag} {path} is not a local folder; give one")
+  folder = pathlib.Path(path)
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+      return folder
+  except OSError as error:
+    raise UserError(
+        f"{flag}: folder {folder} cannot be written: {error.strerror}; give"
+        " another"
+    ) from error

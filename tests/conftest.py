@@ -11,7 +11,7 @@ import pytest
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 
-# Programs compiled once serve every test, the processes that tests start and,
+# Trainer compiled once serve every test, the processes that tests start and,
 # under pytest-xdist, all workers: they inherit this from the process that
 # starts them.
 if "PYTEST_XDIST_WORKER" not in os.environ:
@@ -73,14 +73,14 @@ def tiny_run(tmp_path_factory, store) -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
-def made_up_task(tmp_path_factory) -> dict[str, object]:
+def synthetic_task(tmp_path_factory) -> dict[str, object]:
   """What a config says to learn from files, of made-up sst and ner."""
   from electra_jax.tasks.synthetic import make_task
 
-  folder = tmp_path_factory.mktemp("made_up_task")
+  folder = tmp_path_factory.mktemp("synthetic_task")
   make_task(["sst", "ner"], folder)
   return {
-      "data.made_up": False,
+      "data.synthetic": False,
       "data.folder": str(folder),
       "random_init": True,
       "data.tokenizer": str(folder / "vocab.txt"),

@@ -20,7 +20,10 @@ from electra_jax.models.config import (
 )
 from electra_jax.models.electra import Electra
 from electra_jax.objectives.masking import Rows
-from electra_jax.pretraining import trainer as programs
+from electra_jax.pretraining import trainer as trainers
+from electra_jax.runs.config import read_pretrain_config
+from electra_jax.runs.finetune_config import read_finetune_config
+from electra_jax.runs.sections import replaced
 from electra_jax.store.feed import Batch
 from electra_jax.trees import path_names
 
@@ -28,6 +31,11 @@ ROOT = pathlib.Path(__file__).parents[1]
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 TINY = GOLDEN / "tiny_projected"
 VOCAB_SIZE = 100  # Of `batch_of`.
+NARROW_ENCODER = {
+    "model.num_layers": 1,
+    "model.hidden_size": 64,
+    "model.embedding_size": 32,
+}
 
 
 def golden_model(**overrides) -> Electra:
@@ -78,11 +86,8 @@ def read_json(path: pathlib.Path):
 
 
 def override(config, values):
-  """Sets values of a config by dotted key and returns it."""
-  for name, value in values.items():
-    section, _, key = name.rpartition(".")
-    (config[section] if section else config)[key] = value
-  return config
+  """Returns a config with other values, by dotted key."""
+  return replaced(config, values)
 
 
 def read_records(path: pathlib.Path) -> list[dict]:
@@ -107,7 +112,7 @@ def tiny_config(**overrides):
 
 def store_config(store, **overrides):
   """A tiny config of one layer that reads a token store."""
-  data = {"data.made_up": False, "data.store": str(store)}
+  data = {"data.synthetic": False, "data.store": str(store)}
   return tiny_config(**data | {"model.num_layers": 1} | overrides)
 
 
@@ -150,8 +155,11 @@ def sentencepiece_model(**options) -> bytes:
 
 
 def load_config(argument: str):
-  """Loads a shipped config wherever the tests run from."""
-  return config_files.load_config(str(ROOT / argument), [])
+  """Reads a shipped config."""
+  config = config_files.load_config(argument)
+  return (read_finetune_config if "task" in config else read_pretrain_config)(
+      config
+  )
 
 
 def read_metrics(workdir: pathlib.Path, group: str) -> list[dict]:
@@ -184,7 +192,7 @@ def random_tree(abstract, seed: int = 0):
   )
 
 
-_shapes = functools.cache(programs.abstract_params)
+_shapes = functools.cache(trainers.abstract_params)
 
 
 def random_params(config: ElectraConfig, seed: int = 0):

@@ -20,19 +20,19 @@ what all workers read and write must lie where they see it:
       --beam.runner=DirectRunner
 """
 _PRETRAIN = """examples:
-  electra-jax pretrain --config configs/pretrain.py:small --workdir run \\
+  electra-jax pretrain --config pretrain:small --workdir run \\
       --config.data.store=store --config.train.batch_size=256
-  electra-jax pretrain --config configs/pretrain.py:base,runlocal --workdir run
+  electra-jax pretrain --config pretrain:base,runlocal --workdir run
 The same command again resumes. On a TPU pod add --distributed on every host.
 """
 _FINETUNE = """examples:
-  electra-jax finetune --config configs/finetune.py:task=rte,size=base \\
+  electra-jax finetune --config finetune:task=rte,size=base \\
       --config.init_from=run --config.data.folder=glue --config.seeds=10 \\
       --workdir rte
-  electra-jax finetune --config configs/finetune.py:task=table,size=small \\
+  electra-jax finetune --config finetune:task=table,size=small \\
       --config.init_from=run --config.data.folder=reviews \\
       --config.table.text=review --config.table.label=stars --workdir stars
-  electra-jax finetune --config configs/finetune.py:squad,runlocal --workdir try
+  electra-jax finetune --config finetune:squad,runlocal --workdir try
 The same command again resumes, and skips seeds that are finished.
 """
 _EVALUATE = """examples:
@@ -52,7 +52,7 @@ fields by name ("text", "other_text"; "words"; "question", "context").
 _CONVERT = """examples:
   electra-jax convert electra_small run --to workdir
   electra-jax convert google/model.ckpt-200 run --to workdir \\
-      --config configs/pretrain.py:base --tokenizer vocab.txt
+      --config pretrain:base --tokenizer vocab.txt
   electra-jax convert run exported --to huggingface
   electra-jax convert bert-base-uncased run --to workdir --seed 1
 SOURCE is a workdir, a TensorFlow checkpoint of the released code (a folder or a
@@ -60,22 +60,27 @@ prefix), or a folder of Hugging Face's: ELECTRA's, BERT's, or one that holds
 `discriminator` and `generator`.
 """
 _PLAN = """examples:
-  electra-jax plan --config configs/pretrain.py:base --topology v5e:16x16
-  electra-jax plan --config configs/pretrain.py:large --topology v5p:4x4x4 \\
+  electra-jax plan --config pretrain:base --topology v5e:16x16
+  electra-jax plan --config pretrain:large --topology v5p:4x4x4 \\
       --price 4.2 --json large.json
-  electra-jax plan --config configs/pretrain.py:small --topology h100:8 \\
+  electra-jax plan --config pretrain:small --topology h100:8 \\
       --config.train.batch_size=4096
-  electra-jax plan --config configs/pretrain.py:small --topology here
+  electra-jax plan --config pretrain:small --topology here
 """
 _BENCHMARK = """examples:
-  electra-jax benchmark --config configs/pretrain.py:small
-  electra-jax benchmark --config configs/pretrain.py:base \\
+  electra-jax benchmark --config pretrain:small
+  electra-jax benchmark --config pretrain:base \\
       --config.train.batch_size=512 --store store --json base.json \\
       --profile trace
-  electra-jax benchmark --config configs/pretrain.py:tiny --steps 10 \\
+  electra-jax benchmark --config pretrain:tiny --steps 10 \\
       --peak-tflops 0.2
 Made-up rows of the config's length are fed unless there is a --store. On a TPU
 pod add --distributed on every host; the first one prints.
+"""
+
+_CONFIG = """examples:
+  electra-jax config pretrain:small > mine.py     # then --config mine.py:small
+  electra-jax config pretrain:small --values
 """
 
 
@@ -114,6 +119,7 @@ def make_parser() -> argparse.ArgumentParser:
   _add_benchmark(
       add("benchmark", "a config's speed and memory here", _BENCHMARK)
   )
+  _add_config(add("config", "a shipped config, to copy and change", _CONFIG))
   return parser
 
 
@@ -195,7 +201,7 @@ def _add_tokenizer(verb: argparse.ArgumentParser) -> None:
 
 
 def _add_run(verb: argparse.ArgumentParser) -> None:
-  verb.add_argument("--config", required=True, metavar="FILE[:ARG]")
+  _add_config_flag(verb)
   verb.add_argument("--workdir", required=True, help="folder of the run")
   verb.add_argument("--quiet", action="store_true", help="print nothing")
   _add_compilation_cache(verb)
@@ -274,7 +280,7 @@ def _add_convert(verb: argparse.ArgumentParser) -> None:
   verb.add_argument(
       "--config",
       metavar="FILE[:ARG]",
-      help="recipe for the new workdir (configs/pretrain.py:small_pp); shapes"
+      help="recipe for the new workdir (pretrain:small_pp); shapes"
       " are the model's",
   )
   verb.add_argument(
@@ -286,7 +292,7 @@ def _add_convert(verb: argparse.ArgumentParser) -> None:
 
 
 def _add_plan(verb: argparse.ArgumentParser) -> None:
-  verb.add_argument("--config", required=True, metavar="FILE[:ARG]")
+  _add_config_flag(verb)
   verb.add_argument(
       "--topology",
       required=True,
@@ -314,7 +320,7 @@ def _add_plan(verb: argparse.ArgumentParser) -> None:
 
 
 def _add_benchmark(verb: argparse.ArgumentParser) -> None:
-  verb.add_argument("--config", required=True, metavar="FILE[:ARG]")
+  _add_config_flag(verb)
   verb.add_argument("--phase", help="which one, of a config that has some")
   verb.add_argument(
       "--steps", type=int, default=50, help="steps to time (%(default)s)"
@@ -350,4 +356,21 @@ def _add_model(verb: argparse.ArgumentParser) -> None:
   verb.add_argument("--task", help="of a model that has learned several")
   verb.add_argument(
       "--seed", type=int, help="whose model (the best); of --corrupt (0)"
+  )
+
+
+def _add_config_flag(verb: argparse.ArgumentParser) -> None:
+  verb.add_argument(
+      "--config",
+      required=True,
+      metavar="FILE[:ARG]",
+      help="a shipped config, as pretrain:small, or a .py file of your own;"
+      " --config.KEY=VALUE changes it, --config.help lists the keys",
+  )
+
+
+def _add_config(verb: argparse.ArgumentParser) -> None:
+  verb.add_argument("config", metavar="NAME[:ARG]", help="as pretrain:small")
+  verb.add_argument(
+      "--values", action="store_true", help="print every key with its value"
   )

@@ -12,7 +12,7 @@ from etils import epath
 
 from electra_jax.finetuning.inputs import parse_inputs
 from electra_jax.finetuning.model import FinetunedModel
-from electra_jax.pretraining.model import MASK, Detection, Fill, Predictor
+from electra_jax.pretraining.model import MASK, Detection, Fill, PretrainedModel
 from electra_jax.tasks.task import Task
 
 LEGEND = (
@@ -78,7 +78,7 @@ def print_detections(
     seed: of the corruption.
     as_json: a JSON object a line, in place of colours.
   """
-  predictor = Predictor(workdir)
+  predictor = PretrainedModel(workdir)
   console = rich.console.Console(highlight=False)
   gapped = [text for text in texts if MASK in text]
   for text in gapped:
@@ -180,7 +180,7 @@ def print_scores(
     texts: to be ranked.
     as_json: a JSON object a line, with the value of every token.
   """
-  scores = Predictor(workdir).score(texts)
+  scores = PretrainedModel(workdir).score(texts)
   for i in sorted(range(len(texts)), key=lambda i: -scores[i].total):
     if as_json:
       print(json.dumps({"text": texts[i], **scores[i]._asdict()}))

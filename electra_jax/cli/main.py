@@ -9,15 +9,17 @@ import gc
 import importlib
 import json
 import logging
+import os
 import pathlib
 import sys
 from collections.abc import Sequence
 
+from electra_jax import api
 from electra_jax.cli.arguments import make_parser
-from electra_jax.config_files import load_config
+from electra_jax.config_files import describe_config, load_config, locate
 from electra_jax.errors import UserError
 
-_CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
+_CONFIG_PREFIX = "--config."
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -33,10 +35,17 @@ def main(argv: Sequence[str] | None = None) -> None:
   )
   logging.getLogger("absl").setLevel(logging.ERROR)
   try:
-    status = VERBS[args.verb](args, rest)
+    if f"{_CONFIG_PREFIX}help" in rest:
+      print(describe_config(args.config))
+      status = 0
+    else:
+      status = VERBS[args.verb](args, rest)
   except UserError as error:
     print(f"electra-jax {args.verb}: {error}", file=sys.stderr)
     status = 2
+  except BrokenPipeError:  # As of `| head`; nothing more can be written.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    status = 141
   except KeyboardInterrupt:
     print(f"electra-jax {args.verb}: interrupted", file=sys.stderr)
     status = 130
@@ -126,27 +135,21 @@ def _prepare(args: argparse.Namespace, rest: Sequence[str]) -> int:
 def _pretrain(args: argparse.Namespace, rest: Sequence[str]) -> int:
   config = load_config(args.config, rest)
   _set_up_jax(args)
-  from electra_jax.pretraining.pretrain import pretrain
-
-  result = pretrain(config, args.workdir, quiet=args.quiet)
+  result = api.pretrain(config, args.workdir, quiet=args.quiet)
   return 0 if result.stopped_by is None else 128 + result.stopped_by
 
 
 def _finetune(args: argparse.Namespace, rest: Sequence[str]) -> int:
   config = load_config(args.config, rest)
   _set_up_jax(args)
-  from electra_jax.finetuning.finetune import finetune
-
-  result = finetune(config, args.workdir, quiet=args.quiet)
+  result = api.finetune(config, args.workdir, quiet=args.quiet)
   return 0 if result.stopped_by is None else 128 + result.stopped_by
 
 
 def _evaluate(args: argparse.Namespace, rest: Sequence[str]) -> int:
   del rest
   _begin(args)
-  from electra_jax.api import evaluate
-
-  figures = evaluate(
+  figures = api.evaluate(
       args.workdir,
       split=args.split,
       store=args.store,
@@ -172,14 +175,14 @@ def _predict(args: argparse.Namespace, rest: Sequence[str]) -> int:
 
   run = workdirs.load(args.workdir)
   if run.kind is workdirs.FINETUNING:
-    workdirs.refuse(
+    workdirs.check_not_given(
         run,
         held_out=args.held_out,
         corrupt=args.corrupt,
         pseudo_log_likelihood=args.pseudo_log_likelihood,
     )
   else:
-    workdirs.refuse(run, task=args.task, question=args.question)
+    workdirs.check_not_given(run, task=args.task, question=args.question)
   texts = [] if args.held_out else _texts(args)
   if run.kind is workdirs.FINETUNING:
     printing.print_answers(
@@ -230,15 +233,11 @@ def _texts(args: argparse.Namespace) -> list[str]:
 
 def _convert(args: argparse.Namespace, rest: Sequence[str]) -> int:
   del rest
-  recipe = args.config or f"{_CONFIGS / 'pretrain.py'}:small_pp"
-  config = load_config(recipe, []) if args.to == "workdir" else None
-  from electra_jax.interop.convert import convert
-
-  done = convert(
+  done = api.convert(
       args.source,
       args.target,
       to=args.to,
-      config=config,
+      config=args.config,
       tokenizer=args.tokenizer,
       lowercase=not args.cased,
       seed=args.seed,
@@ -261,9 +260,7 @@ def _convert(args: argparse.Namespace, rest: Sequence[str]) -> int:
 def _plan(args: argparse.Namespace, rest: Sequence[str]) -> int:
   config = load_config(args.config, rest)
   from electra_jax.devices.chips import HERE, keep_arrays_on_the_cpu
-  from electra_jax.files import write_whole
-  from electra_jax.performance.benchmark import writable_folder
-  from electra_jax.performance.plan import plan
+  from electra_jax.files import writable_folder, write_whole
 
   if args.topology != HERE:
     keep_arrays_on_the_cpu()
@@ -271,7 +268,7 @@ def _plan(args: argparse.Namespace, rest: Sequence[str]) -> int:
     if pathlib.Path(args.json).is_dir():
       raise UserError(f"--json {args.json} is a folder; give a file")
     writable_folder(pathlib.Path(args.json).parent, "--json")
-  result = plan(
+  result = api.plan(
       config,
       args.topology,
       phase=args.phase,
@@ -290,15 +287,14 @@ def _benchmark(args: argparse.Namespace, rest: Sequence[str]) -> int:
   _set_up_jax(args)
   import jax
 
-  from electra_jax.files import write_whole
-  from electra_jax.performance.benchmark import benchmark, writable_folder
+  from electra_jax.files import writable_folder, write_whole
 
   is_first = jax.process_index() == 0
   if args.json and is_first:
     if pathlib.Path(args.json).is_dir():
       raise UserError(f"--json {args.json} is a folder; give a file")
     writable_folder(pathlib.Path(args.json).parent, "--json")
-  result = benchmark(
+  result = api.benchmark(
       config,
       steps=args.steps,
       phase=args.phase,
@@ -313,11 +309,21 @@ def _benchmark(args: argparse.Namespace, rest: Sequence[str]) -> int:
   return 0
 
 
-# Where a verb's function is.
+def _config(args: argparse.Namespace, rest: Sequence[str]) -> int:
+  del rest
+  if args.values:
+    print(describe_config(args.config))
+  else:
+    path, _ = locate(args.config, "config", "pretrain:small")
+    print(pathlib.Path(path).read_text(encoding="utf-8"), end="")
+  return 0
+
+
+# What a verb imports first; it is the most of its start-up.
 _MODULES = {
     "pretrain": "pretraining.pretrain",
     "finetune": "finetuning.finetune",
-    "evaluate": "api",
+    "evaluate": "pretraining.evaluation",
     "predict": "pretraining.model",
     "benchmark": "performance.benchmark",
 }
@@ -338,4 +344,5 @@ VERBS = {
     "convert": _convert,
     "plan": _plan,
     "benchmark": _benchmark,
+    "config": _config,
 }

@@ -1,82 +1,84 @@
 """Predictions and scores of the held-out splits of all tasks."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 from etils import epath
-from ml_collections import ConfigDict
 
-from electra_jax.files import write_whole
-from electra_jax.finetuning import task_data
 from electra_jax.finetuning.model import TaskPredictor
 from electra_jax.finetuning.task_data import TaskData
-from electra_jax.runs.weights import SCORES
 from electra_jax.tasks.prediction_files import write_outputs
 from electra_jax.tasks.predictions import Predictions
 
+Split = tuple[str, str]  # Names of a task and of one of its splits.
+
 
 class Evaluator:
-  """Predicts and scores the held-out splits of all tasks."""
+  """Predicts and scores the held-out splits of all tasks.
+
+  Attributes:
+    dev_splits: those that are scored.
+    test_splits: those that are predicted only.
+    main_metrics: names of the scores that select the best seed.
+  """
 
   def __init__(self, tasks: Sequence[TaskData], predictor: TaskPredictor):
-    self._tasks = tasks
+    """Turns the held-out texts into numbers.
+
+    Raises:
+      UserError: a label that training does not know.
+    """
+    self._data = {data.task.name: data for data in tasks}
     self._predictor = predictor
-    # Made now: a label that no one knows is found before anything is trained.
+    self.dev_splits: list[Split] = []
+    self.test_splits: list[Split] = []
+    for data in tasks:
+      name, splits = data.task.name, data.splits
+      self.dev_splits += [(name, split) for split in data.task.dev_splits]
+      self.test_splits += [
+          (name, split) for split in data.task.test_splits if split in splits
+      ]
     self._features = {
-        (data.task.name, split): predictor.features(data.task, examples)
-        for data in tasks
-        for split, examples in data.splits.items()
-        if split != "train"
+        (name, split): predictor.features(*self._task_and_examples(name, split))
+        for name, split in (*self.dev_splits, *self.test_splits)
     }
-    self._params, self._answers = None, {}  # The last ones judged.
     self.main_metrics = [
         f"{data.task.name}/{data.task.dev_splits[0]}/{data.task.metrics[0]}"
         for data in tasks
     ]
 
-  def scores(self, params: Any) -> dict[str, float]:
-    """Returns the dev scores, named "rte/dev/accuracy"."""
-    scores = {}
-    for data in self._tasks:
-      for split in data.task.dev_splits:
-        answers = self._predict(params, data, split)
-        scores |= self._named(data, split, answers)
-    return scores
+  def predict(
+      self, params: Any, splits: Sequence[Split]
+  ) -> dict[Split, Predictions]:
+    """Answers every example of some splits."""
+    return {
+        split: self._predictor.predict(
+            params, *self._task_and_examples(*split), self._features[split]
+        )
+        for split in splits
+    }
 
-  def finish(
-      self, params: Any, folder: epath.Path, config: ConfigDict
+  def scores(
+      self, predictions: Mapping[Split, Predictions]
   ) -> dict[str, float]:
-    """Writes the predictions of every split, then the dev scores."""
+    """Returns the scores of the dev splits, named "rte/dev/accuracy"."""
     scores = {}
-    for data in self._tasks:
-      for split in (*data.task.dev_splits, *data.task.test_splits):
-        if split not in data.splits:
-          continue
-        answers = self._predict(params, data, split)
-        if split in data.task.dev_splits:
-          scores |= self._named(data, split, answers)
-        if jax.process_index() == 0:
-          options = task_data.decode_options(config)
-          write_outputs(
-              folder, data.task, split, data.splits[split], answers, options
-          )
-    self._params, self._answers = None, {}
-    if jax.process_index() == 0:  # Last: the sign that the seed is finished.
-      write_whole(folder / SCORES, [json.dumps(scores, indent=1)])
+    for name, split in self.dev_splits:
+      found = self._predictor.score(
+          *self._task_and_examples(name, split), predictions[name, split]
+      )
+      scores |= {f"{name}/{split}/{metric}": v for metric, v in found.items()}
     return scores
 
-  def _predict(self, params, data: TaskData, split: str) -> Predictions:
-    key, examples = (data.task.name, split), data.splits[split]
-    if params is not self._params:
-      self._params, self._answers = params, {}
-    if key not in self._answers:
-      self._answers[key] = self._predictor.predict(
-          params, data.task, examples, self._features[key]
-      )
-    return self._answers[key]
+  def write(
+      self, folder: epath.Path, predictions: Mapping[Split, Predictions]
+  ) -> None:
+    """Writes predictions, for people and for leaderboards, into a folder."""
+    for (name, split), answers in predictions.items():
+      task, examples = self._task_and_examples(name, split)
+      options = self._predictor.decode_options
+      write_outputs(folder, task, split, examples, answers, options)
 
-  def _named(self, data, split, answers) -> dict[str, float]:
-    scores = self._predictor.score(data.task, data.splits[split], answers)
-    return {f"{data.task.name}/{split}/{n}": v for n, v in scores.items()}
+  def _task_and_examples(self, name: str, split: str):
+    data = self._data[name]
+    return data.task, data.splits[split]

@@ -8,7 +8,6 @@ import jax
 import numpy as np
 from etils import epath
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
 from electra_jax.devices import sharding
 from electra_jax.errors import UserError
@@ -17,6 +16,7 @@ from electra_jax.finetuning.trainer import init_params, make_predict_step
 from electra_jax.models.config import EncoderConfig
 from electra_jax.models.task_heads import HeadConfig
 from electra_jax.runs import workdir as workdirs
+from electra_jax.runs.finetune_config import FinetuneConfig
 from electra_jax.runs.weights import encoder_of, seed_folder
 from electra_jax.shapes import Params
 from electra_jax.tasks import predictions
@@ -39,11 +39,15 @@ def head_of(task: Task) -> HeadConfig:
 
 
 class TaskPredictor:
-  """The programs that answer; compiled once for each task and row count."""
+  """The programs that answer; compiled once for each task and row count.
+
+  Attributes:
+    decode_options: how answers are chosen.
+  """
 
   def __init__(
       self,
-      config: ConfigDict,
+      config: FinetuneConfig,
       encoder: EncoderConfig,
       tokenizer: Tokenizer,
       mesh: Mesh,
@@ -52,6 +56,7 @@ class TaskPredictor:
     self._encoder = encoder
     self._tokenizer = tokenizer
     self._mesh = mesh
+    self.decode_options = task_data.decode_options(config)
     self._steps: dict[str, Callable[..., Any]] = {}
 
   def features(self, task: Task, examples: Sequence[Example]) -> Features:
@@ -70,15 +75,15 @@ class TaskPredictor:
     if features is None:
       features = self.features(task, examples)
     outputs = self._outputs(params, task, features)
-    options = task_data.decode_options(self._config)
-    return predictions.decode(task, examples, features, outputs, options)
+    return predictions.decode(
+        task, examples, features, outputs, self.decode_options
+    )
 
   def score(
       self, task: Task, examples: Sequence[Example], answers: Predictions
   ) -> dict[str, float]:
     """Scores predictions by the task's metrics."""
-    options = task_data.decode_options(self._config)
-    return predictions.score(task, examples, answers, options)
+    return predictions.score(task, examples, answers, self.decode_options)
 
   def batches(self, task: Task, features: Features) -> Batches:
     """Returns the batches of a split; of few texts, no larger than they."""
@@ -213,9 +218,13 @@ class FinetunedModel:
           )
         answers = self._predictor.predict(self._params, one, examples)
         if output is not None:
-          options = task_data.decode_options(self._config)
           write_outputs(
-              epath.Path(output), one, name, examples, answers, options
+              epath.Path(output),
+              one,
+              name,
+              examples,
+              answers,
+              self._predictor.decode_options,
           )
         if can_score:
           found = self._predictor.score(one, examples, answers)

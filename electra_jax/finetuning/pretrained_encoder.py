@@ -4,7 +4,6 @@ import dataclasses
 from typing import Any
 
 from etils import epath
-from ml_collections import ConfigDict
 
 from electra_jax.errors import UserError
 from electra_jax.models.config import (
@@ -14,6 +13,7 @@ from electra_jax.models.config import (
 )
 from electra_jax.models.electra import discriminator_embeddings
 from electra_jax.runs import workdir as workdirs
+from electra_jax.runs.finetune_config import FinetuneConfig
 from electra_jax.runs.weights import ENCODER, find_weights, networks_of
 from electra_jax.shapes import Params
 from electra_jax.text.tokenizer import Tokenizer, load_tokenizer
@@ -21,7 +21,7 @@ from electra_jax.training.checkpoint import Checkpointer
 
 
 @dataclasses.dataclass(frozen=True)
-class StartingPoint:
+class PretrainedEncoder:
   """Where the encoder comes from.
 
   Attributes:
@@ -69,7 +69,7 @@ class StartingPoint:
     return {name: params[name] for name in ENCODER}
 
 
-def find_start(config: ConfigDict) -> StartingPoint:
+def find_encoder(config: FinetuneConfig) -> PretrainedEncoder:
   """Finds the encoder of a fine-tuning config.
 
   Raises:
@@ -84,21 +84,22 @@ def find_start(config: ConfigDict) -> StartingPoint:
   networks = networks_of(run)
   encoder = networks.discriminator
   for name in ("num_layers", "hidden_size", "embedding_size"):
-    if config.model[name] != getattr(encoder, name):
+    asked = getattr(config.model, name)
+    if asked != getattr(encoder, name):
       raise UserError(
-          f"config.model.{name} is {config.model[name]} and the run in"
+          f"config.model.{name} is {asked} and the run in"
           f" {config.init_from} has {getattr(encoder, name)}; choose the size"
           " of that run in --config configs/finetune.py:task=…,size=…, or set"
           f" --config.model.{name}={getattr(encoder, name)}"
       )
   encoder = dataclasses.replace(encoder, **_trainable(config))
   if config.random_init:
-    return StartingPoint(encoder, run.tokenizer)
+    return PretrainedEncoder(encoder, run.tokenizer)
   weights = find_weights(config.init_from, run)
-  return StartingPoint(encoder, run.tokenizer, *weights, networks)
+  return PretrainedEncoder(encoder, run.tokenizer, *weights, networks)
 
 
-def _fresh_start(config: ConfigDict) -> StartingPoint:
+def _fresh_start(config: FinetuneConfig) -> PretrainedEncoder:
   if not config.random_init:
     raise UserError(
         "config.init_from is empty; give the --workdir of a pretrain run, or"
@@ -118,15 +119,15 @@ def _fresh_start(config: ConfigDict) -> StartingPoint:
       model.embedding_size,
       **_trainable(config),
   )
-  return StartingPoint(encoder, tokenizer)
+  return PretrainedEncoder(encoder, tokenizer)
 
 
-def _trainable(config: ConfigDict) -> dict[str, Any]:
+def _trainable(config: FinetuneConfig) -> dict[str, Any]:
   names = ("hidden_dropout", "attention_dropout", "dtype", "remat")
-  return {name: config.model[name] for name in names}
+  return {name: getattr(config.model, name) for name in names}
 
 
-def _check_tokenizer(config: ConfigDict, own: Tokenizer) -> None:
+def _check_tokenizer(config: FinetuneConfig, own: Tokenizer) -> None:
   other = load_tokenizer(config.data.tokenizer)
   if other.digest != own.digest:
     raise UserError(

@@ -1,9 +1,11 @@
 """Scores of several seeds: median, spread, the best one, and their tables."""
 
+import io
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import rich.console
 import rich.table
 
 
@@ -68,3 +70,11 @@ def make_tables(summary: Mapping[str, Any]) -> list[rich.table.Table]:
     values = (f"{scores[name]:.2f}" for name in summary["selected_by"])
     by_seed.add_row(f"{seed} (best)" if is_best else seed, *values)
   return [by_seed, by_metric]
+
+
+def as_text(summary: Mapping[str, Any]) -> str:
+  """Returns the tables of `make_tables` as plain text."""
+  text = io.StringIO()
+  console = rich.console.Console(file=text, width=160)
+  console.print(*make_tables(summary))
+  return text.getvalue().rstrip("\n")

@@ -6,16 +6,13 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ml_collections import ConfigDict
-
 from electra_jax.errors import UserError
+from electra_jax.runs.finetune_config import FinetuneConfig
 from electra_jax.tasks.examples import Example
 from electra_jax.tasks.features import FeatureOptions, with_labels
 from electra_jax.tasks.predictions import DecodeOptions
 from electra_jax.tasks.registry import find_task
 from electra_jax.tasks.task import MissingSplitError, Source, Task
-
-SOURCES = ("files", "tfds")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +29,7 @@ class TaskData:
   splits: Mapping[str, list[Example]]
 
 
-def find_tasks(config: ConfigDict) -> list[Task]:
+def find_tasks(config: FinetuneConfig) -> list[Task]:
   """Returns the tasks that a config names.
 
   Raises:
@@ -41,21 +38,17 @@ def find_tasks(config: ConfigDict) -> list[Task]:
   names = config.task.split("+")
   if len(set(names)) < len(names):
     raise UserError(f"config.task {config.task!r} names a task twice")
-  return [find_task(name, dict(config.table)) for name in names]
+  return [find_task(name, dataclasses.asdict(config.table)) for name in names]
 
 
-def source_of(config: ConfigDict) -> Source:
+def source_of(config: FinetuneConfig) -> Source:
   """Returns where a config's examples come from.
 
   Raises:
-    UserError: the source is unknown.
+    UserError: the data is not on a local disk.
   """
   data = config.data
-  if data.source not in SOURCES:
-    raise UserError(
-        f"config.data.source is {data.source!r}; it must be 'files' or 'tfds'"
-    )
-  options = dict(config.table)
+  options = dataclasses.asdict(config.table)
   for path in (data.folder, *(options[s] for s in ("train", "dev", "test"))):
     if "://" in path:
       raise UserError(
@@ -98,7 +91,7 @@ def digest_of(tasks: Sequence[TaskData]) -> str:
   return digest.hexdigest()
 
 
-def feature_options(config: ConfigDict) -> FeatureOptions:
+def feature_options(config: FinetuneConfig) -> FeatureOptions:
   """Returns how a config cuts texts."""
   return FeatureOptions(
       max_length=config.data.max_length,
@@ -108,7 +101,7 @@ def feature_options(config: ConfigDict) -> FeatureOptions:
   )
 
 
-def decode_options(config: ConfigDict) -> DecodeOptions:
+def decode_options(config: FinetuneConfig) -> DecodeOptions:
   """Returns how a config chooses answers."""
   return DecodeOptions(
       n_best_size=config.questions.n_best_size,
@@ -127,10 +120,10 @@ def task_to_json(task: Task) -> dict[str, Any]:
   }
 
 
-def task_from_json(record: Mapping[str, Any], config: ConfigDict) -> Task:
+def task_from_json(record: Mapping[str, Any], config: FinetuneConfig) -> Task:
   """Returns the task of a fine-tuned model."""
   return dataclasses.replace(
-      find_task(record["name"], dict(config.table)),
+      find_task(record["name"], dataclasses.asdict(config.table)),
       labels=tuple(record["labels"]),
       label_range=record["label_range"] and tuple(record["label_range"]),
       takes_pairs=record["takes_pairs"],

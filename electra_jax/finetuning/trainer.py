@@ -1,7 +1,6 @@
-"""A fine-tuning config turned into programs: initialise, train, predict.
+"""Compiles the programs of a fine-tuning config: initialise, train, predict.
 
-As `programs.py` for pre-training: all that knows both the networks and the
-losses of the tasks.
+All that knows both the networks and the losses of the tasks stands here.
 """
 
 import dataclasses
@@ -12,15 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from ml_collections import ConfigDict
 
 from electra_jax.devices import sharding
 from electra_jax.devices.attention import make_attend
-from electra_jax.errors import UserError
 from electra_jax.finetuning import losses as finetuning
 from electra_jax.models.config import EncoderConfig
 from electra_jax.models.task_heads import HeadConfig
 from electra_jax.models.task_model import TaskModel
+from electra_jax.runs.finetune_config import FinetuneConfig
 from electra_jax.shapes import Params, Scalar
 from electra_jax.tasks.batches import TaskBatch
 from electra_jax.training.optimizer import (
@@ -37,11 +35,10 @@ from electra_jax.training.step import (
 )
 
 _INIT_STREAM = 2**32 - 1  # Of fold_in(key(seed), …); no step number is that.
-LOSS_REDUCTIONS = ("mean", "sum")
 
 
 @dataclasses.dataclass(frozen=True)
-class TaskPrograms:
+class TaskTrainer:
   """What a config compiles to on a mesh; one for all seeds.
 
   Attributes:
@@ -61,13 +58,13 @@ class TaskPrograms:
   num_steps: int
 
 
-def build(
-    config: ConfigDict,
+def make_task_trainer(
+    config: FinetuneConfig,
     encoder: EncoderConfig,
     heads: Sequence[HeadConfig],
     mesh: Mesh,
     num_steps: int,
-) -> TaskPrograms:
+) -> TaskTrainer:
   """Builds the training programs of a fine-tuning config.
 
   Args:
@@ -80,7 +77,8 @@ def build(
   Raises:
     UserError: values that do not fit each other.
   """
-  check_numbers(config, mesh)
+  train = config.train
+  sharding.check_batch(mesh, train.batch_size, train.accumulation_steps)
   sharding.check_divisible(
       mesh, "number of attention heads", encoder.num_heads, ("tensor",)
   )
@@ -133,7 +131,7 @@ def build(
     )
 
   jitted_init = jax.jit(init_state, out_shardings=shardings)
-  return TaskPrograms(
+  return TaskTrainer(
       mesh=mesh,
       abstract=abstract,
       shardings=shardings,
@@ -213,38 +211,10 @@ def apply(
   )
 
 
-_LEAST = {
-    "seeds": 1,
-    "data.max_length": 3,
-    "data.max_query_length": 1,
-    "data.doc_stride": 1,
-    "questions.beam_size": 1,
-    "questions.n_best_size": 1,
-    "questions.max_answer_length": 1,
-    "train.batch_size": 1,
-    "train.eval_batch_size": 1,
-    "train.accumulation_steps": 1,
-}
-
-
-def check_numbers(config: ConfigDict, mesh: Mesh) -> None:
-  """Raises a UserError for a number out of range or a batch that is uneven."""
-  for name, least in _LEAST.items():
-    section, _, key = name.rpartition(".")
-    value = (config[section] if section else config)[key]
-    if value < least:
-      raise UserError(f"config.{name} is {value}; it must be at least {least}")
-  train = config.train
-  if train.loss_reduction not in LOSS_REDUCTIONS:
-    raise UserError(
-        f"config.train.loss_reduction is {train.loss_reduction!r}; it must be"
-        " 'mean', or 'sum' as released"
-    )
-  sharding.check_batch(mesh, train.batch_size, train.accumulation_steps)
-
-
-def _optimizer_config(config: ConfigDict, num_steps: int) -> OptimizerConfig:
-  numbers = dict(config.optimizer)
+def _optimizer_config(
+    config: FinetuneConfig, num_steps: int
+) -> OptimizerConfig:
+  numbers = dataclasses.asdict(config.optimizer)
   warmup_steps = int(numbers.pop("warmup_proportion") * num_steps)
   return OptimizerConfig(
       num_train_steps=num_steps, warmup_steps=warmup_steps, **numbers

@@ -5,7 +5,6 @@ import dataclasses
 from collections.abc import Iterator
 
 from etils import epath
-from ml_collections import ConfigDict
 
 from electra_jax.errors import UserError
 from electra_jax.interop import google, huggingface, tf_checkpoint
@@ -17,6 +16,7 @@ from electra_jax.interop.huggingface_tokenizer import (
 )
 from electra_jax.interop.model import FinetunedState, PretrainedState
 from electra_jax.runs import workdir as workdirs
+from electra_jax.runs.config import PretrainConfig
 from electra_jax.text.tokenizer import OPTIONS_FILE, Tokenizer, load_tokenizer
 from electra_jax.trees import count_parameters
 
@@ -51,7 +51,7 @@ def convert(
     target: epath.PathLike,
     *,
     to: str,
-    config: ConfigDict | None = None,
+    config: PretrainConfig | None = None,
     tokenizer: epath.PathLike | None = None,
     lowercase: bool = True,
     seed: int | None = None,
@@ -171,7 +171,7 @@ def _tokenizer_beside(prefix, tokenizer, lowercase) -> Tokenizer:
   return load_tokenizer(path, lowercase=lowercase)
 
 
-def _config_of(model, source, source_format, config) -> ConfigDict:
+def _config_of(model, source, source_format, config) -> PretrainConfig:
   if source_format == "workdir":
     raise UserError(f"{source} is a workdir already; choose another --to")
   if config is None:

@@ -21,7 +21,7 @@ from electra_jax.models.config import (
     EncoderConfig,
     encoder_config,
 )
-from electra_jax.pretraining import trainer as programs
+from electra_jax.pretraining.trainer import abstract_params
 from electra_jax.training.optimizer import AdamState
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -71,7 +71,7 @@ def read_model(
     return PretrainedState(config, params, fresh=fresh, left_out=left_out)
   moments = None
   if any(slots.values()):
-    abstract = programs.abstract_params(config)
+    abstract = abstract_params(config)
     moments = AdamState(
         *(params_from_released(abstract, x, slot) for slot, x in slots.items())
     )

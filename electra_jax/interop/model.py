@@ -11,7 +11,7 @@ from electra_jax.models.electra import (
     discriminator_embeddings,
     own_embeddings,
 )
-from electra_jax.pretraining import trainer as programs
+from electra_jax.pretraining.trainer import abstract_params, init_params_of
 from electra_jax.shapes import Params
 from electra_jax.tasks.task import Task
 from electra_jax.training.optimizer import AdamState
@@ -68,7 +68,7 @@ class FinetunedState(NamedTuple):
 def init_params(config: ElectraConfig, seed: int) -> Params:
   """Returns fresh parameters."""
   model = Electra(config)
-  return jax.jit(lambda: programs.init_params_of(model, seed))()
+  return jax.jit(lambda: init_params_of(model, seed))()
 
 
 def read_params(
@@ -86,7 +86,7 @@ def read_params(
     fresh: parts that the source lacks.
     seed: of those.
   """
-  abstract = programs.abstract_params(config)
+  abstract = abstract_params(config)
   seen = read({name: abstract[name] for name in abstract if name not in fresh})
   if fresh:
     made = init_params(config, seed)

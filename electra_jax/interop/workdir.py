@@ -1,21 +1,23 @@
 """Workdirs: their newest checkpoint read, or a new one written."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import optax
 from etils import epath
-from ml_collections import ConfigDict
 
 from electra_jax.devices import sharding
 from electra_jax.errors import UserError
 from electra_jax.finetuning import task_data
-from electra_jax.finetuning import trainer as task_programs
 from electra_jax.finetuning.model import head_of
+from electra_jax.finetuning.trainer import init_params
 from electra_jax.interop.model import FinetunedState, PretrainedState
 from electra_jax.models.config import ElectraConfig, encoder_config
-from electra_jax.pretraining import trainer as programs
-from electra_jax.runs import config as settings
+from electra_jax.pretraining.trainer import Trainer, make_trainer
 from electra_jax.runs import workdir as workdirs
+from electra_jax.runs.config import DataConfig, PretrainConfig
+from electra_jax.runs.networks import electra_config, method_of, vocabulary_of
 from electra_jax.runs.weights import encoder_of, seed_folder
 from electra_jax.text.tokenizer import Tokenizer
 from electra_jax.training.checkpoint import Checkpointer
@@ -49,9 +51,9 @@ def read_pretrained(
   Raises:
     UserError: there is no checkpoint, or none can be read.
   """
-  parts = _build(run.config, run.tokenizer)
+  trainer = _build(run.config, run.tokenizer)
   checkpointer = Checkpointer(workdirs.checkpoints(workdir))
-  state = checkpointer.read_latest(parts.abstract, parts.shardings)
+  state = checkpointer.read_latest(trainer.abstract, trainer.shardings)
   checkpointer.close()
   state = jax.device_get(state)
   moments = (
@@ -59,7 +61,7 @@ def read_pretrained(
       for name in AdamState._fields
   )
   return PretrainedState(
-      parts.model.config, state.params, AdamState(*moments), int(state.step)
+      trainer.model.config, state.params, AdamState(*moments), int(state.step)
   )
 
 
@@ -77,9 +79,7 @@ def read_finetuned(
       for record in run.facts["tasks"]
   )
   heads = [head_of(task) for task in tasks]
-  abstract = jax.eval_shape(
-      lambda: task_programs.init_params(encoder, heads, 0)
-  )
+  abstract = jax.eval_shape(lambda: init_params(encoder, heads, 0))
   folder = seed_folder(workdir, seed)
   checkpointer = Checkpointer(workdirs.checkpoints(folder))
   params = jax.device_get(checkpointer.restore_params(abstract))
@@ -88,7 +88,7 @@ def read_finetuned(
   return FinetunedState(encoder, tasks, params, step)
 
 
-def config_of(model: PretrainedState, recipe: ConfigDict) -> ConfigDict:
+def config_of(model: PretrainedState, recipe: PretrainConfig) -> PretrainConfig:
   """Returns a recipe with the shapes of a model in place of its own.
 
   It keeps its objective and generator if they need the very parts that the
@@ -97,7 +97,6 @@ def config_of(model: PretrainedState, recipe: ConfigDict) -> ConfigDict:
   Raises:
     UserError: no config describes such networks.
   """
-  config = ConfigDict(recipe.to_dict())
   encoder, generator = model.config.discriminator, model.config.generator
   usual = encoder_config(
       encoder.vocab_size,
@@ -105,34 +104,38 @@ def config_of(model: PretrainedState, recipe: ConfigDict) -> ConfigDict:
       encoder.hidden_size,
       encoder.embedding_size,
   )
+  shapes = {
+      name: getattr(encoder, name)
+      for name in (
+          "num_layers",
+          "hidden_size",
+          "embedding_size",
+          "max_position_embeddings",
+          "initializer_range",
+          "hidden_dropout",
+          "attention_dropout",
+      )
+  }
   for name in ("num_heads", "intermediate_size"):
-    if getattr(encoder, name) != getattr(usual, name):
-      config.model[name] = getattr(encoder, name)
-  for name in (
-      "num_layers",
-      "hidden_size",
-      "embedding_size",
-      "max_position_embeddings",
-      "initializer_range",
-      "hidden_dropout",
-      "attention_dropout",
-  ):
-    config.model[name] = getattr(encoder, name)
+    value = getattr(encoder, name)
+    shapes[name] = None if value == getattr(usual, name) else value
   if generator is not None:
-    config.model.generator_width_ratio = (
-        generator.hidden_size / encoder.hidden_size
-    )
-    config.model.generator_depth_ratio = (
-        generator.num_layers / encoder.num_layers
-    )
-  config.model.embedding_sharing = model.config.embedding_sharing
+    width, depth = generator.hidden_size, generator.num_layers
+    shapes["generator_width_ratio"] = width / encoder.hidden_size
+    shapes["generator_depth_ratio"] = depth / encoder.num_layers
+  shapes["embedding_sharing"] = model.config.embedding_sharing
   objective, generator = _objective_of(model.config, recipe)
-  config.objective.update(name=objective, generator=generator)
+  learned = {"name": objective, "generator": generator}
   if objective == "electric":  # Its noise is of the towers themselves.
-    config.objective.update(temperature=1.0, disallow_correct=False)
-  config.data.length = min(config.data.length, encoder.max_position_embeddings)
-  config.data.update(store="", made_up=False)
-  config.phases = ConfigDict()
+    learned |= {"temperature": 1.0, "disallow_correct": False}
+  length = min(recipe.data.length, encoder.max_position_embeddings)
+  config = dataclasses.replace(
+      recipe,
+      data=DataConfig(store="", length=length, synthetic=False),
+      model=dataclasses.replace(recipe.model, **shapes),
+      objective=dataclasses.replace(recipe.objective, **learned),
+      phases={},
+  )
   _check_shapes(model.config, config)
   return config
 
@@ -140,7 +143,7 @@ def config_of(model: PretrainedState, recipe: ConfigDict) -> ConfigDict:
 def write_pretrained(
     workdir: epath.PathLike,
     model: PretrainedState,
-    config: ConfigDict,
+    config: PretrainConfig,
     tokenizer: Tokenizer,
     source: str,
 ) -> None:
@@ -153,8 +156,8 @@ def write_pretrained(
     tokenizer: of the model's vocabulary.
     source: where the model comes from, for the record.
   """
-  parts = _build(config, tokenizer)
-  opt_state = parts.init().opt_state
+  trainer = _build(config, tokenizer)
+  opt_state = trainer.init().opt_state
   step = np.int32(model.step)
   moments = model.moments._asdict() if model.moments is not None else {}
   opt_state = optax.tree_utils.tree_set(opt_state, count=step, **moments)
@@ -168,18 +171,20 @@ def write_pretrained(
   }
   workdirs.begin(workdir, workdirs.PRETRAINING, config, tokenizer, facts)
   checkpointer = Checkpointer(workdirs.checkpoints(workdir))
-  checkpointer.save(jax.device_put(state, parts.shardings), model.step)
+  checkpointer.save(jax.device_put(state, trainer.shardings), model.step)
   checkpointer.close()
 
 
-def _build(config: ConfigDict, tokenizer: Tokenizer) -> programs.Programs:
+def _build(config: PretrainConfig, tokenizer: Tokenizer) -> Trainer:
   mesh = sharding.make_mesh(devices=jax.local_devices()[:1])
-  return programs.build(config, settings.vocabulary_of(tokenizer), mesh)
+  return make_trainer(config, vocabulary_of(tokenizer), mesh)
 
 
-def _objective_of(model: ElectraConfig, recipe: ConfigDict) -> tuple[str, str]:
+def _objective_of(
+    model: ElectraConfig, recipe: PretrainConfig
+) -> tuple[str, str]:
   """Returns names of an objective and a generator that have these parts."""
-  asked, generator = settings.recipe_of(recipe), recipe.objective.generator
+  asked, generator = method_of(recipe), recipe.objective.generator
   objective = asked.objective
   is_fit = (
       model.has_generator_head == asked.generator.is_network
@@ -196,8 +201,8 @@ def _objective_of(model: ElectraConfig, recipe: ConfigDict) -> tuple[str, str]:
   return name, "masked_lm" if model.has_generator_head else "uniform"
 
 
-def _check_shapes(wanted: ElectraConfig, config: ConfigDict) -> None:
-  built = settings.electra_config(config, wanted.discriminator.vocab_size)
+def _check_shapes(wanted: ElectraConfig, config: PretrainConfig) -> None:
+  built = electra_config(config, wanted.discriminator.vocab_size)
   for name in ("discriminator", "generator"):
     ours, theirs = getattr(built, name), getattr(wanted, name)
     if theirs is None:

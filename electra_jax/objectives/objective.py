@@ -53,7 +53,7 @@ class Outcome(NamedTuple):
 
   Attributes:
     losses: summed nats and weights by name; the weight of each is
-      `Recipe.weigh` of the batch.
+      `Method.weigh` of the batch.
     metrics: further sums and weights by name.
     replaced: the discriminator's logits, labels and weights for ranking
       metrics, or None.
@@ -101,7 +101,7 @@ class Objective:
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
+class Method:
   """An objective with a generator.
 
   Attributes:
@@ -160,7 +160,7 @@ class Recipe:
     return outcome._replace(losses=losses, metrics=metrics)
 
 
-def find_recipe(objective: str, generator: str) -> Recipe:
+def find_method(objective: str, generator: str) -> Method:
   """Returns an objective with a generator, by their names.
 
   Raises:
@@ -178,7 +178,7 @@ def find_recipe(objective: str, generator: str) -> Recipe:
         f"config.objective.generator is {generator!r}; for the objective"
         f" {objective!r} it must be one of {', '.join(known)}"
     )
-  return Recipe(OBJECTIVES[objective], GENERATORS[generator])
+  return Method(OBJECTIVES[objective], GENERATORS[generator])
 
 
 def electra(

@@ -5,9 +5,8 @@ with one step always queued, as in its loop. What the figures depend on stands
 beside them, so that two of them can be compared.
 """
 
-import json
+import dataclasses
 import pathlib
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -15,32 +14,35 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from etils import epath
-from ml_collections import ConfigDict
 
 from electra_jax.devices import sharding
 from electra_jax.devices.chips import chip_of
 from electra_jax.errors import UserError
+from electra_jax.files import writable_folder
 from electra_jax.performance.benchmark_result import BenchmarkResult, Spread
-from electra_jax.performance.network_steps import network_programs
-from electra_jax.pretraining import trainer as programs
-from electra_jax.pretraining.phases import phase_configs
-from electra_jax.pretraining.pretrain import open_store_of
-from electra_jax.runs import config as settings
+from electra_jax.performance.inputs import (
+    FIRST_WORD,
+    SPECIAL,
+    VOCAB_SIZE,
+    find_vocabulary,
+)
+from electra_jax.performance.network_steps import network_steps
+from electra_jax.pretraining.data import open_store_of
+from electra_jax.pretraining.phases import one_phase
+from electra_jax.pretraining.trainer import Trainer, make_mesh, make_trainer
 from electra_jax.runs import workdir as workdirs
+from electra_jax.runs.config import PretrainConfig
+from electra_jax.runs.networks import Vocabulary, vocabulary_of
+from electra_jax.runs.sections import replaced
 from electra_jax.store.feed import Batch, Feed
 from electra_jax.store.manifest import row_dtype
-from electra_jax.text.tokenizer import SpecialIds
 from electra_jax.trees import count_parameters
 
 _WARMUP_CALLS, _PROFILED_STEPS = 5, 5
 
-# Made-up rows have the vocabulary of BERT's uncased models.
-_VOCAB_SIZE, _FIRST_WORD = 30_522, 1_000
-_SPECIAL = SpecialIds(pad=0, unk=100, cls=101, sep=102, mask=103)
-
 
 def benchmark(
-    config: ConfigDict,
+    config: PretrainConfig,
     *,
     steps: int = 50,
     phase: str | None = None,
@@ -57,7 +59,7 @@ def benchmark(
     steps: how many steps to time.
     phase: which of the config's phases, if it has some.
     store: a token store; by default the config's, and where it names none or
-      has `data.made_up`, rows made up once and fed every step.
+      has `data.synthetic`, rows made up once and fed every step.
     profile: a local folder for a trace of some further steps, to be opened in
       xprof or Perfetto; of several processes, each gets a folder in it.
     peak_tflops: dense bfloat16 TFLOP/s of one device, where CHIPS does not
@@ -74,7 +76,8 @@ def benchmark(
     raise UserError(f"--steps is {steps}; it must be at least 1")
   config = one_phase(config, phase)
   if store is not None:
-    config.data.update(store=str(store), made_up=False)
+    changes = {"data.store": str(store), "data.synthetic": False}
+    config = replaced(config, changes)
   device_kind = jax.devices()[0].device_kind
   peak = find_peak_tflops(device_kind, peak_tflops)
   if profile is not None:
@@ -82,10 +85,10 @@ def benchmark(
     if jax.process_count() > 1:  # They may have one host's name.
       profile /= f"process_{jax.process_index()}"
   data = _find_data(config)
-  mesh = programs.make_mesh(config, data.vocabulary)
-  parts = programs.build(config, data.vocabulary, mesh)
+  mesh = make_mesh(config, data.vocabulary)
+  trainer = make_trainer(config, data.vocabulary, mesh)
   try:
-    return _measure(config, parts, data, steps, profile, peak)
+    return _measure(trainer, data, steps, profile, peak)
   except jax.errors.JaxRuntimeError as error:
     if "RESOURCE_EXHAUSTED" not in str(error):
       raise
@@ -125,79 +128,16 @@ def find_peak_tflops(device_kind: str, told: float | None) -> float | None:
   )
 
 
-def writable_folder(path: epath.PathLike, flag: str) -> pathlib.Path:
-  """Makes a local folder, and tries whether it can be written.
-
-  Raises:
-    UserError: it cannot.
-  """
-  if "://" in str(path):
-    raise UserError(f"{flag} {path} is not a local folder; give one")
-  folder = pathlib.Path(path)
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
-      return folder
-  except OSError as error:
-    raise UserError(
-        f"{flag}: folder {folder} cannot be written: {error.strerror}; give"
-        " another"
-    ) from error
-
-
-def find_vocabulary(config: ConfigDict) -> settings.Vocabulary:
-  """Returns the vocabulary of the config's store, or one as large as BERT's."""
-  if config.data.store and not config.data.made_up:
-    store = open_store_of(config)
-    return settings.vocabulary_of(store.tokenizer(), store)
-  return settings.Vocabulary(
-      _VOCAB_SIZE,
-      _SPECIAL,
-      is_continuation=np.arange(_VOCAB_SIZE) % 5 == 0,  # As many as BERT's.
-      unigram_counts=np.ones(_VOCAB_SIZE, np.int64),
-  )
-
-
 class _Data(NamedTuple):
-  vocabulary: settings.Vocabulary
+  vocabulary: Vocabulary
   batches: Iterator[Batch]  # This process's rows.
   description: str
   is_feed: bool
 
 
-def one_phase(config: ConfigDict, name: str | None) -> ConfigDict:
-  """Returns a copy of a config, or of the phase of it that has the name.
-
-  Raises:
-    UserError: the config is not one of pre-training, or has no such phase.
-  """
-  if "objective" not in config:
-    raise UserError(
-        "this config is not one of configs/pretrain.py, and speed is that of"
-        " pre-training"
-    )
-  config = config.copy_and_resolve_references()
-  names = ", ".join(sorted(config.get("phases") or {}))
-  if not names:
-    if name is not None:
-      raise UserError(f"--phase is {name}, and this config has no phases")
-    return config
-  made_up = config.data.made_up
-  config.data.made_up = True  # A phase needs no store here.
-  found = {phase.name: phase.config for phase in phase_configs(config, "")}
-  if name not in found:
-    raise UserError(
-        f"this config has phases {names}; name one of them with --phase"
-        if name is None
-        else f"--phase is {name}; this config has {names}"
-    )
-  found[name].data.made_up = made_up
-  return found[name]
-
-
-def _find_data(config: ConfigDict) -> _Data:
+def _find_data(config: PretrainConfig) -> _Data:
   processes = jax.process_count()
-  if config.data.store and not config.data.made_up:
+  if config.data.store and not config.data.synthetic:
     store = open_store_of(config)
     feed = Feed(
         store.split("train"),
@@ -206,23 +146,23 @@ def _find_data(config: ConfigDict) -> _Data:
         process_index=jax.process_index(),
         process_count=processes,
     )
-    vocabulary = settings.vocabulary_of(store.tokenizer(), store)
+    vocabulary = vocabulary_of(store.tokenizer(), store)
     name = f"store {config.data.store}"
     return _Data(vocabulary, feed.iterate(), name, is_feed=True)
   vocabulary = find_vocabulary(config)
-  batch = _made_up_rows(
+  batch = _synthetic_rows(
       config.train.batch_size // processes, config.data.length, config.seed
   )
   return _Data(vocabulary, _forever(batch), "made-up rows", is_feed=False)
 
 
-def _made_up_rows(rows: int, length: int, seed: int) -> Batch:
+def _synthetic_rows(rows: int, length: int, seed: int) -> Batch:
   rng = np.random.default_rng(seed)
-  ids = rng.integers(_FIRST_WORD, _VOCAB_SIZE, (rows, length))
+  ids = rng.integers(FIRST_WORD, VOCAB_SIZE, (rows, length))
   middle = length // 2
-  ids[:, 0], ids[:, [middle - 1, -1]] = _SPECIAL.cls, _SPECIAL.sep
+  ids[:, 0], ids[:, [middle - 1, -1]] = SPECIAL.cls, SPECIAL.sep
   lengths = np.tile(np.int32([middle, length]), (rows, 1))
-  return Batch(ids.astype(row_dtype(_VOCAB_SIZE)), lengths)
+  return Batch(ids.astype(row_dtype(VOCAB_SIZE)), lengths)
 
 
 def _forever(batch: Batch) -> Iterator[Batch]:
@@ -230,12 +170,17 @@ def _forever(batch: Batch) -> Iterator[Batch]:
     yield batch
 
 
-def _measure(config, parts, data, steps, profile, peak) -> BenchmarkResult:
-  state, mesh, wait_secs = parts.init(), parts.mesh, []
+def _measure(
+    trainer: Trainer,
+    data: _Data,
+    steps: int,
+    profile: pathlib.Path | None,
+    peak: float | None,
+) -> BenchmarkResult:
+  config = trainer.config
+  state, mesh, wait_secs = trainer.init(), trainer.mesh, []
   batch = sharding.to_global(mesh, next(data.batches))
-  traced, trace_secs = _timed(lambda: parts.train_step.trace(state, batch))
-  lowered, lower_secs = _timed(traced.lower)
-  compiled, compile_secs = _timed(lowered.compile)
+  compiled, compilation = _compile(trainer, state, batch)
 
   def run():
     nonlocal state
@@ -245,26 +190,24 @@ def _measure(config, parts, data, steps, profile, peak) -> BenchmarkResult:
     return sums
 
   step_secs = _time_calls(run, steps)
-  timed_waits = wait_secs[-steps:]
+  waits = wait_secs[-steps:] if data.is_feed else []
   memory, memory_source = _peak_memory(mesh, compiled)
   if profile is not None:
     _profile(run, profile)
   networks = {
       name: _spread(_time_calls(program, steps))
-      for name, program in network_programs(
-          config, data.vocabulary, parts, state.params, batch
-      ).items()
+      for name, program in network_steps(trainer, state.params, batch).items()
   }
   step = _spread(step_secs)
   sequences_per_sec = config.train.batch_size / step.median
-  flops = settings.training_flops(config, data.vocabulary)
+  flops = trainer.flops_per_step
   peak_of_all = peak and peak * 1e12 * mesh.devices.size
   return BenchmarkResult(
       device_kind=mesh.devices.flat[0].device_kind,
       num_devices=mesh.devices.size,
       mesh=dict(mesh.shape),
       data=data.description,
-      num_parameters=count_parameters(parts.abstract.params),
+      num_parameters=count_parameters(trainer.abstract.params),
       steps=steps,
       batch_size=config.train.batch_size,
       length=config.data.length,
@@ -276,20 +219,30 @@ def _measure(config, parts, data, steps, profile, peak) -> BenchmarkResult:
       mfu=peak_of_all and flops / step.median / peak_of_all,
       peak_memory_bytes=memory,
       peak_memory_source=memory_source,
-      trace_secs=trace_secs,
-      lower_secs=lower_secs,
-      compile_secs=compile_secs,
+      **compilation,
       compilation_cache=jax.config.jax_compilation_cache_dir,
       generator_secs=networks.get("generator"),
       discriminator_secs=networks.get("discriminator"),
       rest_secs=step.median - sum(x.median for x in networks.values()),
-      feed_wait_secs=_spread(timed_waits) if data.is_feed else None,
-      feed_wait_share=sum(timed_waits) / sum(step_secs)
-      if data.is_feed
-      else None,
+      feed_wait_secs=_spread(waits) if waits else None,
+      feed_wait_share=sum(waits) / sum(step_secs) if waits else None,
       environment=workdirs.environment(),
-      config=json.loads(config.to_json_best_effort()),
+      config=dataclasses.asdict(config),
   )
+
+
+def _compile(
+    trainer: Trainer, state: Any, batch: Batch
+) -> tuple[Any, dict[str, float]]:
+  """Compiles the step; returns it and the seconds of each stage."""
+  traced, trace_secs = _timed(lambda: trainer.train_step.trace(state, batch))
+  lowered, lower_secs = _timed(traced.lower)
+  compiled, compile_secs = _timed(lowered.compile)
+  return compiled, {
+      "trace_secs": trace_secs,
+      "lower_secs": lower_secs,
+      "compile_secs": compile_secs,
+  }
 
 
 def _timed(function: Callable[[], Any]) -> tuple[Any, float]:

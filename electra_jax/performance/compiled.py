@@ -1,7 +1,7 @@
 """The training step compiled for devices that need not be here.
 
 What the compiler says of it: memory, what travels between devices, and how
-long it expects the parts to take. Nothing is run.
+long it expects the trainer to take. Nothing is run.
 """
 
 import collections
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 
 from electra_jax.devices import sharding
-from electra_jax.pretraining.trainer import Programs
+from electra_jax.pretraining.trainer import Trainer
 from electra_jax.store.feed import Batch
 from electra_jax.store.manifest import row_dtype
 
@@ -106,21 +106,23 @@ class CompiledStep(NamedTuple):
   text: str
 
 
-def compile_step(parts: Programs, batch_size: int, length: int) -> CompiledStep:
+def compile_step(
+    trainer: Trainer, batch_size: int, length: int
+) -> CompiledStep:
   """Compiles the training step for the devices of its mesh.
 
   Args:
-    parts: of `programs.build`.
+    trainer: of `programs.build`.
     batch_size: rows of a step over all devices.
     length: tokens of a row.
   """
   began = time.perf_counter()
-  lowered = parts.train_step.lower(
-      *abstract_arguments(parts, batch_size, length)
+  lowered = trainer.train_step.lower(
+      *abstract_arguments(trainer, batch_size, length)
   )
   lower_secs = time.perf_counter() - began
   began = time.perf_counter()
-  device = parts.mesh.devices.flat[0]
+  device = trainer.mesh.devices.flat[0]
   options = {}
   if device.platform == "gpu" and device not in jax.devices():
     options["compiler_options"] = _UNTUNED
@@ -156,16 +158,16 @@ def compile_step(parts: Programs, batch_size: int, length: int) -> CompiledStep:
 
 
 def abstract_arguments(
-    parts: Programs, batch_size: int, length: int
+    trainer: Trainer, batch_size: int, length: int
 ) -> tuple[Any, Batch]:
   """Returns the arguments of the step as shapes that know where they lie."""
 
   def shape_of(x, where):
     return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where)
 
-  state = jax.tree.map(shape_of, parts.abstract, parts.shardings)
-  rows = sharding.batch_sharding(parts.mesh)
-  dtype = row_dtype(parts.model.config.discriminator.vocab_size)
+  state = jax.tree.map(shape_of, trainer.abstract, trainer.shardings)
+  rows = sharding.batch_sharding(trainer.mesh)
+  dtype = row_dtype(trainer.model.config.discriminator.vocab_size)
   shapes = Batch(
       jax.ShapeDtypeStruct((batch_size, length), dtype),
       jax.ShapeDtypeStruct((batch_size, 2), "int32"),

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
 from electra_jax.devices import sharding
 from electra_jax.devices.chips import (
@@ -21,15 +20,18 @@ from electra_jax.devices.chips import (
     memory_of,
 )
 from electra_jax.errors import UserError
-from electra_jax.performance.benchmark import find_vocabulary, one_phase
 from electra_jax.performance.compiled import (
     Collective,
     CompiledStep,
     compile_step,
 )
+from electra_jax.performance.inputs import find_vocabulary
 from electra_jax.performance.plan_result import Plan
-from electra_jax.pretraining import trainer as programs
-from electra_jax.runs import config as settings
+from electra_jax.pretraining.phases import one_phase
+from electra_jax.pretraining.trainer import Trainer, make_mesh, make_trainer
+from electra_jax.runs.config import PretrainConfig
+from electra_jax.runs.networks import Vocabulary
+from electra_jax.runs.sections import replaced
 from electra_jax.trees import count_parameters
 
 DEFAULT_EFFICIENCY = 0.4
@@ -39,7 +41,7 @@ _SENT_PER_BYTE = {"all-reduce": 2.0}  # Reduced, then gathered; others once.
 
 
 def plan(
-    config: ConfigDict,
+    config: PretrainConfig,
     topology: str,
     *,
     phase: str | None = None,
@@ -89,17 +91,17 @@ def plan(
 
 @dataclasses.dataclass(frozen=True)
 class _Found:
-  parts: programs.Programs
+  trainer: Trainer
   step: CompiledStep
-  vocabulary: settings.Vocabulary
+  vocabulary: Vocabulary
 
 
-def _compile(config: ConfigDict, devices: list[Any]) -> _Found:
+def _compile(config: PretrainConfig, devices: list[Any]) -> _Found:
   vocabulary = find_vocabulary(config)
-  mesh = programs.make_mesh(config, vocabulary, devices)
-  parts = programs.build(config, vocabulary, mesh)
-  step = compile_step(parts, config.train.batch_size, config.data.length)
-  return _Found(parts, step, vocabulary)
+  mesh = make_mesh(config, vocabulary, devices)
+  trainer = make_trainer(config, vocabulary, mesh)
+  step = compile_step(trainer, config.train.batch_size, config.data.length)
+  return _Found(trainer, step, vocabulary)
 
 
 def _limit(device: Any, step: CompiledStep) -> int | None:
@@ -110,12 +112,10 @@ def _limit(device: Any, step: CompiledStep) -> int | None:
 
 def _find_fitting(config, devices, found, limit):
   """Looks for the least change of a config that fits; compiles each try."""
-  most = _rows_of_a_device(config, found.parts.mesh)
+  most = _rows_of_a_device(config, found.trainer.mesh)
   change = _first_change(config, devices, found, limit)
   for _ in range(_TRIES):
-    changed = config.copy_and_resolve_references()
-    changed.update_from_flattened_dict(change)
-    tried = _compile(changed, devices)
+    tried = _compile(replaced(config, change), devices)
     if tried.step.needed_bytes <= limit:
       return change, tried.step
     if change.get("train.accumulation_steps", 1) < most:
@@ -133,17 +133,16 @@ def _find_fitting(config, devices, found, limit):
 
 def _first_change(config, devices, found, limit) -> dict[str, Any]:
   """Guesses by proportion what brings the step under the limit."""
-  change, shards = {}, found.parts.mesh.shape["fsdp"]
-  fixed = now_fixed = _fixed_bytes(found.parts, shards)
-  free = config.copy_and_resolve_references()
-  free.mesh.update(data=-1, fsdp=0)
-  fewest = programs.make_mesh(free, found.vocabulary, devices).shape["fsdp"]
+  change, shards = {}, found.trainer.mesh.shape["fsdp"]
+  fixed = now_fixed = _fixed_bytes(found.trainer, shards)
+  free = replaced(config, {"mesh.data": -1, "mesh.fsdp": 0})
+  fewest = make_mesh(free, found.vocabulary, devices).shape["fsdp"]
   if fewest > shards:
     change = {"mesh.fsdp": fewest, "mesh.data": -1}
-    fixed = _fixed_bytes(found.parts, fewest)
+    fixed = _fixed_bytes(found.trainer, fewest)
   rows = max(found.step.needed_bytes - now_fixed, 1)
   room = max(_ROOM * limit - fixed, 1)
-  most = _rows_of_a_device(config, found.parts.mesh)
+  most = _rows_of_a_device(config, found.trainer.mesh)
   if rows > room and most > 1:
     now = config.train.accumulation_steps
     change["train.accumulation_steps"] = _next_divisor(
@@ -152,7 +151,7 @@ def _first_change(config, devices, found, limit) -> dict[str, Any]:
   return change
 
 
-def _rows_of_a_device(config: ConfigDict, mesh) -> int:
+def _rows_of_a_device(config: PretrainConfig, mesh) -> int:
   return config.train.batch_size // sharding.batch_shards(mesh)
 
 
@@ -163,10 +162,10 @@ def _next_divisor(number: int, least: int) -> int:
   )
 
 
-def _fixed_bytes(parts: programs.Programs, shards: int) -> int:
+def _fixed_bytes(trainer: Trainer, shards: int) -> int:
   """Of parameters, moments and gradients on one device, whatever the rows."""
-  size = 4 * sum(x.size for x in jax.tree.leaves(parts.abstract.params))
-  size //= parts.mesh.shape["tensor"]
+  size = 4 * sum(x.size for x in jax.tree.leaves(trainer.abstract.params))
+  size //= trainer.mesh.shape["tensor"]
   return size * 4 if shards == 1 else size * 3 // shards + size * 2
 
 
@@ -174,7 +173,7 @@ def _describe(
     config, topology, devices, found, limit, efficiency, price, change, fitting
 ) -> Plan:
   chip = chip_of(devices[0].device_kind)
-  flops = settings.training_flops(config, found.vocabulary)
+  flops = found.trainer.flops_per_step
   step = fitting or found.step
   compute = exposed = hidden = None
   if chip is not None:
@@ -186,21 +185,21 @@ def _describe(
     exposed, hidden = (
         sent / (network * 1e9) for sent in _sent(step.collectives)
     )
-  params = found.parts.abstract.params
+  params = found.trainer.abstract.params
   leaves = zip(
       jax.tree.leaves(params),
-      jax.tree.leaves(found.parts.shardings.params),
+      jax.tree.leaves(found.trainer.shardings.params),
       strict=True,
   )
   return Plan(
       topology=topology,
       device_kind=devices[0].device_kind,
       num_devices=len(devices),
-      mesh=dict(found.parts.mesh.shape),
+      mesh=dict(found.trainer.mesh.shape),
       batch_size=config.train.batch_size,
       length=config.data.length,
       accumulation_steps=config.train.accumulation_steps,
-      rows_per_device=_rows_of_a_device(config, found.parts.mesh),
+      rows_per_device=_rows_of_a_device(config, found.trainer.mesh),
       remat=config.model.remat,
       num_steps=config.train.num_steps,
       parameters={n: count_parameters(tree) for n, tree in params.items()},

@@ -10,9 +10,10 @@ from etils import epath
 
 from electra_jax.devices import sharding
 from electra_jax.errors import UserError
-from electra_jax.pretraining import trainer as programs
-from electra_jax.runs import config as settings
+from electra_jax.pretraining.trainer import Trainer, make_trainer
 from electra_jax.runs import workdir as workdirs
+from electra_jax.runs.networks import vocabulary_of_run
+from electra_jax.runs.sections import replaced
 from electra_jax.shapes import Params
 from electra_jax.store import feed
 from electra_jax.store.reader import Split, open_store
@@ -60,16 +61,16 @@ def evaluate_run(
         f" than the run in {workdir}; prepare it with --tokenizer"
         f" {workdir}/tokenizer"
     )
-  config.data.length = opened.manifest.length
+  config = replaced(config, {"data.length": opened.manifest.length})
   mesh = sharding.make_mesh()
-  parts = programs.build(config, settings.vocabulary_of_run(run), mesh)
+  trainer = make_trainer(config, vocabulary_of_run(run), mesh)
   checkpointer = Checkpointer(workdirs.checkpoints(workdir))
   params = checkpointer.restore_params(
-      parts.abstract.params, parts.shardings.params
+      trainer.abstract.params, trainer.shardings.params
   )
   checkpointer.close()
   figures = make_evaluate(
-      parts,
+      trainer,
       opened.split(split),
       config.train.eval_batch_size,
       max_rows or config.train.eval_max_rows,
@@ -81,12 +82,12 @@ def evaluate_run(
 
 
 def make_evaluate(
-    parts: programs.Programs, split: Split, batch_size: int, max_rows: int
+    trainer: Trainer, split: Split, batch_size: int, max_rows: int
 ) -> Callable[[Params], dict[str, float]]:
   """Returns a function from parameters to figures on the first rows.
 
   Args:
-    parts: the compiled programs.
+    trainer: the compiled programs.
     split: the rows.
     batch_size: rows per batch over all processes.
     max_rows: rows to use at most, rounded up to whole batches.
@@ -94,7 +95,7 @@ def make_evaluate(
   num_batches = -(-min(max_rows, split.num_rows) // batch_size)
   # Made here, so that evaluating transfers rows and nothing else.
   indices = [
-      sharding.to_everywhere(parts.mesh, np.int32(i))
+      sharding.to_everywhere(trainer.mesh, np.int32(i))
       for i in range(num_batches)
   ]
 
@@ -102,29 +103,31 @@ def make_evaluate(
     batches = feed.evaluation_batches(
         split,
         batch_size=batch_size,
-        row_multiple=sharding.batch_shards(parts.mesh),
+        row_multiple=sharding.batch_shards(trainer.mesh),
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
     results = [
-        parts.eval_step(params, sharding.to_global(parts.mesh, batch), index)
+        trainer.eval_step(
+            params, sharding.to_global(trainer.mesh, batch), index
+        )
         for index, batch in zip(
             indices, itertools.islice(batches, num_batches), strict=True
         )
     ]
-    return _figures(parts, jax.device_get(results))
+    return _figures(trainer, jax.device_get(results))
 
   return evaluate_params
 
 
 def _figures(
-    parts: programs.Programs, results: list[tuple[Any, Any]]
+    trainer: Trainer, results: list[tuple[Any, Any]]
 ) -> dict[str, float]:
   figures = metrics.divide(metrics.add_up(sums for sums, _ in results))
   if results[0][1] is not None:
     histogram = np.sum([h for _, h in results], axis=0, dtype=np.float64)
     figures["rtd_auc"] = metrics.area_under_curve(histogram)
   figures["loss"] = sum(
-      factor * figures[name] for name, factor in parts.loss_weights.items()
+      factor * figures[name] for name, factor in trainer.loss_weights.items()
   )
   return figures

@@ -12,9 +12,16 @@ from electra_jax.errors import UserError
 from electra_jax.models.electra import Electra
 from electra_jax.objectives.corruption import corrupt
 from electra_jax.objectives.masking import MaskedRows, mask_rows, unpack_rows
-from electra_jax.pretraining import trainer as programs
-from electra_jax.runs import config as settings
+from electra_jax.pretraining.trainer import bind, init_params_of
 from electra_jax.runs import workdir as workdirs
+from electra_jax.runs.networks import (
+    electra_config,
+    masking_config,
+    method_of,
+    objective_options,
+    vocabulary_of,
+    vocabulary_of_run,
+)
 from electra_jax.store.feed import Batch, evaluation_batches
 from electra_jax.store.reader import open_store
 from electra_jax.training.checkpoint import Checkpointer
@@ -63,7 +70,7 @@ class Score(NamedTuple):
   total: float
 
 
-class Predictor:
+class PretrainedModel:
   """A pre-trained run, ready to answer."""
 
   def __init__(self, workdir: epath.PathLike):
@@ -80,14 +87,14 @@ class Predictor:
       )
     self.config = run.config
     self.tokenizer = run.tokenizer
-    model_config = settings.electra_config(run.config, run.tokenizer.vocab_size)
+    model_config = electra_config(run.config, run.tokenizer.vocab_size)
     self._model = Electra(model_config)
-    abstract = jax.eval_shape(lambda: programs.init_params_of(self._model, 0))
+    abstract = jax.eval_shape(lambda: init_params_of(self._model, 0))
     checkpointer = Checkpointer(workdirs.checkpoints(workdir))
     self._params = checkpointer.restore_params(abstract)
     checkpointer.close()
     self._run = run
-    self._recipe = settings.recipe_of(run.config)
+    self._recipe = method_of(run.config)
     self._detect = jax.jit(self._detect_batch, static_argnames="corrupted")
     self._fill = jax.jit(self._fill_batch)
     self._score = jax.jit(self._score_batch)
@@ -220,7 +227,7 @@ class Predictor:
     return batch, owners
 
   def _detect_batch(self, params, batch, rng, *, corrupted: bool):
-    networks = programs.bind(self._model, params, None)
+    networks = bind(self._model, params, None)
     masked = self._masked(batch, rng)
     options = self._options(with_counts=corrupted)
     input_ids = masked.rows.input_ids
@@ -238,20 +245,20 @@ class Predictor:
     return jax.nn.softmax(logits, axis=-1)
 
   def _score_batch(self, params, batch) -> Any:
-    networks = programs.bind(self._model, params, None)
+    networks = bind(self._model, params, None)
     masked = self._masked(batch, jax.random.key(0))
     return self._recipe.score(
         networks, masked, self._run.tokenizer.special.mask
     )
 
   def _masked(self, batch, rng) -> MaskedRows:
-    vocabulary = settings.vocabulary_of(self.tokenizer)
-    masking = settings.masking_config(self.config, vocabulary)
+    vocabulary = vocabulary_of(self.tokenizer)
+    masking = masking_config(self.config, vocabulary)
     return mask_rows(rng, unpack_rows(*batch), masking)
 
   def _options(self, *, with_counts: bool):
     # The counts of a store, which may be gone, are read where they matter.
-    vocabulary = settings.vocabulary_of(self.tokenizer)
+    vocabulary = vocabulary_of(self.tokenizer)
     if with_counts:
-      vocabulary = settings.vocabulary_of_run(self._run)
-    return settings.objective_options(self.config, vocabulary)
+      vocabulary = vocabulary_of_run(self._run)
+    return objective_options(self.config, vocabulary)

@@ -6,16 +6,17 @@ of them are done; `pretrain` runs them.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 from etils import epath
-from ml_collections import ConfigDict
 
 from electra_jax.errors import UserError
 from electra_jax.files import absolute
 from electra_jax.runs import workdir as workdirs
+from electra_jax.runs.config import PretrainConfig
+from electra_jax.runs.sections import merged, read_section
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,16 +25,18 @@ class Phase:
 
   Attributes:
     name: "phase_1", "phase_2", ….
-    config: a config of configs/pretrain.py without phases.
+    config: without phases.
     workdir: the folder of that name in the whole run's folder.
   """
 
   name: str
-  config: ConfigDict
+  config: PretrainConfig
   workdir: epath.Path
 
 
-def phase_configs(config: ConfigDict, workdir: epath.PathLike) -> list[Phase]:
+def phase_configs(
+    config: PretrainConfig, workdir: epath.PathLike, *, needs_store: bool = True
+) -> list[Phase]:
   """Returns the phases of a config in order, none for an ordinary run.
 
   Each has the config's values but for its own in `config.phases`, a seed of
@@ -41,39 +44,66 @@ def phase_configs(config: ConfigDict, workdir: epath.PathLike) -> list[Phase]:
   same order), and starts from the phase before it.
 
   Args:
-    config: as of configs/pretrain.py.
+    config: of the whole run.
     workdir: the folder of the whole run.
+    needs_store: whether a phase without a token store is a mistake.
 
   Raises:
     UserError: a name out of order, an unknown key, a value of another type, or
       a phase without a token store.
   """
-  config = config.copy_and_resolve_references()
-  own = config.get("phases") or {}
+  own = config.phases
   names = [f"phase_{i + 1}" for i in range(len(own))]
   if set(own) != set(names):
     raise UserError(
         f"config.phases has {', '.join(sorted(own))}; phases are named"
         f" {', '.join(names)}, in the order in which they run"
     )
+  plain = dataclasses.asdict(config) | {"phases": {}}
   found = []
   for i, name in enumerate(names):
     place = f"config.phases.{name}"
-    phase = config.copy_and_resolve_references()
-    with phase.unlocked():
-      del phase.phases
-    phase.seed += i
-    _override(phase, own[name], place)
-    _check_store(phase, own[name], place)
+    if isinstance(own[name], Mapping) and "phases" in own[name]:
+      raise UserError(
+          f"{place}.phases is given; a phase has no phases of its own"
+      )
+    values = merged(plain | {"seed": config.seed + i}, own[name], place)
     if i > 0:
       if "init_from" in own[name]:
         raise UserError(
-            f"{place}.init_from is {phase.init_from!r}, and {name} starts from"
-            f" {names[i - 1]}; leave it out"
+            f"{place}.init_from is {own[name]['init_from']!r}, and {name}"
+            f" starts from {names[i - 1]}; leave it out"
         )
-      phase.init_from = absolute(str(found[-1].workdir))
+      values["init_from"] = absolute(str(found[-1].workdir))
+    phase = read_section(PretrainConfig, values, place)
+    if needs_store:
+      _check_store(phase, own[name], place)
     found.append(Phase(name, phase, epath.Path(workdir) / name))
   return found
+
+
+def one_phase(config: PretrainConfig, name: str | None) -> PretrainConfig:
+  """Returns a config, or the phase of it that has the name.
+
+  Raises:
+    UserError: the config has no such phase.
+  """
+  names = ", ".join(sorted(config.phases))
+  if not names:
+    if name is not None:
+      raise UserError(f"--phase is {name}, and this config has no phases")
+    return config
+  found = {
+      phase.name: phase.config
+      for phase in phase_configs(config, "", needs_store=False)
+  }
+  if name not in found:
+    raise UserError(
+        f"this config has phases {names}; name one of them with --phase"
+        if name is None
+        else f"--phase is {name}; this config has {names}"
+    )
+  return found[name]
 
 
 def unfinished(phases: Sequence[Phase], workdir: epath.PathLike) -> list[Phase]:
@@ -131,30 +161,10 @@ def _last_step(phase: Phase) -> int:
   return phase.config.train.num_steps
 
 
-def _override(section: ConfigDict, values: Any, place: str) -> None:
-  if not isinstance(values, ConfigDict):
-    raise UserError(f"{place} is {values!r}; it must be a section of keys")
-  for key, value in values.items():
-    name = f"{place}.{key}"
-    if key not in section:
-      raise UserError(
-          f"{name} is no key of the config; there are"
-          f" {', '.join(sorted(section))}"
-      )
-    if isinstance(section[key], ConfigDict):
-      _override(section[key], value, name)
-      continue
-    try:
-      section[key] = value
-    except TypeError as error:
-      raise UserError(
-          f"{name} is {value!r}; it must be of type"
-          f" {type(section[key]).__name__}, as outside of the phases"
-      ) from error
-
-
-def _check_store(config: ConfigDict, own: ConfigDict, place: str) -> None:
-  if config.data.store or config.data.made_up:
+def _check_store(
+    config: PretrainConfig, own: Mapping[str, Any], place: str
+) -> None:
+  if config.data.store or config.data.synthetic:
     return
   has_own = "store" in own.get("data", {})
   flag = f"{place if has_own else 'config'}.data.store"

@@ -1,5 +1,6 @@
-"""Pre-training: config -> data, networks, objective, state; then the loop."""
+"""The verb `pretrain`: config to data, networks, state; then the loop."""
 
+import dataclasses
 import itertools
 import logging
 from collections.abc import Iterator, Sequence
@@ -7,21 +8,21 @@ from typing import Any
 
 import jax
 from etils import epath
-from jax.experimental import multihost_utils
-from ml_collections import ConfigDict
 
 from electra_jax.devices import sharding
 from electra_jax.errors import UserError
 from electra_jax.files import absolute
-from electra_jax.preprocessing.synthetic import make_store
 from electra_jax.pretraining import phases
-from electra_jax.pretraining import trainer as programs
+from electra_jax.pretraining.data import open_store_of, with_own_store
 from electra_jax.pretraining.evaluation import make_evaluate
-from electra_jax.pretraining.warm_start import find_continuation
-from electra_jax.runs import config as settings
+from electra_jax.pretraining.trainer import Trainer, make_mesh, make_trainer
+from electra_jax.pretraining.warm_start import find_warm_start
 from electra_jax.runs import workdir as workdirs
+from electra_jax.runs.config import PretrainConfig
+from electra_jax.runs.console import Show, shower
+from electra_jax.runs.networks import vocabulary_of
 from electra_jax.store.feed import Feed
-from electra_jax.store.reader import Store, open_store
+from electra_jax.store.reader import Store
 from electra_jax.training import loop
 from electra_jax.training.checkpoint import Checkpointer
 from electra_jax.training.writers import ScalarWriter
@@ -31,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 def pretrain(
-    config: ConfigDict, workdir: epath.PathLike, *, quiet: bool = False
+    config: PretrainConfig, workdir: epath.PathLike, *, quiet: bool = False
 ) -> loop.Result:
   """Pre-trains, or resumes the run that the workdir holds.
 
@@ -43,7 +44,7 @@ def pretrain(
   devices beyond float rounding.
 
   Args:
-    config: as of configs/pretrain.py.
+    config: what to do.
     workdir: a local or gs:// folder; made if it is not there.
     quiet: whether to print nothing.
 
@@ -55,15 +56,17 @@ def pretrain(
     UserError: values that do not fit each other, a broken store or workdir, a
       full disk, a loss that is not finite.
   """
-  config = config.copy_and_resolve_references()
-  if config.get("phases"):
+  if config.phases:
     return _pretrain_phases(config, workdir, quiet)
+  show = shower(quiet)
   # --- Data ---
-  store = _open_store(config, workdir)
+  config = with_own_store(config, workdir)
+  config = dataclasses.replace(config, init_from=absolute(config.init_from))
+  store = open_store_of(config)
   # --- Programs ---
-  vocabulary = settings.vocabulary_of(store.tokenizer(), store)
-  mesh = programs.make_mesh(config, vocabulary)
-  parts = programs.build(config, vocabulary, mesh)
+  vocabulary = vocabulary_of(store.tokenizer(), store)
+  mesh = make_mesh(config, vocabulary)
+  trainer = make_trainer(config, vocabulary, mesh)
   train_feed = Feed(
       store.split("train"),
       seed=config.seed,
@@ -72,20 +75,19 @@ def pretrain(
       process_count=jax.process_count(),
   )
   evaluate = make_evaluate(
-      parts,
+      trainer,
       store.split("validation"),
       config.train.eval_batch_size,
       config.train.eval_max_rows,
   )
   # --- Start; read whole before anything is written ---
-  config.init_from = absolute(config.init_from)
   start = weights = None
   if _has_checkpoint(workdir):  # All that resuming needs is here.
     origin = workdirs.start_of(workdir)
   else:
-    start = find_continuation(config, store.tokenizer(), parts)
+    start = find_warm_start(config, store.tokenizer(), trainer)
     origin = workdirs.RANDOM_WEIGHTS if start is None else start.origin
-    weights = None if start is None else start.restore(parts)
+    weights = None if start is None else start.restore(trainer)
   # --- Workdir; nothing has been written before this line ---
   workdirs.enter(
       workdir,
@@ -100,20 +102,19 @@ def pretrain(
   )
   # --- State: (1) the workdir's checkpoint, else (2) init_from's weights,
   # else (3) fresh ---
-  state = checkpointer.restore_latest(parts.abstract, parts.shardings)
+  state = checkpointer.restore_latest(trainer.abstract, trainer.shardings)
   if state is None:
-    state = parts.init() if start is None else start.init(parts, weights)
+    state = trainer.init() if start is None else start.init(trainer, weights)
   del weights  # They would lie beside the state.
   step = int(state.step)
-  if is_first and not quiet:
-    _describe(config, parts, store, step, origin)
+  _describe(trainer, store, step, origin, show)
   # --- Train ---
   writer = ScalarWriter(workdir, step) if is_first else None
   batches = train_feed.iterate(step)
   try:
     result = loop.run(
         state,
-        parts.train_step,
+        trainer.train_step,
         _to_global(mesh, batches),
         evaluate,
         checkpointer,
@@ -126,14 +127,98 @@ def pretrain(
     if writer is not None:
       writer.close()
     checkpointer.close()
-  if is_first and not quiet:
-    _summarise(result, store, workdir)
+  _summarise(result, store, workdir, show)
   return result
 
 
+def facts_of(store: Store, start: str) -> dict[str, Any]:
+  """Returns what a workdir keeps of its token store and its start."""
+  return {
+      "start": start,
+      "rows_digest": store.manifest.rows_digest,
+      "tokenizer_digest": store.manifest.tokenizer_digest,
+      "sources": store.manifest.sources,
+      "unigram_entropy": store.unigram_entropy(),
+  }
+
+
+def _has_checkpoint(workdir: epath.PathLike) -> bool:
+  folder = workdirs.checkpoints(workdir)
+  if not folder.exists():
+    return False
+  checkpointer = Checkpointer(folder)
+  steps = checkpointer.steps()
+  checkpointer.close()
+  return bool(steps)
+
+
+def _to_global(mesh, batches) -> Iterator[Any]:
+  for batch in batches:
+    yield sharding.to_global(mesh, batch)
+
+
+def _loop_config(config: PretrainConfig) -> loop.LoopConfig:
+  train = config.train
+  return loop.LoopConfig(
+      num_train_steps=train.num_steps,
+      log_every_steps=train.log_every_steps,
+      eval_every_steps=train.eval_every_steps,
+      checkpoint_every_steps=train.checkpoint_every_steps,
+      batch_size=train.batch_size,
+  )
+
+
+def _describe(
+    trainer: Trainer, store: Store, step: int, start: str, show: Show
+) -> None:
+  config, params = trainer.config, trainer.abstract.params
+  _log.debug("parameters:\n%s", parameter_table(params))
+  sizes = {name: count_parameters(tree) for name, tree in params.items()}
+  listed = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
+  show(f"start        {start}")
+  devices = trainer.mesh.devices
+  show(f"parameters   {count_parameters(params):,} ({listed})")
+  show(
+      f"devices      {devices.size} x {devices.flat[0].device_kind}, mesh"
+      f" {dict(trainer.mesh.shape)}"
+  )
+  show(
+      f"data         {store.split('train').num_rows:,} rows of"
+      f" {config.data.length} tokens, {store.split('validation').num_rows:,}"
+      f" held out; unigram entropy {store.unigram_entropy():.3f} nats"
+  )
+  show(
+      f"batch        {config.train.batch_size} rows,"
+      f" {config.train.batch_size // devices.size} per device; steps"
+      f" {step:,} to {config.train.num_steps:,}"
+  )
+
+
+def _summarise(
+    result: loop.Result, store: Store, workdir: epath.PathLike, show: Show
+) -> None:
+  if result.stopped_by is not None:
+    show(
+        f"stopped by signal {result.stopped_by} after step {result.step:,};"
+        " the checkpoint is written, the same command resumes"
+    )
+    return
+  show(
+      f"finished     step {result.step:,} in {result.train_secs:,.0f} s;"
+      f" everything is in {workdir}"
+  )
+  for name, value in sorted(result.evaluation.items()):
+    show(f"  {name:<22} {value:.4f}")
+  if "mlm_loss" in result.evaluation:
+    gain = store.unigram_entropy() - result.evaluation["mlm_loss"]
+    show(f"  unigram_entropy        {store.unigram_entropy():.4f}")
+    show(f"  nats under the entropy {gain:.4f}")
+
+
 def _pretrain_phases(
-    config: ConfigDict, workdir: epath.PathLike, quiet: bool
+    config: PretrainConfig, workdir: epath.PathLike, quiet: bool
 ) -> loop.Result:
+  show = shower(quiet)
   chain = phases.phase_configs(config, workdir)
   left = phases.unfinished(chain, workdir)
   # A mistake in the last phase is told before the first one has started.
@@ -141,8 +226,7 @@ def _pretrain_phases(
   _check_vocabularies(left, stores)
   phases.record(chain, workdir)
   for phase in left:
-    if jax.process_index() == 0 and not quiet:
-      print(f"phase        {phase.name} of {len(chain)}, in {phase.workdir}")
+    show(f"phase        {phase.name} of {len(chain)}, in {phase.workdir}")
     result = None  # Frees the state of the phase before.
     result = pretrain(phase.config, phase.workdir, quiet=quiet)
     if result.stopped_by is not None:
@@ -152,13 +236,13 @@ def _pretrain_phases(
 
 
 def _checked_store(phase: phases.Phase) -> Store | None:
-  config = phase.config.copy_and_resolve_references()
-  if config.data.made_up:
+  config = phase.config
+  if config.data.synthetic:
     return None
   try:
-    store = _open_store(config, phase.workdir)
-    vocabulary = settings.vocabulary_of(store.tokenizer(), store)
-    programs.build(config, vocabulary, programs.make_mesh(config, vocabulary))
+    store = open_store_of(config)
+    vocabulary = vocabulary_of(store.tokenizer(), store)
+    make_trainer(config, vocabulary, make_mesh(config, vocabulary))
   except UserError as error:
     raise UserError(f"{phase.name}: {error}") from error
   return store
@@ -180,120 +264,3 @@ def _check_vocabularies(
           f" {first.path} of {before.name}; prepare both with the same"
           " --tokenizer"
       )
-
-
-def facts_of(store: Store, start: str) -> dict[str, Any]:
-  """Returns what a workdir keeps of its token store and its start."""
-  return {
-      "start": start,
-      "rows_digest": store.manifest.rows_digest,
-      "tokenizer_digest": store.manifest.tokenizer_digest,
-      "sources": store.manifest.sources,
-      "unigram_entropy": store.unigram_entropy(),
-  }
-
-
-def _open_store(config: ConfigDict, workdir: epath.PathLike) -> Store:
-  if config.data.made_up:
-    path = epath.Path(workdir) / "made_up_store"
-    if jax.process_index() == 0:
-      make_store(path, length=config.data.length)
-    if jax.process_count() > 1:
-      multihost_utils.sync_global_devices("made-up store")
-    config.data.store = str(path)
-  return open_store_of(config)
-
-
-def open_store_of(config: ConfigDict) -> Store:
-  """Opens the token store that a config names, and makes its path absolute.
-
-  Raises:
-    UserError: it names none, or one with rows of another length.
-  """
-  if not config.data.store:
-    raise UserError(
-        "config.data.store is empty; give the folder that `electra-jax"
-        " prepare` has made: --config.data.store=STORE"
-    )
-  config.data.store = absolute(config.data.store)  # Evaluated from anywhere.
-  store = open_store(config.data.store)
-  if store.manifest.length != config.data.length:
-    raise UserError(
-        f"store {config.data.store} has rows of {store.manifest.length} tokens"
-        f" and config.data.length is {config.data.length}; prepare it again"
-        f" with --length {config.data.length}, or set"
-        f" --config.data.length={store.manifest.length}"
-    )
-  return store
-
-
-def _has_checkpoint(workdir: epath.PathLike) -> bool:
-  folder = workdirs.checkpoints(workdir)
-  if not folder.exists():
-    return False
-  checkpointer = Checkpointer(folder)
-  steps = checkpointer.steps()
-  checkpointer.close()
-  return bool(steps)
-
-
-def _to_global(mesh, batches) -> Iterator[Any]:
-  for batch in batches:
-    yield sharding.to_global(mesh, batch)
-
-
-def _loop_config(config: ConfigDict) -> loop.LoopConfig:
-  train = config.train
-  return loop.LoopConfig(
-      num_train_steps=train.num_steps,
-      log_every_steps=train.log_every_steps,
-      eval_every_steps=train.eval_every_steps,
-      checkpoint_every_steps=train.checkpoint_every_steps,
-      batch_size=train.batch_size,
-  )
-
-
-def _describe(config, parts, store, step, start) -> None:
-  params = parts.abstract.params
-  _log.debug("parameters:\n%s", parameter_table(params))
-  sizes = {name: count_parameters(tree) for name, tree in params.items()}
-  listed = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
-  print(f"start        {start}")
-  devices = parts.mesh.devices
-  print(f"parameters   {count_parameters(params):,} ({listed})")
-  print(
-      f"devices      {devices.size} x {devices.flat[0].device_kind}, mesh"
-      f" {dict(parts.mesh.shape)}"
-  )
-  print(
-      f"data         {store.split('train').num_rows:,} rows of"
-      f" {config.data.length} tokens, {store.split('validation').num_rows:,}"
-      f" held out; unigram entropy {store.unigram_entropy():.3f} nats"
-  )
-  print(
-      f"batch        {config.train.batch_size} rows,"
-      f" {config.train.batch_size // devices.size} per device; steps"
-      f" {step:,} to {config.train.num_steps:,}",
-      flush=True,
-  )
-
-
-def _summarise(
-    result: loop.Result, store: Store, workdir: epath.PathLike
-) -> None:
-  if result.stopped_by is not None:
-    print(
-        f"stopped by signal {result.stopped_by} after step {result.step:,};"
-        " the checkpoint is written, the same command resumes"
-    )
-    return
-  print(
-      f"finished     step {result.step:,} in {result.train_secs:,.0f} s;"
-      f" everything is in {workdir}"
-  )
-  for name, value in sorted(result.evaluation.items()):
-    print(f"  {name:<22} {value:.4f}")
-  if "mlm_loss" in result.evaluation:
-    gain = store.unigram_entropy() - result.evaluation["mlm_loss"]
-    print(f"  unigram_entropy        {store.unigram_entropy():.4f}")
-    print(f"  nats under the entropy {gain:.4f}")

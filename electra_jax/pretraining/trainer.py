@@ -1,4 +1,4 @@
-"""A config turned into programs: initialise, train one step, evaluate a batch.
+"""Compiles the programs of a pre-training config: initialise, train, evaluate.
 
 Everything that knows both the networks and the objective stands here, so that
 pre-training, evaluation, planning and benchmarks compile the same programs.
@@ -12,7 +12,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from ml_collections import ConfigDict
 
 from electra_jax.devices import sharding
 from electra_jax.devices.attention import make_attend
@@ -21,10 +20,24 @@ from electra_jax.devices.reduction import sum_over_devices
 from electra_jax.errors import UserError
 from electra_jax.models.config import ElectraConfig
 from electra_jax.models.electra import Electra
-from electra_jax.objectives.generators import Networks
+from electra_jax.objectives.generators import Networks, ObjectiveOptions
 from electra_jax.objectives.losses import WeightedSum
-from electra_jax.objectives.masking import MaskedRows, mask_rows, unpack_rows
-from electra_jax.runs import config as settings
+from electra_jax.objectives.masking import (
+    MaskedRows,
+    MaskingConfig,
+    mask_rows,
+    unpack_rows,
+)
+from electra_jax.objectives.objective import Method
+from electra_jax.runs.config import PretrainConfig
+from electra_jax.runs.networks import (
+    Vocabulary,
+    electra_config,
+    masking_config,
+    method_of,
+    objective_options,
+    training_flops,
+)
 from electra_jax.shapes import Params, Scalar
 from electra_jax.store.feed import Batch
 from electra_jax.training import metrics
@@ -45,10 +58,15 @@ _INIT_STREAM, _EVAL_STREAM = 2**32 - 1, 2**32 - 2
 
 
 @dataclasses.dataclass(frozen=True)
-class Programs:
+class Trainer:
   """What a config compiles to on a mesh.
 
   Attributes:
+    config: what was compiled.
+    vocabulary: of the rows.
+    method: objective and generator.
+    masking: how tokens are chosen.
+    options: numbers of the objective.
     model: the networks.
     mesh: the devices.
     abstract: shapes and dtypes of the train state.
@@ -59,6 +77,11 @@ class Programs:
     loss_weights: factor of each loss in the total.
   """
 
+  config: PretrainConfig
+  vocabulary: Vocabulary
+  method: Method
+  masking: MaskingConfig
+  options: ObjectiveOptions
   model: Electra
   mesh: Mesh
   abstract: TrainState
@@ -68,10 +91,15 @@ class Programs:
   init: Callable[[], TrainState]
   loss_weights: dict[str, float]
 
+  @property
+  def flops_per_step(self) -> int:
+    """Model FLOPs of one training step; see models/flops.py."""
+    return training_flops(self.config, self.vocabulary)
+
 
 def make_mesh(
-    config: ConfigDict,
-    vocabulary: settings.Vocabulary,
+    config: PretrainConfig,
+    vocabulary: Vocabulary,
     devices: Sequence[jax.Device] | None = None,
 ) -> Mesh:
   """Arranges devices as a pre-training config has it.
@@ -80,14 +108,14 @@ def make_mesh(
     config: as of configs/pretrain.py; with mesh.fsdp = 0 a replica is split
       over the devices that the other axes leave or, where mesh.data = -1 leaves
       that open, over as few as its size asks for.
-    vocabulary: of `settings.vocabulary_of`.
+    vocabulary: of `vocabulary_of`.
     devices: the devices, or None for all of all processes.
 
   Raises:
     UserError: the sizes of the axes do not multiply to the number of devices.
   """
   devices = jax.devices() if devices is None else list(devices)
-  axes = dict(config.mesh)
+  axes = dataclasses.asdict(config.mesh)
   if axes["fsdp"] == 0:
     others = abs(axes["data"] * axes["tensor"]) or 1
     axes["fsdp"] = max(len(devices) // others, 1)
@@ -95,66 +123,67 @@ def make_mesh(
       memory_bytes = memory_of(devices[0])
       axes["fsdp"] = 1
       if memory_bytes is not None:
-        networks = settings.electra_config(config, vocabulary.size)
+        networks = electra_config(config, vocabulary.size)
         axes["fsdp"] = sharding.fewest_shards(
             abstract_params(networks), len(devices) // others, memory_bytes
         )
   return sharding.make_mesh(**axes, devices=devices)
 
 
-def build(
-    config: ConfigDict, vocabulary: settings.Vocabulary, mesh: Mesh
-) -> Programs:
+def make_trainer(
+    config: PretrainConfig, vocabulary: Vocabulary, mesh: Mesh
+) -> Trainer:
   """Builds the programs of a pre-training config.
 
   Args:
     config: as of configs/pretrain.py.
-    vocabulary: of `settings.vocabulary_of`.
+    vocabulary: of `vocabulary_of`.
     mesh: of `make_mesh`.
 
   Raises:
     UserError: values that do not fit each other; all are checked here, before
       anything is compiled.
   """
-  recipe = settings.recipe_of(config)
-  masking = settings.masking_config(config, vocabulary)
-  options = settings.objective_options(config, vocabulary)
-  recipe.check(options)
+  method = method_of(config)
+  masking = masking_config(config, vocabulary)
+  options = objective_options(config, vocabulary)
+  method.check(options)
   _check_batches(config, mesh)
-  model_config = settings.electra_config(config, vocabulary.size)
+  networks = electra_config(config, vocabulary.size)
+  num_heads = networks.discriminator.num_heads
   sharding.check_divisible(
-      mesh,
-      "number of attention heads",
-      model_config.discriminator.num_heads,
-      ("tensor",),
+      mesh, "number of attention heads", num_heads, ("tensor",)
   )
   model = Electra(
-      model_config,
+      networks,
       sharding.constrain_hidden(mesh),
       make_attend(config.model.attention, mesh),
   )
   optimizer_config = OptimizerConfig(
-      num_train_steps=config.train.num_steps, **config.optimizer
+      num_train_steps=config.train.num_steps,
+      **dataclasses.asdict(config.optimizer),
   )
   optimizer = make_optimizer(optimizer_config)
-  loss_weights = {
-      "mlm_loss": config.objective.gen_weight,
-      "rtd_loss": config.objective.disc_weight,
-      "token_loss": config.objective.token_weight,
-  }
-  loss_weights = {name: loss_weights[name] for name in recipe.losses}
+  loss_weights = _loss_weights(config, method)
 
   def init_params():
     # Initial values do not depend on the mesh: no constraint is needed.
-    return init_params_of(Electra(model_config), config.seed)
+    return init_params_of(Electra(networks), config.seed)
+
+  abstract = abstract_state(init_params, optimizer)
+  shardings = sharding.state_shardings(mesh, optimizer, abstract)
+  whole = NamedSharding(mesh, PartitionSpec())
+  pin = sharding.constrain_params(mesh, shardings.params)
+  reduce_over_devices = functools.partial(
+      sum_over_devices, mesh=mesh, shardings=shardings.params
+  )
 
   def prepare(rng, batch):
     masked = mask_rows(rng, unpack_rows(*batch), masking)
-    return masked, recipe.weigh(masked)
+    return masked, method.weigh(masked)
 
   def outcome_of(params, masked, dropout_seeds):
-    networks = bind(model, params, dropout_seeds)
-    return recipe.run(networks, masked, options)
+    return method.run(bind(model, params, dropout_seeds), masked, options)
 
   def loss_fn(params, masked, weights):
     outcome = outcome_of(pin(params), masked, masked.dropout_seeds)
@@ -171,14 +200,9 @@ def build(
   def eval_step(params, batch, index):
     rng = jax.random.fold_in(jax.random.key(config.seed), _EVAL_STREAM)
     masked, _ = prepare(jax.random.fold_in(rng, index), batch)
-    return spread(evaluate, has_gradients=False)(params, masked, ())
+    sums_of = reduce_over_devices(evaluate, has_gradients=False)
+    return sums_of(params, masked, ())
 
-  abstract = abstract_state(init_params, optimizer)
-  shardings = sharding.state_shardings(mesh, optimizer, abstract)
-  pin = sharding.constrain_params(mesh, shardings.params)
-  spread = functools.partial(
-      sum_over_devices, mesh=mesh, shardings=shardings.params
-  )
   train_step = make_train_step(
       prepare,
       loss_fn,
@@ -186,13 +210,14 @@ def build(
       learning_rate_schedule(optimizer_config),
       root_key=lambda batch: jax.random.key(config.seed),
       accumulation_steps=config.train.accumulation_steps,
-      spread=spread,
+      reduce_over_devices=reduce_over_devices,
   )
-  whole = NamedSharding(mesh, PartitionSpec())
-  compiler_options = {}
-  if config.train.overlap_reductions and mesh.size > 1:
-    compiler_options = reduction_options(mesh.devices.flat[0])
-  return Programs(
+  return Trainer(
+      config=config,
+      vocabulary=vocabulary,
+      method=method,
+      masking=masking,
+      options=options,
       model=model,
       mesh=mesh,
       abstract=abstract,
@@ -201,7 +226,7 @@ def build(
           train_step,
           donate_argnums=0,
           out_shardings=(shardings, whole),
-          compiler_options=compiler_options,
+          compiler_options=_compiler_options(config, mesh),
       ),
       eval_step=jax.jit(eval_step, out_shardings=whole),
       init=lambda: init_state(init_params, optimizer, shardings),
@@ -269,7 +294,7 @@ def total_loss(
     loss_weights: factor of each; one of factor 0 is left out, so that nothing
       is computed for its gradient.
     losses: summed nats.
-    weights: what each sum is divided by, of `Recipe.weigh`.
+    weights: what each sum is divided by, of `Method.weigh`.
   """
   return sum(
       (
@@ -281,7 +306,22 @@ def total_loss(
   )
 
 
-def _check_batches(config: ConfigDict, mesh: Mesh) -> None:
+def _loss_weights(config: PretrainConfig, method: Method) -> dict[str, float]:
+  factors = {
+      "mlm_loss": config.objective.gen_weight,
+      "rtd_loss": config.objective.disc_weight,
+      "token_loss": config.objective.token_weight,
+  }
+  return {name: factors[name] for name in method.losses}
+
+
+def _compiler_options(config: PretrainConfig, mesh: Mesh) -> dict[str, str]:
+  if config.train.overlap_reductions and mesh.size > 1:
+    return reduction_options(mesh.devices.flat[0])
+  return {}
+
+
+def _check_batches(config: PretrainConfig, mesh: Mesh) -> None:
   train = config.train
   sharding.check_batch(mesh, train.batch_size, train.accumulation_steps)
   if config.data.length > config.model.max_position_embeddings:

@@ -9,12 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from etils import epath
-from ml_collections import ConfigDict
 
 from electra_jax.devices import sharding
 from electra_jax.errors import UserError
 from electra_jax.models.config import ElectraConfig, EncoderConfig
-from electra_jax.pretraining.trainer import Programs, abstract_params
+from electra_jax.pretraining.trainer import Trainer, abstract_params
 from electra_jax.pretraining.transfer import (
     SHAPES,
     carried_over,
@@ -22,6 +21,7 @@ from electra_jax.pretraining.transfer import (
     shapes_of,
 )
 from electra_jax.runs import workdir as workdirs
+from electra_jax.runs.config import InitConfig, PretrainConfig
 from electra_jax.runs.weights import ENCODER, find_weights, networks_of
 from electra_jax.shapes import Params
 from electra_jax.text.match_tokens import match_tokens
@@ -29,12 +29,7 @@ from electra_jax.text.tokenizer import Tokenizer
 from electra_jax.training.checkpoint import Checkpointer
 from electra_jax.training.step import TrainState
 
-_CHOICES = {
-    "optimizer": ("fresh", "restored"),
-    "positions": ("same", "resized"),
-    "vocabulary": ("same", "matched"),
-}
-_LISTS = ("fresh", "unused")
+_DEFAULTS = InitConfig("fresh", "same", "same", fresh="", unused="")
 
 
 class Weights(NamedTuple):
@@ -50,7 +45,7 @@ class Weights(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class Transfer:
   """What a run takes of another's weights, and how.
 
   Attributes:
@@ -70,62 +65,62 @@ class Plan:
 
 
 @dataclasses.dataclass(frozen=True)
-class Continuation:
+class WarmStart:
   """How a run starts from another's weights.
 
   Attributes:
-    plan: what it takes of them.
+    transfer: what it takes of them.
     checkpoints: the folder where they lie.
     origin: the same down to the step, in words; of another vocabulary, also
       how many tokens were found.
   """
 
-  plan: Plan
+  transfer: Transfer
   checkpoints: epath.Path
   origin: str
 
-  def restore(self, parts: Programs) -> Weights:
+  def restore(self, trainer: Trainer) -> Weights:
     """Reads the weights into their shards on the new run's mesh.
 
     Raises:
       UserError: no checkpoint, a broken one, or one of other shapes.
     """
-    abstract = self.plan.abstract
+    abstract = self.transfer.abstract
     checkpointer = Checkpointer(self.checkpoints)
     try:
-      if self.plan.with_optimizer:
-        state = checkpointer.read_latest(parts.abstract, parts.shardings)
+      if self.transfer.with_optimizer:
+        state = checkpointer.read_latest(trainer.abstract, trainer.shardings)
         return Weights(state.params, state.opt_state)
-      shardings = sharding.params_shardings(parts.mesh, abstract)
+      shardings = sharding.params_shardings(trainer.mesh, abstract)
       return Weights(checkpointer.restore_params(abstract, shardings))
     finally:
       checkpointer.close()
 
-  def init(self, parts: Programs, weights: Weights) -> TrainState:
-    """Builds the state of step 0 in its shards, as `parts.init` does."""
-    plan = self.plan
-    if plan.with_optimizer:
+  def init(self, trainer: Trainer, weights: Weights) -> TrainState:
+    """Builds the state of step 0 in its shards, as `trainer.init` does."""
+    transfer = self.transfer
+    if transfer.with_optimizer:
       make = jax.jit(
-          _restarted, out_shardings=parts.shardings, donate_argnums=(0, 1)
+          _restarted, out_shardings=trainer.shardings, donate_argnums=(0, 1)
       )
       return make(*weights)
-    fresh = parts.init()
+    fresh = trainer.init()
     carry_over = functools.partial(
         carried_over,
-        source=plan.source,
-        target=parts.model.config,
-        taken=plan.taken,
-        rows=plan.rows,
+        source=transfer.source,
+        target=trainer.model.config,
+        taken=transfer.taken,
+        rows=transfer.rows,
     )
     carry_over = jax.jit(
-        carry_over, out_shardings=parts.shardings.params, donate_argnums=1
+        carry_over, out_shardings=trainer.shardings.params, donate_argnums=1
     )
     return fresh._replace(params=carry_over(weights.params, fresh.params))
 
 
-def find_continuation(
-    config: ConfigDict, tokenizer: Tokenizer, parts: Programs
-) -> Continuation | None:
+def find_warm_start(
+    config: PretrainConfig, tokenizer: Tokenizer, trainer: Trainer
+) -> WarmStart | None:
   """Finds what a pre-training config goes on from; None for random weights.
 
   Args:
@@ -137,24 +132,24 @@ def find_continuation(
     UserError: there is no such run, or it does not fit in a way that the
       config does not name.
   """
-  _check_choices(config)
+  _check_unused(config)
   if not config.init_from:
     return None
   run = workdirs.load(config.init_from)
-  plan = make_plan(config, run, tokenizer, parts)
+  transfer = plan_transfer(config, run, tokenizer, trainer)
   folder, origin, _ = find_weights(config.init_from, run)
-  if plan.rows is not None:
-    found, size = int(np.sum(plan.rows >= 0)), len(plan.rows)
+  if transfer.rows is not None:
+    found, size = int(np.sum(transfer.rows >= 0)), len(transfer.rows)
     origin += f", {found:,} of {size:,} tokens matched"
-  return Continuation(plan, folder, origin)
+  return WarmStart(transfer, folder, origin)
 
 
-def make_plan(
-    config: ConfigDict,
+def plan_transfer(
+    config: PretrainConfig,
     run: workdirs.Run,
     tokenizer: Tokenizer,
-    parts: Programs,
-) -> Plan:
+    trainer: Trainer,
+) -> Transfer:
   """Fits a run to the one that starts from it; reads no weights.
 
   Args:
@@ -166,17 +161,19 @@ def make_plan(
   Raises:
     UserError: they do not fit in a way that the config does not name.
   """
-  _check_choices(config)
   listed = {
-      name: tuple(filter(None, map(str.strip, config.init[name].split(","))))
-      for name in _LISTS
+      name: tuple(filter(None, map(str.strip, value.split(","))))
+      for name, value in (
+          ("fresh", config.init.fresh),
+          ("unused", config.init.unused),
+      )
   }
-  source, target = networks_of(run), parts.model.config
+  source, target = networks_of(run), trainer.model.config
   rows = _rows(config, run, tokenizer)
   _check_positions(config, source.discriminator, target.discriminator)
   if "discriminator" not in listed["unused"]:
     _check_encoder(config, source.discriminator, target.discriminator)
-  abstract, wanted = _abstract(run, source), parts.abstract.params
+  abstract, wanted = _abstract(run, source), trainer.abstract.params
   taken = choose_parts(
       abstract, wanted, source, target, **listed, place=config.init_from
   )
@@ -186,31 +183,22 @@ def make_plan(
     is_same &= source.is_disentangled == target.is_disentangled
     is_same &= shapes_of(abstract) == shapes_of(wanted)
     _check_moments(config, run, is_same)
-  return Plan(source, abstract, taken, rows, with_optimizer)
+  return Transfer(source, abstract, taken, rows, with_optimizer)
 
 
-def _check_choices(config: ConfigDict) -> None:
-  for name, choices in _CHOICES.items():
-    value = config.init[name]
-    if value not in choices:
+def _check_unused(config: PretrainConfig) -> None:
+  """Raises a UserError for choices about a run that is not there."""
+  for name, default in dataclasses.asdict(_DEFAULTS).items():
+    value = getattr(config.init, name)
+    if not config.init_from and value != default:
       raise UserError(
-          f"config.init.{name} is {value!r}; it must be {choices[0]!r} or"
-          f" {choices[1]!r}"
-      )
-  if config.init_from:
-    return
-  defaults = {name: choices[0] for name, choices in _CHOICES.items()}
-  for name, default in (defaults | dict.fromkeys(_LISTS, "")).items():
-    if config.init[name] != default:
-      raise UserError(
-          f"config.init.{name} is {config.init[name]!r} and config.init_from"
-          " is empty; give the --workdir of the run to start from by"
-          " --config.init_from"
+          f"config.init.{name} is {value!r} and config.init_from is empty; give"
+          " the --workdir of the run to start from by --config.init_from"
       )
 
 
 def _rows(
-    config: ConfigDict, run: workdirs.Run, tokenizer: Tokenizer
+    config: PretrainConfig, run: workdirs.Run, tokenizer: Tokenizer
 ) -> np.ndarray | None:
   own = run.tokenizer
   if own.digest == tokenizer.digest:
@@ -227,7 +215,7 @@ def _rows(
 
 
 def _check_positions(
-    config: ConfigDict, source: EncoderConfig, target: EncoderConfig
+    config: PretrainConfig, source: EncoderConfig, target: EncoderConfig
 ) -> None:
   ours = target.max_position_embeddings
   theirs = source.max_position_embeddings
@@ -241,14 +229,12 @@ def _check_positions(
 
 
 def _check_encoder(
-    config: ConfigDict, source: EncoderConfig, target: EncoderConfig
+    config: PretrainConfig, source: EncoderConfig, target: EncoderConfig
 ) -> None:
   for name in SHAPES:
     ours, theirs = getattr(target, name), getattr(source, name)
     if ours != theirs:
       fix = f"set --config.model.{name}={theirs}"
-      if name not in config.model:
-        fix = f"write config.model.{name} = {theirs} into the config file"
       raise UserError(
           f"config.model.{name} is {ours} and the run in {config.init_from} has"
           f" {theirs}; choose the size of that run in --config"
@@ -265,10 +251,11 @@ def _abstract(run: workdirs.Run, source: ElectraConfig) -> Params:
 
 
 def _check_moments(
-    config: ConfigDict, run: workdirs.Run, is_same: bool
+    config: PretrainConfig, run: workdirs.Run, is_same: bool
 ) -> None:
-  name = run.config.optimizer.get("name", "adam")
-  if run.kind is workdirs.FINETUNING:
+  is_finetuned = run.kind is workdirs.FINETUNING
+  name = "adam" if is_finetuned else run.config.optimizer.name
+  if is_finetuned:
     reason = "a finetune run's are of another loss"
   elif not is_same:
     reason = "vocabulary, positions or parts are not the same"

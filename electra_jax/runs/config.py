@@ -1,165 +1,248 @@
-"""What a pre-training config says, as the rooms below want to hear it."""
+"""The config of a pre-training run as frozen dataclasses.
+
+The files in configs/ say what each key is for; here stand its type and the
+values that it takes.
+"""
 
 import dataclasses
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
-from ml_collections import ConfigDict
+from electra_jax.errors import UserError
+from electra_jax.runs.sections import choice, number, read_section
 
-from electra_jax.models.config import (
-    ElectraConfig,
-    encoder_config,
-    generator_config,
-)
-from electra_jax.models.flops import training_flops_per_row
-from electra_jax.objectives.generators import ObjectiveOptions
-from electra_jax.objectives.masking import MaskingConfig
-from electra_jax.objectives.objective import Recipe, every_token, find_recipe
-from electra_jax.runs import workdir as workdirs
-from electra_jax.store.reader import Store, open_store
-from electra_jax.text.tokenizer import SpecialIds, Tokenizer
+POSITIVE = {"least": 1}
+_LARGEST_SEED = 2**32 - 1  # What every generator of random numbers takes.
 
 
-class Vocabulary(NamedTuple):
-  """What programs know of a vocabulary.
+@dataclasses.dataclass(frozen=True)
+class InitConfig:
+  """How a run starts from `init_from`.
 
   Attributes:
-    size: V.
-    special: ids of the special tokens.
-    is_continuation: [V] whether an id goes on with the word before it, or
-      None; for masking words.
-    unigram_counts: [V] how often each id occurs in the training text, or
-      None; for the unigram generator.
+    optimizer: whether its optimizer's state is restored.
+    positions: whether its position table is cut or repeated to fit.
+    vocabulary: whether rows are taken by the text of their token.
+    fresh: parts that it lacks, joined by commas.
+    unused: parts of it that are left out, joined by commas.
   """
 
-  size: int
-  special: SpecialIds
-  is_continuation: np.ndarray | None = None
-  unigram_counts: np.ndarray | None = None
+  optimizer: str = choice("fresh", "restored")
+  positions: str = choice("same", "resized")
+  vocabulary: str = choice("same", "matched")
+  fresh: str
+  unused: str
 
 
-def vocabulary_of(
-    tokenizer: Tokenizer, store: Store | None = None
-) -> Vocabulary:
-  """Returns what programs know of a tokenizer, and of a store's text."""
-  return Vocabulary(
-      tokenizer.vocab_size,
-      tokenizer.special,
-      np.asarray(
-          [tokenizer.is_continuation(i) for i in range(tokenizer.vocab_size)]
-      ),
-      None if store is None else store.unigram_counts(),
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+  """The rows of a pre-training run.
+
+  Attributes:
+    store: folder of the token store.
+    length: tokens of a row.
+    synthetic: whether synthetic text is trained on, whatever `store` says.
+  """
+
+  store: str
+  length: int = number(least=8)
+  synthetic: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworksConfig:
+  """The networks of a pre-training run; see configs/pretrain.py.
+
+  Attributes:
+    num_layers: of the discriminator.
+    hidden_size: of the discriminator, D.
+    embedding_size: E.
+    max_position_embeddings: rows of the position table.
+    initializer_range: standard deviation of fresh weights.
+    initialization: "released", or "local" for attention on neighbours.
+    hidden_dropout: share of activations dropped.
+    attention_dropout: share of attention weights dropped.
+    generator_width_ratio: generator's width over the discriminator's.
+    generator_depth_ratio: generator's layers over the discriminator's.
+    embedding_sharing: what the networks have in common.
+    dtype: of activations.
+    remat: what the backward pass computes again.
+    attention: "auto", "xla" or "fused".
+    num_heads: of the discriminator, if not hidden_size / 64.
+    intermediate_size: of the discriminator, if not 4 x hidden_size.
+  """
+
+  num_layers: int = number(**POSITIVE)
+  hidden_size: int = number(**POSITIVE)
+  embedding_size: int = number(**POSITIVE)
+  max_position_embeddings: int = number(**POSITIVE)
+  initializer_range: float = number(above=0, most=10)
+  initialization: str
+  hidden_dropout: float = number(least=0, below=1)
+  attention_dropout: float = number(least=0, below=1)
+  generator_width_ratio: float = number(above=0)
+  generator_depth_ratio: float = number(above=0)
+  embedding_sharing: str
+  dtype: str = choice("bfloat16", "float32")
+  remat: str
+  attention: str
+  num_heads: int | None = dataclasses.field(
+      default=None, metadata=number(**POSITIVE).metadata
+  )
+  intermediate_size: int | None = dataclasses.field(
+      default=None, metadata=number(**POSITIVE).metadata
   )
 
 
-def vocabulary_of_run(run: workdirs.Run) -> Vocabulary:
-  """Returns what the programs of a finished run know of its vocabulary.
+@dataclasses.dataclass(frozen=True)
+class ObjectiveConfig:
+  """What a pre-training run learns; see configs/pretrain.py.
+
+  Attributes:
+    name: of the objective.
+    generator: where replacements come from.
+    gen_weight: factor of the generator's loss.
+    disc_weight: factor of the discriminator's loss.
+    token_weight: factor of the loss of a head over the vocabulary.
+    label_smoothing: of the discriminator's labels.
+    mask_prob: share of tokens that are masked.
+    masking_draw: how positions are drawn.
+    masking_unit: "token" or "word".
+    temperature: of the samples.
+    disallow_correct: whether a sample may not be the original.
+  """
+
+  name: str
+  generator: str
+  gen_weight: float = number(least=0)
+  disc_weight: float = number(least=0)
+  token_weight: float = number(least=0)
+  label_smoothing: float = number(least=0, below=1)
+  mask_prob: float = number(above=0, below=1)
+  masking_draw: str
+  masking_unit: str
+  temperature: float = number(above=0)
+  disallow_correct: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainOptimizerConfig:
+  """The optimizer of a pre-training run; see training/optimizer.py."""
+
+  name: str
+  frozen: str
+  learning_rate: float = number(least=0)
+  warmup_steps: int = number(least=0)
+  decay_power: float = number(least=0)
+  weight_decay: float = number(least=0)
+  clip_norm: float = number(above=0)
+  adam_b1: float = number(least=0, below=1)
+  adam_b2: float = number(least=0, below=1)
+  adam_epsilon: float = number(above=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainLoopConfig:
+  """Steps of a pre-training run, and when to do what.
+
+  Attributes:
+    num_steps: updates.
+    batch_size: rows of a step over all devices.
+    accumulation_steps: micro-batches of a step.
+    overlap_reductions: whether TPUs with SparseCores reduce beside computing.
+    log_every_steps: interval of training records; of this and the other
+      intervals, 0 is for the end only.
+    eval_every_steps: interval of evaluation.
+    eval_batch_size: rows over all devices.
+    eval_max_rows: rows of an evaluation.
+    checkpoint_every_steps: interval of checkpoints.
+    keep_checkpoints: how many stay.
+  """
+
+  num_steps: int = number(**POSITIVE)
+  batch_size: int = number(**POSITIVE)
+  accumulation_steps: int = number(**POSITIVE)
+  overlap_reductions: bool
+  log_every_steps: int = number(least=0)
+  eval_every_steps: int = number(least=0)
+  eval_batch_size: int = number(**POSITIVE)
+  eval_max_rows: int = number(**POSITIVE)
+  checkpoint_every_steps: int = number(least=0)
+  keep_checkpoints: int = number(**POSITIVE)
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+  """How many devices each axis of the mesh has.
+
+  Attributes:
+    data: copies that see other rows; -1 for the devices that are left.
+    fsdp: shards of a copy; 0, in pre-training, for as few as it fits into.
+    tensor: shards of each layer.
+  """
+
+  data: int = number(least=1, or_else=(-1,))
+  fsdp: int = number(least=0)
+  tensor: int = number(**POSITIVE)
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainConfig:
+  """The config of a pre-training run.
+
+  Attributes:
+    seed: of every random number.
+    init_from: workdir of the run whose weights this one starts from, or "".
+    init: how it starts from them.
+    data: the rows.
+    model: the networks.
+    objective: what they learn.
+    optimizer: how.
+    train: how long.
+    phases: name -> own values of a phase; empty for a run of one.
+    mesh: the devices.
+  """
+
+  seed: int = number(least=0, most=_LARGEST_SEED)
+  init_from: str
+  init: InitConfig
+  data: DataConfig
+  model: NetworksConfig
+  objective: ObjectiveConfig
+  optimizer: PretrainOptimizerConfig
+  train: PretrainLoopConfig
+  phases: Mapping[str, Any]
+  mesh: MeshConfig
+
+
+def read_pretrain_config(config: Any) -> PretrainConfig:
+  """Reads a config as of configs/pretrain.py.
+
+  Args:
+    config: a ConfigDict, a nested mapping, or a PretrainConfig, which is
+      returned as it is.
 
   Raises:
-    UserError: the generator is the unigram one and the run's store is gone.
+    UserError: it is one of fine-tuning, or a key or value is not right.
   """
-  store = None
-  if run.config.objective.generator == "unigram":
-    store = open_store(run.config.data.store)
-  return vocabulary_of(run.tokenizer, store)
+  return read_kind(PretrainConfig, config, "objective", "configs/pretrain.py")
 
 
-def electra_config(config: ConfigDict, vocab_size: int) -> ElectraConfig:
-  """Returns the networks of a pre-training config.
+def read_kind(kind: type, config: Any, sign: str, file: str) -> Any:
+  """Reads a config of a kind; its errors name the file that is right.
 
-  Raises:
-    UserError: an unknown objective, generator or embedding_sharing.
+  Args:
+    kind: the dataclass.
+    config: as of `read_pretrain_config`.
+    sign: a key that only this kind has.
+    file: that makes such configs.
   """
-  model = config.model
-  recipe = recipe_of(config)
-  objective, has_generator = recipe.objective, recipe.generator.is_network
-  discriminator = encoder_config(
-      vocab_size,
-      model.num_layers,
-      model.hidden_size,
-      model.embedding_size,
-      max_position_embeddings=model.max_position_embeddings,
-      initializer_range=model.initializer_range,
-      initialization=model.initialization,
-      hidden_dropout=model.hidden_dropout,
-      attention_dropout=model.attention_dropout,
-      dtype=model.dtype,
-      remat=model.remat,
-  )
-  # Converted models may differ here from the released proportions.
-  own = ("num_heads", "intermediate_size")
-  discriminator = dataclasses.replace(
-      discriminator, **{name: model[name] for name in own if name in model}
-  )
-  sharing = model.embedding_sharing
-  generator = None
-  if has_generator and objective.has_discriminator and sharing != "all":
-    generator = generator_config(
-        discriminator,
-        model.generator_width_ratio,
-        model.generator_depth_ratio,
-        own_embeddings=sharing == "none",
+  if isinstance(config, kind):
+    return config
+  if hasattr(config, "to_dict"):  # Of a ConfigDict.
+    config = config.copy_and_resolve_references().to_dict()
+  if isinstance(config, Mapping) and sign not in config:
+    raise UserError(
+        f"this config is not one of {file}: config.{sign} is missing"
     )
-  return ElectraConfig(
-      discriminator,
-      generator,
-      sharing,
-      has_generator_head=has_generator,
-      has_discriminator_head=objective.detect is not None,
-      has_token_head=objective.has_token_head,
-      has_two_towers=config.objective.generator == "two_tower",
-  )
-
-
-def recipe_of(config: ConfigDict) -> Recipe:
-  """Returns objective and generator of a pre-training config.
-
-  Raises:
-    UserError: there is no such pair.
-  """
-  return find_recipe(config.objective.name, config.objective.generator)
-
-
-def masking_config(config: ConfigDict, vocabulary: Vocabulary) -> MaskingConfig:
-  """Returns the masking of a pre-training config."""
-  special = vocabulary.special
-  return MaskingConfig(
-      mask_prob=config.objective.mask_prob,
-      max_length=config.data.length,
-      mask_id=special.mask,
-      unmaskable_ids=(special.cls, special.sep, special.mask),
-      draw=config.objective.masking_draw,
-      unit=config.objective.masking_unit,
-      is_continuation=vocabulary.is_continuation,
-  )
-
-
-def objective_options(
-    config: ConfigDict, vocabulary: Vocabulary
-) -> ObjectiveOptions:
-  """Returns the knobs of a pre-training config's objective."""
-  objective = config.objective
-  return ObjectiveOptions(
-      vocab_size=vocabulary.size,
-      special_ids=tuple(vocabulary.special),
-      unigram_counts=vocabulary.unigram_counts,
-      mask_prob=objective.mask_prob,
-      temperature=objective.temperature,
-      disallow_correct=objective.disallow_correct,
-      label_smoothing=objective.label_smoothing,
-  )
-
-
-def training_flops(config: ConfigDict, vocabulary: Vocabulary) -> int:
-  """Returns the model FLOPs of one training step; see models/flops.py."""
-  networks = electra_config(config, vocabulary.size)
-  length = config.data.length
-  slots = masking_config(config, vocabulary).num_slots
-  token_positions = 0
-  if networks.has_token_head:
-    # The head sees what its loss stands on.
-    weigh = recipe_of(config).losses["token_loss"]
-    token_positions = length if weigh is every_token else slots
-  return config.train.batch_size * training_flops_per_row(
-      networks, length, slots, token_positions
-  )
+  return read_section(kind, config)

@@ -7,8 +7,8 @@ from etils import epath
 
 from electra_jax.errors import UserError
 from electra_jax.models.config import ElectraConfig, EncoderConfig
-from electra_jax.runs import config as settings
 from electra_jax.runs import workdir as workdirs
+from electra_jax.runs.networks import electra_config
 from electra_jax.training.checkpoint import Checkpointer
 
 SCORES = "scores.json"  # Of one seed, in its folder; of all, above it.
@@ -35,21 +35,22 @@ def find_weights(workdir: epath.PathLike, run: workdirs.Run) -> RunWeights:
   Raises:
     UserError: no seed of a fine-tuning is finished.
   """
-  folder, length = epath.Path(workdir).absolute(), "length"
+  folder, data = epath.Path(workdir).absolute(), run.config.data
+  length = data.length if run.kind is workdirs.PRETRAINING else data.max_length
   if run.kind is workdirs.FINETUNING:
-    folder, length = seed_folder(folder, None), "max_length"
+    folder = seed_folder(folder, None)
   folder = workdirs.checkpoints(folder)
   checkpointer = Checkpointer(folder)
   step = max(checkpointer.steps(), default=0)
   checkpointer.close()
   origin = f"weights of step {step:,} in {folder}"
-  return RunWeights(folder, origin, run.config.data[length])
+  return RunWeights(folder, origin, length)
 
 
 def networks_of(run: workdirs.Run) -> ElectraConfig:
   """Returns a run's networks: of a fine-tuning, one without a head."""
   if run.kind is workdirs.PRETRAINING:
-    return settings.electra_config(run.config, run.tokenizer.vocab_size)
+    return electra_config(run.config, run.tokenizer.vocab_size)
   return ElectraConfig(
       EncoderConfig(**run.facts["encoder"]),
       generator=None,

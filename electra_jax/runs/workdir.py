@@ -6,19 +6,25 @@ import pathlib
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
 import jax
 from etils import epath
 from jax.experimental import multihost_utils
-from ml_collections import ConfigDict
 
 from electra_jax import __version__
 from electra_jax.errors import UserError
 from electra_jax.files import write_whole
+from electra_jax.runs.config import PretrainConfig, read_pretrain_config
+from electra_jax.runs.finetune_config import (
+    FinetuneConfig,
+    read_finetune_config,
+)
 from electra_jax.text.tokenizer import Tokenizer, load_tokenizer
+
+Config = PretrainConfig | FinetuneConfig
 
 _PACKAGES = (
     "jax",
@@ -40,20 +46,19 @@ class Kind:
   Attributes:
     verb: the command that makes it.
     facts_file: where the facts about its data stand.
-    fixed_facts: those that a run keeps.
-    fixed: beginnings of config keys that a run keeps from its first step to
+    immutable_facts: those that a run keeps.
+    immutable: beginnings of config keys that a run keeps from its first step to
       its last; the rest may change when it is resumed.
     free: keys excepted from them.
-    added: keys that workdirs of earlier versions lack, and what they mean by
-      that.
+    read: turns the values of a config file into the config.
   """
 
   verb: str
   facts_file: str
-  fixed_facts: tuple[str, ...]
-  fixed: tuple[str, ...]
+  immutable_facts: tuple[str, ...]
+  immutable: tuple[str, ...]
+  read: Callable[[Mapping[str, Any]], Config]
   free: tuple[str, ...] = ("model.attention", "model.remat")
-  added: tuple[tuple[str, Any], ...] = ()
 
 
 PRETRAINING = Kind(
@@ -64,22 +69,7 @@ PRETRAINING = Kind(
         *("seed", "data.length", "model.", "objective.", "optimizer.name"),
         *("train.batch_size", "init_from", "init."),
     ),
-    added=(
-        ("init_from", ""),
-        ("init.optimizer", "fresh"),
-        ("init.positions", "same"),
-        ("init.vocabulary", "same"),
-        ("init.fresh", ""),
-        ("init.unused", ""),
-        ("model.attention", "auto"),
-        ("objective.generator", "masked_lm"),
-        ("objective.token_weight", 1.0),
-        ("objective.label_smoothing", 0.0),
-        ("objective.masking_unit", "token"),
-        ("train.overlap_reductions", True),
-        ("optimizer.name", "adam"),
-        ("optimizer.frozen", ""),
-    ),
+    read=read_pretrain_config,
 )
 FINETUNING = Kind(
     "finetune",
@@ -99,7 +89,7 @@ FINETUNING = Kind(
         "train.num_epochs",
         "train.loss_reduction",
     ),
-    added=(("model.attention", "auto"),),
+    read=read_finetune_config,
 )
 
 
@@ -115,7 +105,7 @@ class Run:
   """
 
   kind: Kind
-  config: ConfigDict
+  config: Config
   tokenizer: Tokenizer
   facts: Mapping[str, Any]
 
@@ -125,7 +115,7 @@ def checkpoints(workdir: epath.PathLike) -> epath.Path:
   return epath.Path(workdir) / "checkpoints"
 
 
-def check(workdir: epath.PathLike, kind: Kind, config: ConfigDict) -> None:
+def check(workdir: epath.PathLike, kind: Kind, config: Config) -> None:
   """Checks that a workdir is free or holds a run of this very config.
 
   Raises:
@@ -147,9 +137,9 @@ def check(workdir: epath.PathLike, kind: Kind, config: ConfigDict) -> None:
         f"workdir {workdir} holds a run of another verb than {kind.verb};"
         " choose another --workdir"
     )
-  old = dict(_flat(_read_config(path, kind)))
+  old = dict(_flat(_plain(_read_config(path, kind))))
   for name, value in _flat(_plain(config)):
-    is_fixed = name.startswith(kind.fixed) and name not in kind.free
+    is_fixed = name.startswith(kind.immutable) and name not in kind.free
     if is_fixed and old.get(name) != value:
       raise UserError(
           f"workdir {workdir} holds a run with config.{name} ="
@@ -171,8 +161,7 @@ def check_facts(
     return
   # As JSON gives them back: a tuple is a list there.
   old, new = json.loads(path.read_text()), json.loads(json.dumps(facts))
-  old = {"start": RANDOM_WEIGHTS, **old}  # Earlier versions had no other.
-  for name in kind.fixed_facts:
+  for name in kind.immutable_facts:
     if old.get(name) != new[name]:
       raise UserError(
           f"workdir {workdir} holds a run with another {name.replace('_', ' ')}"
@@ -184,7 +173,7 @@ def check_facts(
 def enter(
     workdir: epath.PathLike,
     kind: Kind,
-    config: ConfigDict,
+    config: Config,
     tokenizer: Tokenizer,
     facts: Mapping[str, Any],
 ) -> None:
@@ -205,7 +194,7 @@ def enter(
 def begin(
     workdir: epath.PathLike,
     kind: Kind,
-    config: ConfigDict,
+    config: Config,
     tokenizer: Tokenizer,
     facts: Mapping[str, Any],
 ) -> None:
@@ -264,7 +253,7 @@ def load(workdir: epath.PathLike) -> Run:
     if (path / "config.json").exists() and (path / kind.facts_file).exists():
       return Run(
           kind,
-          ConfigDict(_read_config(path, kind)),
+          _read_config(path, kind),
           load_tokenizer(path / "tokenizer"),
           json.loads((path / kind.facts_file).read_text()),
       )
@@ -275,7 +264,7 @@ def load(workdir: epath.PathLike) -> Run:
   )
 
 
-def refuse(run: Run, **arguments: Any) -> None:
+def check_not_given(run: Run, **arguments: Any) -> None:
   """Raises a UserError for an argument that only another kind of run takes."""
   for name, value in arguments.items():
     if value:
@@ -299,13 +288,8 @@ def environment() -> dict[str, Any]:
   }
 
 
-def _read_config(path: epath.Path, kind: Kind) -> dict[str, Any]:
-  config = json.loads((path / "config.json").read_text())
-  for name, value in kind.added:
-    section, _, key = name.rpartition(".")
-    place = config.setdefault(section, {}) if section else config
-    place.setdefault(key, value)
-  return config
+def _read_config(path: epath.Path, kind: Kind) -> Config:
+  return kind.read(json.loads((path / "config.json").read_text()))
 
 
 def _short(value: Any) -> str:
@@ -313,8 +297,9 @@ def _short(value: Any) -> str:
   return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _plain(config: ConfigDict) -> dict[str, Any]:
-  return json.loads(config.to_json_best_effort())
+def _plain(config: Config) -> dict[str, Any]:
+  # As JSON gives it back: a tuple is a list there.
+  return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
 def _flat(tree: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -16,7 +16,7 @@ from typing import Any
 from etils import epath
 from ml_collections import ConfigDict
 
-from electra_jax.config_files import call_file, load_config
+from electra_jax.config_files import call_file, load_config, locate
 from electra_jax.errors import UserError
 from electra_jax.sweeps.space import Sweep
 
@@ -160,10 +160,7 @@ def load_sweep(flag: str) -> Sweep:
     UserError: no such file, or an argument that it does not take.
   """
   sweep = call_file(
-      _located(flag),
-      "get_sweep",
-      kind="sweep",
-      example="configs/sweeps/loss_weight.py:runlocal",
+      flag, "get_sweep", kind="sweep", example="sweeps/loss_weight:runlocal"
   )
   if not sweep.points or sweep.seeds < 1 or sweep.goal not in ("max", "min"):
     raise UserError(
@@ -240,11 +237,8 @@ def value_text(value: Any) -> str:
 
 
 def _located(flag: str) -> str:
-  # As named from the current folder, else from the repository's.
-  path, colon, argument = flag.partition(":")
-  if not pathlib.Path(path).exists() and (ROOT / path).exists():
-    path = str(ROOT / path)
-  return f"{pathlib.Path(path).absolute()}{colon}{argument}"
+  path, argument = locate(flag, "config", "pretrain:small")
+  return f"{path}:{argument}" if argument else path
 
 
 def _words(values: Mapping[str, Any]) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ _HEADERS = {
 }
 
 
-def write_made_up_task(
+def write_synthetic_task(
     name: str,
     folder: pathlib.Path,
     *,
@@ -217,7 +217,7 @@ def make_task(names: list[str], folder: epath.PathLike) -> None:
   folder = pathlib.Path(folder)
   texts = []
   for name in names:
-    write_made_up_task(name, folder)
+    write_synthetic_task(name, folder)
     options = {"kind": "classification", "text": "text", "label": "label"}
     task = find_task(name, options)
     for example in task.read(Source(folder, options=options), "train"):

@@ -73,7 +73,7 @@ def make_train_step(
     *,
     root_key: Callable[[Any], jax.Array],
     accumulation_steps: int = 1,
-    spread: Callable[[SumFn], SumFn] = lambda compute: compute,
+    reduce_over_devices: Callable[[SumFn], SumFn] = lambda compute: compute,
 ) -> Callable[[TrainState, Any], tuple[TrainState, Sums]]:
   """Builds (state, batch) -> (state, sums and weights of metrics).
 
@@ -90,7 +90,7 @@ def make_train_step(
       fold_in(root key, step).
     accumulation_steps: micro-batches whose gradients are added before the
       update. The result does not depend on it but for rounding.
-    spread: turns what sums gradients and metrics over given rows into what
+    reduce_over_devices: turns what sums gradients and metrics over given rows into what
       does so over those of all devices; see `reduction.sum_over_devices`.
       Without it, XLA is left to split the program.
   """
@@ -115,7 +115,7 @@ def make_train_step(
     return total
 
   compute = gradients if accumulation_steps == 1 else accumulated_gradients
-  compute = spread(compute)
+  compute = reduce_over_devices(compute)
 
   def train_step(state: TrainState, batch: Any) -> tuple[TrainState, Sums]:
     rng = jax.random.fold_in(root_key(batch), state.step)
@@ -136,7 +136,7 @@ def make_train_step(
 def split_rows(examples: Any, parts: int) -> Any:
   """Reshapes [B, ...] to [parts, B / parts, ...] with rows dealt in turn.
 
-  Dealing rows in turn leaves every part spread over all devices.
+  Dealing rows in turn leaves every part reduce_over_devices over all devices.
   """
 
   def split(x):

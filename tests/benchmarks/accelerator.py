@@ -28,11 +28,11 @@ from typing import Any, NamedTuple
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from electra_jax import config_files  # noqa: E402
-from electra_jax.errors import UserError  # noqa: E402
-from electra_jax.files import write_whole  # noqa: E402
-from tests.benchmarks.accelerator_plan import Job, plan  # noqa: E402
-from tests.benchmarks.accelerator_table import markdown  # noqa: E402
+from electra_jax import config_files
+from electra_jax.errors import UserError
+from electra_jax.files import write_whole
+from tests.benchmarks.accelerator_plan import Job, plan
+from tests.benchmarks.accelerator_table import markdown
 
 OURS_SECS, PEER_SECS = 60, 150  # Less time left than this: not begun.
 _PROBE = """

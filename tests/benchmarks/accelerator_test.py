@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from electra_jax import config_files
-from electra_jax.runs import config as settings
+from electra_jax.runs.networks import Vocabulary, training_flops
 from electra_jax.text.tokenizer import SpecialIds
 from tests import helpers
 from tests.benchmarks import accelerator, accelerator_plan
@@ -227,9 +227,7 @@ def test_targets_are_those_of_an_h100():
   ):
     config = config_of(jobs_of()[name])
     special = SpecialIds(pad=0, unk=100, cls=101, sep=102, mask=103)
-    flops = settings.training_flops(
-        config, settings.Vocabulary(30_522, special)
-    )
+    flops = training_flops(config, Vocabulary(30_522, special))
     peak_rows = 989e12 / (flops / config.train.batch_size)
     target = accelerator_plan.SHAPES[name].target_mfu * peak_rows
     assert target == pytest.approx(rows_per_sec, rel=5e-3)

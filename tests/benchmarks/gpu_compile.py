@@ -27,12 +27,12 @@ import jax
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from electra_jax import config_files  # noqa: E402
-from electra_jax.devices.chips import devices_of, keep_arrays_on_the_cpu  # noqa: E402
-from electra_jax.performance import compiled  # noqa: E402
-from electra_jax.performance.benchmark import find_vocabulary  # noqa: E402
-from electra_jax.pretraining import trainer as programs  # noqa: E402
-from electra_jax.runs import config as settings  # noqa: E402
+from electra_jax import config_files
+from electra_jax.devices.chips import devices_of, keep_arrays_on_the_cpu
+from electra_jax.performance import compiled
+from electra_jax.performance.benchmark import find_vocabulary
+from electra_jax.pretraining.trainer import make_mesh, make_trainer
+from electra_jax.runs.networks import training_flops
 
 # NVIDIA, "H100 Tensor Core GPU" data sheet, SXM, without sparsity.
 PEAK_FLOPS = {"bf16": 989e12, "f32": 494e12}  # float32 operands go as TF32.
@@ -79,10 +79,10 @@ def compile_step(args, size: str, batch_size: int | None) -> dict:
   )
   devices = devices_of("h100:1")
   vocabulary = find_vocabulary(config)
-  mesh = programs.make_mesh(config, vocabulary, devices)
-  parts = programs.build(config, vocabulary, mesh)
+  mesh = make_mesh(config, vocabulary, devices)
+  trainer = make_trainer(config, vocabulary, mesh)
   train, length = config.train, config.data.length
-  leaves = jax.tree.leaves(parts.abstract.params)
+  leaves = jax.tree.leaves(trainer.abstract.params)
   record = {
       "size": size,
       "device_kind": devices[0].device_kind,
@@ -93,11 +93,9 @@ def compile_step(args, size: str, batch_size: int | None) -> dict:
       "remat": config.model.remat,
       "dtype": config.model.dtype,
       "parameters": sum(math.prod(x.shape) for x in leaves),
-      "model_gflops": round(
-          settings.training_flops(config, vocabulary) / 1e9, 1
-      ),
+      "model_gflops": round(training_flops(config, vocabulary) / 1e9, 1),
   }
-  step = compiled.compile_step(parts, train.batch_size, length)
+  step = compiled.compile_step(trainer, train.batch_size, length)
   record["lower_secs"] = round(step.lower_secs, 1)
   record["compile_secs"] = round(step.compile_secs, 1)
   if args.hlo:

@@ -19,8 +19,8 @@ from typing import NamedTuple
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from electra_jax import config_files  # noqa: E402
-from electra_jax.finetuning.finetune import finetune  # noqa: E402
+from electra_jax import config_files
+from electra_jax.finetuning.finetune import finetune
 
 SEEDS = 3
 # Long or large sets are passed over less often; all others as the config says.

@@ -21,12 +21,12 @@ import sys
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from electra_jax import config_files  # noqa: E402
-from electra_jax.pretraining.phases import phase_configs  # noqa: E402
-from electra_jax.pretraining.pretrain import pretrain  # noqa: E402
-from electra_jax.runs import config as settings  # noqa: E402
-from electra_jax.store.reader import open_store  # noqa: E402
-from tests.benchmarks import labelled_sets  # noqa: E402
+from electra_jax import config_files
+from electra_jax.pretraining.phases import phase_configs
+from electra_jax.pretraining.pretrain import pretrain
+from electra_jax.runs.networks import training_flops, vocabulary_of
+from electra_jax.store.reader import open_store
+from tests.benchmarks import labelled_sets
 
 STEPS = 2_000
 SETS = {"trec_question": 4.0, "bbc_topic": 2.0}  # Epochs.
@@ -89,10 +89,8 @@ def flops_per_step(name: str, store: str) -> float:
   """Returns the model FLOPs of one step of a variant, the mean of its phases."""
   config = load_config(name, store)
   phases = [phase.config for phase in phase_configs(config, "unused")]
-  vocabulary = settings.vocabulary_of(open_store(store).tokenizer())
-  counts = [
-      settings.training_flops(phase, vocabulary) for phase in phases or [config]
-  ]
+  vocabulary = vocabulary_of(open_store(store).tokenizer())
+  counts = [training_flops(phase, vocabulary) for phase in phases or [config]]
   return sum(counts) / len(counts)
 
 

@@ -26,10 +26,10 @@ import numpy as np
 from electra_jax import config_files
 from electra_jax.devices import sharding
 from electra_jax.finetuning import task_data
-from electra_jax.finetuning import trainer as task_programs
 from electra_jax.finetuning.finetune import finetune
 from electra_jax.finetuning.model import FinetunedModel, head_of
-from electra_jax.finetuning.pretrained_encoder import find_start
+from electra_jax.finetuning.pretrained_encoder import find_encoder
+from electra_jax.finetuning.trainer import make_task_trainer
 from electra_jax.tasks.batches import Batches, TaskBatch
 from electra_jax.tasks.features import make_features
 
@@ -64,12 +64,12 @@ def cut_to_longest(batch: TaskBatch) -> TaskBatch:
 
 def measure_speed(config) -> dict[str, float]:
   """Returns median texts per second by layout."""
-  start = find_start(config)
+  start = find_encoder(config)
   (task,) = task_data.find_tasks(config)
   data = task_data.read_task(task, task_data.source_of(config))
   mesh = sharding.make_mesh(devices=jax.devices()[:1])
   heads = [head_of(data.task)]
-  parts = task_programs.build(config, start.encoder, heads, mesh, 10_000)
+  trainer = make_task_trainer(config, start.encoder, heads, mesh, 10_000)
   features = make_features(
       data.task,
       data.splits["train"],
@@ -93,15 +93,17 @@ def measure_speed(config) -> dict[str, float]:
       "longest": list(map(cut_to_longest, batches_of(False))),
       "packed": batches_of(True),
   }
-  encoder_params = start.restore(parts.abstract.params, parts.shardings.params)
-  state = parts.init(0, encoder_params)
+  encoder_params = start.restore(
+      trainer.abstract.params, trainer.shardings.params
+  )
+  state = trainer.init(0, encoder_params)
   rates = {name: [] for name in layouts}
   for number in range(ROUNDS + 1):  # The first compiles.
     for name, batches in layouts.items():
       began = time.perf_counter()
       for batch in batches:
         batch = sharding.rows_to_global(mesh, batch)
-        state, sums = parts.train_step(state, batch)
+        state, sums = trainer.train_step(state, batch)
       jax.block_until_ready(sums)
       secs = time.perf_counter() - began
       if number:

@@ -33,16 +33,16 @@ import transformers
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from electra_jax.devices import sharding  # noqa: E402
-from electra_jax.files import write_whole  # noqa: E402
-from electra_jax.models.electra import Electra  # noqa: E402
-from electra_jax.objectives.masking import unpack_rows  # noqa: E402
-from electra_jax.pretraining import trainer as programs  # noqa: E402
-from electra_jax.runs import config as settings  # noqa: E402
-from electra_jax.runs import workdir  # noqa: E402
-from electra_jax.shapes import Params  # noqa: E402
-from tests.benchmarks import rounds  # noqa: E402
-from tests.benchmarks.peer_torch import (  # noqa: E402
+from electra_jax.devices import sharding
+from electra_jax.files import write_whole
+from electra_jax.models.electra import Electra
+from electra_jax.objectives.masking import unpack_rows
+from electra_jax.pretraining.trainer import init_params_of, make_trainer
+from electra_jax.runs import workdir
+from electra_jax.runs.networks import Vocabulary, electra_config
+from electra_jax.shapes import Params
+from tests.benchmarks import rounds
+from tests.benchmarks.peer_torch import (
     MODES,
     SPECIAL,
     VOCAB_SIZE,
@@ -59,10 +59,10 @@ class OurStep:
 
   def __init__(self, case: Case):
     self.mesh = sharding.make_mesh(devices=jax.devices()[:1])
-    parts = programs.build(
-        case.config(), settings.Vocabulary(VOCAB_SIZE, SPECIAL), self.mesh
+    trainer = make_trainer(
+        case.config(), Vocabulary(VOCAB_SIZE, SPECIAL), self.mesh
     )
-    self.state, self.train_step = parts.init(), parts.train_step
+    self.state, self.train_step = trainer.init(), trainer.train_step
     self.batch = case.batch()
 
   def run(self, steps: int) -> float:
@@ -77,8 +77,8 @@ class OurStep:
 def initial_params(case: Case) -> Params:
   """Returns the parameters that a run of the case starts from."""
   config = case.config()
-  model = Electra(settings.electra_config(config, VOCAB_SIZE))
-  init = jax.jit(programs.init_params_of, static_argnums=(0, 1))
+  model = Electra(electra_config(config, VOCAB_SIZE))
+  init = jax.jit(init_params_of, static_argnums=(0, 1))
   return jax.device_get(init(model, config.seed))
 
 
@@ -89,7 +89,7 @@ def check(case: Case, params: Params, peer: PeerStep) -> float:
     AssertionError: it is not the same network.
   """
   config = case._replace(dtype="float32").config()
-  model = Electra(settings.electra_config(config, VOCAB_SIZE))
+  model = Electra(electra_config(config, VOCAB_SIZE))
   rows = unpack_rows(*(jnp.asarray(x[:CHECKED_ROWS]) for x in case.batch()))
   positions = np.tile(np.arange(1, 4, dtype=np.int32), (len(rows[0]), 1))
   with jax.default_matmul_precision("highest"):

@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from tests.benchmarks import peer_step, rounds  # noqa: E402
+from tests.benchmarks import peer_step, rounds
 
 pytestmark = pytest.mark.slow
 

@@ -18,12 +18,12 @@ import transformers
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from electra_jax import config_files  # noqa: E402
-from electra_jax.interop.names import hugging_face_from_params  # noqa: E402
-from electra_jax.runs import config as settings  # noqa: E402
-from electra_jax.shapes import Params  # noqa: E402
-from electra_jax.store.feed import Batch  # noqa: E402
-from electra_jax.text.tokenizer import SpecialIds  # noqa: E402
+from electra_jax import config_files
+from electra_jax.interop.names import hugging_face_from_params
+from electra_jax.runs.networks import electra_config
+from electra_jax.shapes import Params
+from electra_jax.store.feed import Batch
+from electra_jax.text.tokenizer import SpecialIds
 
 VOCAB_SIZE, FIRST_WORD = 30_522, 1_000
 SPECIAL = SpecialIds(pad=0, unk=100, cls=101, sep=102, mask=103)
@@ -89,7 +89,7 @@ class PeerStep:
 
   def __init__(self, case: Case):
     config = case.config()
-    model = settings.electra_config(config, VOCAB_SIZE)
+    model = electra_config(config, VOCAB_SIZE)
     self.device, self.dtype = case.device, getattr(torch, case.dtype)
     self.mask_prob = config.objective.mask_prob
     self.gen_weight = config.objective.gen_weight

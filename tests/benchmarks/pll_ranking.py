@@ -13,7 +13,7 @@ import random
 
 import numpy as np
 
-from electra_jax.pretraining.model import Predictor
+from electra_jax.pretraining.model import PretrainedModel
 from electra_jax.runs import workdir as workdirs
 from electra_jax.store.feed import evaluation_batches
 from electra_jax.store.reader import open_store
@@ -39,7 +39,7 @@ def main() -> None:
     while " ".join(words) == texts[-1]:
       shuffle(words)
     shuffled.append(" ".join(words))
-  predictor = Predictor(args.run)
+  predictor = PretrainedModel(args.run)
   totals = [
       np.asarray([score.total for score in predictor.score(part)])
       for part in (texts, shuffled)

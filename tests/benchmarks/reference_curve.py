@@ -23,20 +23,24 @@ import numpy as np
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "configs")]
 
-import pretrain as pretrain_config  # noqa: E402
+import pretrain as pretrain_config
 
-from electra_jax.devices import sharding  # noqa: E402
-from electra_jax.objectives import masking  # noqa: E402
-from electra_jax.objectives.objective import find_recipe  # noqa: E402
-from electra_jax.pretraining import trainer as programs  # noqa: E402
-from electra_jax.runs import config as settings  # noqa: E402
-from electra_jax.store.feed import Batch  # noqa: E402
-from electra_jax.text.tokenizer import SpecialIds  # noqa: E402
-from electra_jax.training.metrics import add_up, divide  # noqa: E402
+from electra_jax.devices import sharding
+from electra_jax.objectives import masking
+from electra_jax.objectives.objective import find_method
+from electra_jax.pretraining.trainer import bind, make_trainer
+from electra_jax.runs.networks import (
+    Vocabulary,
+    masking_config,
+    objective_options,
+)
+from electra_jax.store.feed import Batch
+from electra_jax.text.tokenizer import SpecialIds
+from electra_jax.training.metrics import add_up, divide
 
 SPECIAL = SpecialIds(pad=0, unk=1, cls=2, sep=3, mask=4)
 VOCAB_SIZE, BATCH, STEPS = 1966, 32, 2000
-VOCABULARY = settings.Vocabulary(VOCAB_SIZE, SPECIAL)
+VOCABULARY = Vocabulary(VOCAB_SIZE, SPECIAL)
 EVAL_STEPS = (250, 500, 1000, 1500, 2000)
 
 
@@ -77,14 +81,14 @@ def released_auc(probability, labels) -> float:
 
 def make_evaluate(config, model):
   """Released-style figures: loss by example, AUC with padding counted."""
-  options = settings.objective_options(config, VOCABULARY)
-  masking_config = settings.masking_config(config, VOCABULARY)
+  options = objective_options(config, VOCABULARY)
+  how = masking_config(config, VOCABULARY)
 
   @jax.jit
   def forward(params, batch, rng):
-    masked = masking.mask_rows(rng, masking.unpack_rows(*batch), masking_config)
-    networks = programs.bind(model, params, None)
-    outcome = find_recipe("electra", "masked_lm").run(networks, masked, options)
+    masked = masking.mask_rows(rng, masking.unpack_rows(*batch), how)
+    networks = bind(model, params, None)
+    outcome = find_method("electra", "masked_lm").run(networks, masked, options)
     return {**outcome.losses, **outcome.metrics}, outcome.replaced
 
   def evaluate(params, rows, rng):
@@ -129,10 +133,10 @@ def main():
   args = parser.parse_args()
   config = make_config(args.seed, args.draw)
   mesh = sharding.make_mesh(devices=jax.devices()[:1])
-  parts = programs.build(config, VOCABULARY, mesh)
+  trainer = make_trainer(config, VOCABULARY, mesh)
   rows = load(args.examples)
-  evaluate = make_evaluate(config, parts.model)
-  state = parts.init()
+  evaluate = make_evaluate(config, trainer.model)
+  state = trainer.init()
   order = np.random.default_rng(args.seed).permutation(
       np.tile(np.arange(len(rows.input_ids)), 4)
   )
@@ -140,7 +144,7 @@ def main():
   for step in range(STEPS):
     chosen = order[step * BATCH : (step + 1) * BATCH]
     batch = Batch(*(x[chosen] for x in rows))
-    state, sums = parts.train_step(state, sharding.to_global(mesh, batch))
+    state, sums = trainer.train_step(state, sharding.to_global(mesh, batch))
     losses.append(sums["loss"][0])
     if step + 1 in EVAL_STEPS:
       rng = jax.random.fold_in(jax.random.key(args.seed + 1), step)

@@ -103,8 +103,7 @@ def run_ours(began: float, arguments: Sequence[str]) -> None:
 def _watch(parts: Parts) -> None:
   import jax
 
-  from electra_jax.pretraining import pretrain
-  from electra_jax.pretraining import trainer as programs
+  from electra_jax.pretraining import pretrain, trainer
   from electra_jax.training.checkpoint import Checkpointer
 
   def note(event, secs, fun_name="", **_):
@@ -120,9 +119,9 @@ def _watch(parts: Parts) -> None:
     )
 
   jax.monitoring.register_event_duration_secs_listener(note)
-  build = parts.timed("build", programs.build)
-  programs.build = build_and_stop
-  programs.init_state = parts.timed("init_or_restore", programs.init_state)
+  build = parts.timed("build", pretrain.make_trainer)
+  pretrain.make_trainer = build_and_stop
+  trainer.init_state = parts.timed("init_or_restore", trainer.init_state)
   Checkpointer.restore_latest = parts.timed(
       "init_or_restore", Checkpointer.restore_latest
   )

@@ -18,9 +18,9 @@ import sys
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from electra_jax import config_files  # noqa: E402
-from electra_jax.devices.chips import keep_arrays_on_the_cpu  # noqa: E402
-from electra_jax.performance.plan import plan  # noqa: E402
+from electra_jax import config_files
+from electra_jax.devices.chips import keep_arrays_on_the_cpu
+from electra_jax.performance.plan import plan
 
 
 def table(path: pathlib.Path) -> str:

@@ -11,8 +11,8 @@ from electra_jax.devices import sharding
 from electra_jax.errors import UserError
 from electra_jax.models import tpu_attention
 from electra_jax.models.attention import attend
-from electra_jax.pretraining import trainer as programs
-from electra_jax.runs import config as settings
+from electra_jax.pretraining.trainer import make_mesh, make_trainer
+from electra_jax.runs.networks import Vocabulary
 from electra_jax.store.feed import Batch
 from electra_jax.text.tokenizer import SpecialIds
 from tests.helpers import tiny_config
@@ -22,18 +22,22 @@ SPECIAL = SpecialIds(pad=0, unk=100, cls=101, sep=102, mask=103)
 
 def after_a_step(path, **axes):
   """Parameters and sums of a training step with dropout."""
-  config = tiny_config(**{"model.attention": path, "model.num_layers": 1})
-  config.model.update(hidden_size=128)
-  config.mesh.update(axes)
+  config = tiny_config(
+      **{"model.attention": path, "model.num_layers": 1},
+      **{"model.hidden_size": 128},
+      **{f"mesh.{axis}": size for axis, size in axes.items()},
+  )
   devices = jax.devices()[: int(np.prod(list(axes.values())))]
-  vocabulary = settings.Vocabulary(500, SPECIAL)
-  mesh = programs.make_mesh(config, vocabulary, devices)
-  parts = programs.build(config, vocabulary, mesh)
+  vocabulary = Vocabulary(500, SPECIAL)
+  mesh = make_mesh(config, vocabulary, devices)
+  trainer = make_trainer(config, vocabulary, mesh)
   rng = np.random.default_rng(0)
   ids = rng.integers(110, 500, (8, 32)).astype(np.uint16)
   ids[:, 0], ids[:, 29] = 101, 102
   batch = Batch(ids, np.tile([[16, 30]], (8, 1)).astype(np.int32))
-  state, sums = parts.train_step(parts.init(), sharding.to_global(mesh, batch))
+  state, sums = trainer.train_step(
+      trainer.init(), sharding.to_global(mesh, batch)
+  )
   return jax.device_get((state.params, sums))
 
 
@@ -80,7 +84,7 @@ def test_a_row_too_long_for_the_kernel_says_so():
       }
   )
   mesh = sharding.make_mesh(data=1, devices=jax.devices()[:1])
-  parts = programs.build(config, settings.Vocabulary(500, SPECIAL), mesh)
+  trainer = make_trainer(config, Vocabulary(500, SPECIAL), mesh)
   rows = Batch(
       jax.ShapeDtypeStruct((8, 1024), "uint16"),
       jax.ShapeDtypeStruct((8, 2), "int32"),
@@ -88,7 +92,7 @@ def test_a_row_too_long_for_the_kernel_says_so():
   with pytest.raises(
       UserError, match=r"rows of 1024 tokens .* set it to 'auto'"
   ):
-    parts.train_step.lower(parts.abstract, rows)
+    trainer.train_step.lower(trainer.abstract, rows)
 
 
 def test_kernels_are_compared_with_plain_attention():

@@ -66,7 +66,7 @@ def test_glue_files_are_as_the_server_asks(trained):
 
 def test_answers_are_slices_of_their_contexts(trained):
   workdir, _ = trained("squad")
-  data = json.loads((workdir / "made_up_task/squad/dev.json").read_text())
+  data = json.loads((workdir / "synthetic_task/squad/dev.json").read_text())
   contexts = {
       question["id"]: paragraph["context"]
       for article in data["data"]

@@ -36,11 +36,12 @@ from tests import helpers
     ],
 )
 def test_mistakes_leave_nothing_behind(
-    tmp_path, made_up_task, overrides, message
+    tmp_path, synthetic_task, overrides, message
 ):
-  overrides = {**made_up_task, **overrides}
-  config = helpers.finetune_config(overrides.pop("task", "sst"), **overrides)
+  overrides = {**synthetic_task, **overrides}
+  task = overrides.pop("task", "sst")
   with pytest.raises(UserError, match=message):
+    config = helpers.finetune_config(task, **overrides)
     finetune.finetune(config, tmp_path / "run", quiet=True)
   assert not (tmp_path / "run").exists()
 
@@ -64,9 +65,11 @@ def write_table(folder, train="text,label\nfine,yes\nbad,no\n", dev=None):
         ({"train": "text,label\nfine,yes\n"}, "no labels but"),
     ],
 )
-def test_mistakes_of_a_table_are_named(tmp_path, made_up_task, tables, message):
+def test_mistakes_of_a_table_are_named(
+    tmp_path, synthetic_task, tables, message
+):
   write_table(tmp_path / "table", **tables)
-  overrides = {**made_up_task, "data.folder": str(tmp_path / "table")}
+  overrides = {**synthetic_task, "data.folder": str(tmp_path / "table")}
   config = helpers.finetune_config("table", **overrides)
   with pytest.raises(UserError, match=message):
     finetune.finetune(config, tmp_path / "run", quiet=True)

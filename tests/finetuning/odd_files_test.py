@@ -52,11 +52,11 @@ def write_odd_squad(folder: pathlib.Path) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_odd_questions_are_learned_decoded_and_scored(
-    tmp_path, made_up_task, caplog
+    tmp_path, synthetic_task, caplog
 ):
   contexts = write_odd_squad(tmp_path / "squad")
   overrides = {
-      **made_up_task,
+      **synthetic_task,
       "data.folder": str(tmp_path),
       "train.num_epochs": 60.0,
       "train.batch_size": 8,
@@ -86,7 +86,7 @@ def test_odd_questions_are_learned_decoded_and_scored(
   assert records["c"]["text"] == "Anna Miller"  # Behind the first window.
 
 
-def test_odd_sentences_are_learned_and_scored(tmp_path, made_up_task):
+def test_odd_sentences_are_learned_and_scored(tmp_path, synthetic_task):
   (tmp_path / "CoLA").mkdir()
   good, bad = 'gj04\t1\t\tHe said "yes .', "gj04\t0\t*\tSaid he yes ."
   text = "\r\n".join([good, bad] * 8) + "\r\n"  # No header, one open quote.
@@ -94,7 +94,7 @@ def test_odd_sentences_are_learned_and_scored(tmp_path, made_up_task):
     (tmp_path / f"CoLA/{split}.tsv").write_bytes(text.encode())
   (tmp_path / "CoLA/test.tsv").write_text('index\tsentence\n0\t"Yes" , he\n')
   overrides = {
-      **made_up_task,
+      **synthetic_task,
       "data.folder": str(tmp_path),
       "train.num_epochs": 20.0,
   }

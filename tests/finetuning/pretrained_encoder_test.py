@@ -10,13 +10,16 @@ import pytest
 
 from electra_jax.devices import sharding
 from electra_jax.errors import UserError
-from electra_jax.finetuning import trainer as task_programs
 from electra_jax.finetuning.finetune import facts_of
-from electra_jax.finetuning.pretrained_encoder import StartingPoint, find_start
+from electra_jax.finetuning.pretrained_encoder import (
+    PretrainedEncoder,
+    find_encoder,
+)
+from electra_jax.finetuning.trainer import init_params
 from electra_jax.models.electra import Electra
 from electra_jax.models.task_heads import HeadConfig
-from electra_jax.runs import config as settings
 from electra_jax.runs import workdir as workdirs
+from electra_jax.runs.networks import electra_config
 from electra_jax.runs.weights import encoder_of, seed_folder
 from electra_jax.text.tokenizer import load_tokenizer
 from electra_jax.training.checkpoint import Checkpointer
@@ -27,16 +30,11 @@ from tests import helpers
 VOCABULARY = helpers.GOLDEN / "vocab.txt"
 TOKENIZER = load_tokenizer(VOCABULARY)
 HEADS = (HeadConfig("rte", "classification", 2),)
-NARROW = {
-    "model.num_layers": 1,
-    "model.hidden_size": 64,
-    "model.embedding_size": 32,
-}
 
 
 def config_of(**overrides):
   config = helpers.load_config("configs/finetune.py:task=rte,size=small")
-  return helpers.override(config, NARROW | overrides)
+  return helpers.override(config, helpers.NARROW_ENCODER | overrides)
 
 
 def save(folder, abstract, seed=0):
@@ -60,7 +58,7 @@ def pretrained(folder, **overrides):
   workdirs.begin(
       folder, workdirs.PRETRAINING, config, TOKENIZER, {"rows_digest": ""}
   )
-  shapes = settings.electra_config(config, TOKENIZER.vocab_size)
+  shapes = electra_config(config, TOKENIZER.vocab_size)
   return save(folder, helpers.abstract_params(Electra(shapes)))
 
 
@@ -84,9 +82,7 @@ def finetuned(folder, start, seeds=(0, 1), best_seed=1):
 
 
 def abstract_of(start):
-  return jax.eval_shape(
-      lambda: task_programs.init_params(start.encoder, HEADS, 0)
-  )
+  return jax.eval_shape(lambda: init_params(start.encoder, HEADS, 0))
 
 
 def restore(start):
@@ -118,7 +114,7 @@ def assert_weights_are(params, saved):
 )
 def test_the_encoder_of_a_pretrained_run(tmp_path, overrides):
   saved = pretrained(tmp_path, **overrides)
-  start = find_start(config_of(init_from=str(tmp_path)))
+  start = find_encoder(config_of(init_from=str(tmp_path)))
   assert start.tokenizer.digest == TOKENIZER.digest
   assert start.encoder.vocab_size == TOKENIZER.vocab_size
   assert start.checkpoints == workdirs.checkpoints(tmp_path)
@@ -131,7 +127,7 @@ def test_the_encoder_of_disentangled_networks(tmp_path):
   for name in saved:
     if name.startswith("embeddings/") and name.endswith("/embedding"):
       saved[name] = saved[name] + saved[f"generator_{name}"]
-  start = find_start(config_of(init_from=str(tmp_path)))
+  start = find_encoder(config_of(init_from=str(tmp_path)))
   assert_weights_are(restore(start), saved)
 
 
@@ -143,7 +139,7 @@ def test_shapes_are_the_runs_and_dropout_the_configs(tmp_path):
       "model.dtype": "bfloat16",
       "model.remat": "dots",
   }
-  encoder = find_start(config_of(init_from=str(tmp_path), **asked)).encoder
+  encoder = find_encoder(config_of(init_from=str(tmp_path), **asked)).encoder
   run = encoder_of(workdirs.load(tmp_path))
   assert (run.hidden_dropout, run.dtype, run.remat) == (0.1, "float32", "none")
   assert run.max_position_embeddings == 48
@@ -159,7 +155,7 @@ def test_shapes_are_the_runs_and_dropout_the_configs(tmp_path):
 
 def test_a_runs_shapes_without_its_weights(run):
   folder, _ = run
-  start = find_start(config_of(init_from=str(folder), random_init=True))
+  start = find_encoder(config_of(init_from=str(folder), random_init=True))
   assert start.encoder.max_position_embeddings == 48
   assert start.checkpoints is None
   assert restore(start) is None
@@ -176,7 +172,7 @@ def test_a_runs_shapes_without_its_weights(run):
 def test_another_size_is_refused(run, name, value, own):
   config = config_of(init_from=str(run[0]), **{f"model.{name}": value})
   with pytest.raises(UserError) as error:
-    find_start(config)
+    find_encoder(config)
   message = str(error.value)
   assert f"config.model.{name} is {value}" in message
   assert f"has {own}" in message and f"--config.model.{name}={own}" in message
@@ -186,31 +182,31 @@ def test_another_size_is_refused(run, name, value, own):
 def test_another_vocabulary_is_refused(run, tmp_path):
   folder = str(run[0])
   own = {"init_from": folder, "data.tokenizer": str(VOCABULARY)}
-  assert find_start(config_of(**own)).tokenizer.digest == TOKENIZER.digest
+  assert find_encoder(config_of(**own)).tokenizer.digest == TOKENIZER.digest
   other = tmp_path / "vocab.txt"
   other.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n")
   config = config_of(**own | {"data.tokenizer": str(other)})
   with pytest.raises(UserError) as error:
-    find_start(config)
+    find_encoder(config)
   assert f"{other} has 6 pieces" in str(error.value)
   assert f"vocabulary of 1966 that {folder}" in str(error.value)
 
 
 def test_a_folder_that_is_no_run(tmp_path):
   with pytest.raises(UserError, match="is not a workdir"):
-    find_start(config_of(init_from=str(tmp_path)))
+    find_encoder(config_of(init_from=str(tmp_path)))
 
 
 def test_a_run_without_a_checkpoint(run, tmp_path):
   pretrained(tmp_path)
   workdirs.checkpoints(tmp_path).rmtree()
-  start = find_start(config_of(init_from=str(tmp_path)))
+  start = find_encoder(config_of(init_from=str(tmp_path)))
   with pytest.raises(UserError, match="there is no checkpoint in"):
     restore(start)
 
 
 def test_a_checkpoint_of_other_shapes(run):
-  start = find_start(config_of(init_from=str(run[0])))
+  start = find_encoder(config_of(init_from=str(run[0])))
   wider = dataclasses.replace(start.encoder, intermediate_size=512)
   with pytest.raises(UserError, match=r"holds 'discriminator/.*with shape"):
     restore(dataclasses.replace(start, encoder=wider))
@@ -220,31 +216,31 @@ def test_a_checkpoint_of_other_shapes(run):
 
 
 def test_the_best_seed_of_a_finetuned_run(run, tmp_path):
-  first = find_start(config_of(init_from=str(run[0])))
+  first = find_encoder(config_of(init_from=str(run[0])))
   weights = finetuned(tmp_path, first)
-  start = find_start(config_of(init_from=str(tmp_path)))
+  start = find_encoder(config_of(init_from=str(tmp_path)))
   assert start.encoder == first.encoder
   assert_weights_are(restore(start), weights[1])
   assert seed_folder(tmp_path, None) == seed_folder(tmp_path, 1)
   other = workdirs.checkpoints(seed_folder(tmp_path, 0))
-  start = StartingPoint(start.encoder, start.tokenizer, other)
+  start = PretrainedEncoder(start.encoder, start.tokenizer, other)
   assert_weights_are(restore(start), weights[0])
 
 
 def test_an_unfinished_finetuning(run, tmp_path):
-  finetuned(tmp_path, find_start(config_of(init_from=str(run[0]))), seeds=())
+  finetuned(tmp_path, find_encoder(config_of(init_from=str(run[0]))), seeds=())
   (tmp_path / "scores.json").unlink()
   with pytest.raises(
       UserError, match=r"no seed of the fine-tuning in .* is fin"
   ):
-    find_start(config_of(init_from=str(tmp_path)))
+    find_encoder(config_of(init_from=str(tmp_path)))
   # Its shapes can be had all the same.
   config = config_of(init_from=str(tmp_path), random_init=True)
-  assert find_start(config).encoder.max_position_embeddings == 48
+  assert find_encoder(config).encoder.max_position_embeddings == 48
 
 
 def test_seeds_without_a_model(run, tmp_path):
-  finetuned(tmp_path, find_start(config_of(init_from=str(run[0]))))
+  finetuned(tmp_path, find_encoder(config_of(init_from=str(run[0]))))
   message = "there is no model of seed {} in .*; choose one of the seeds"
   with pytest.raises(UserError, match=message.format(2)):
     seed_folder(tmp_path, 2)
@@ -263,7 +259,7 @@ def test_seeds_without_a_model(run, tmp_path):
 
 def test_random_weights_of_any_vocabulary():
   config = config_of(random_init=True, **{"data.tokenizer": str(VOCABULARY)})
-  start = find_start(config)
+  start = find_encoder(config)
   encoder = start.encoder
   assert (encoder.vocab_size, encoder.num_layers) == (1966, 1)
   assert (encoder.hidden_size, encoder.embedding_size) == (64, 32)
@@ -276,9 +272,9 @@ def test_nothing_to_start_from():
   with pytest.raises(
       UserError, match=r"init_from is empty; give the --workdir"
   ):
-    find_start(config_of())
+    find_encoder(config_of())
   tokenizer = {"data.tokenizer": str(VOCABULARY)}
   with pytest.raises(UserError, match=r"by --config.random_init=true"):
-    find_start(config_of(**tokenizer))
+    find_encoder(config_of(**tokenizer))
   with pytest.raises(UserError, match="need one of them for a vocabulary"):
-    find_start(config_of(random_init=True))
+    find_encoder(config_of(random_init=True))

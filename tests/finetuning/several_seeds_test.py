@@ -63,7 +63,7 @@ def test_a_workdir_of_another_run_is_refused(one_seed, tiny_run):
   config = helpers.finetune_config("table", **{"optimizer.learning_rate": 0.5})
   with pytest.raises(UserError, match=r"learning_rate = 0.001 and this"):
     finetune.finetune(config, workdir, quiet=True)
-  table = workdir / "made_up_task/table/train.csv"
+  table = workdir / "synthetic_task/table/train.csv"
   *_, last = table.read_text().splitlines()
   table.write_text(f"{table.read_text()}{last}\n")
   with pytest.raises(UserError, match="with another examples digest"):

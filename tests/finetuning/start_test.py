@@ -6,10 +6,10 @@ import pytest
 from electra_jax.devices import sharding
 from electra_jax.errors import UserError
 from electra_jax.finetuning import finetune
-from electra_jax.finetuning import trainer as task_programs
 from electra_jax.finetuning.model import head_of
-from electra_jax.finetuning.pretrained_encoder import find_start
+from electra_jax.finetuning.pretrained_encoder import find_encoder
 from electra_jax.finetuning.task_data import find_tasks
+from electra_jax.finetuning.trainer import make_task_trainer
 from electra_jax.trees import path_names
 from tests import helpers
 
@@ -21,17 +21,17 @@ def config_of(run, task="sst", **overrides):
 
 def test_training_starts_from_the_pretrained_encoder(tiny_run):
   config = config_of(tiny_run)
-  start = find_start(config)
+  start = find_encoder(config)
   mesh = sharding.make_mesh()
   heads = [head_of(task) for task in find_tasks(config)]
-  parts = task_programs.build(config, start.encoder, heads, mesh, 10)
-  loaded = start.restore(parts.abstract.params, parts.shardings.params)
-  params = parts.init(3, loaded).params
+  trainer = make_task_trainer(config, start.encoder, heads, mesh, 10)
+  loaded = start.restore(trainer.abstract.params, trainer.shardings.params)
+  params = trainer.init(3, loaded).params
   saved = helpers.read_params(tiny_run, 4)
   for part in ("embeddings", "discriminator"):
     for name, value in path_names(params[part]):
       np.testing.assert_array_equal(value, saved[f"params/{part}/{name}"])
-  fresh = parts.init(3, None).params
+  fresh = trainer.init(3, None).params
   kernel = fresh["discriminator"]["layer_0"]["output"]["kernel"]
   assert not np.array_equal(
       kernel, params["discriminator"]["layer_0"]["output"]["kernel"]
@@ -51,10 +51,10 @@ def test_a_finetuned_run_is_a_start_as_well(tmp_path, tiny_run):
 
 
 def test_another_size_and_another_vocabulary_are_named(
-    tmp_path, tiny_run, made_up_task
+    tmp_path, tiny_run, synthetic_task
 ):
-  folder = made_up_task["data.folder"]
-  given = {"data.made_up": False, "data.folder": folder}
+  folder = synthetic_task["data.folder"]
+  given = {"data.synthetic": False, "data.folder": folder}
   config = config_of(tiny_run, **given, **{"model.hidden_size": 128})
   with pytest.raises(
       UserError, match=r"hidden_size is 128 and the run in .*64"

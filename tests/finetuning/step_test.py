@@ -6,10 +6,10 @@ import pytest
 
 from electra_jax.devices import sharding
 from electra_jax.finetuning import finetune
-from electra_jax.finetuning import trainer as task_programs
 from electra_jax.finetuning.model import head_of
-from electra_jax.finetuning.pretrained_encoder import find_start
+from electra_jax.finetuning.pretrained_encoder import find_encoder
 from electra_jax.finetuning.task_data import find_tasks, read_task, source_of
+from electra_jax.finetuning.trainer import make_task_trainer
 from electra_jax.tasks.batches import Batches
 from electra_jax.tasks.features import FeatureOptions, make_features
 from electra_jax.trees import path_names
@@ -18,11 +18,11 @@ from tests import helpers
 
 def few_steps(config, devices, steps=3):
   """Metrics and parameters after some steps."""
-  start = find_start(config)
+  start = find_encoder(config)
   mesh = sharding.make_mesh(devices=devices)
   tasks = [read_task(t, source_of(config)) for t in find_tasks(config)]
   heads = [head_of(data.task) for data in tasks]
-  parts = task_programs.build(config, start.encoder, heads, mesh, 10)
+  trainer = make_task_trainer(config, start.encoder, heads, mesh, 10)
   features = {
       data.task.name: make_features(
           data.task,
@@ -42,17 +42,17 @@ def few_steps(config, devices, steps=3):
       accumulation_steps=config.train.accumulation_steps,
       row_multiple=sharding.batch_shards(mesh),
   )
-  state, records = parts.init(0, None), []
+  state, records = trainer.init(0, None), []
   for _, batch in zip(range(steps), batches.training(0), strict=False):
     batch = sharding.rows_to_global(mesh, batch)
-    state, sums = parts.train_step(state, batch)
+    state, sums = trainer.train_step(state, batch)
     records.append(jax.device_get(sums))
   return records, jax.device_get(state.params)
 
 
 @pytest.fixture(scope="module", name="one")
-def on_one_device(made_up_task):
-  config = helpers.finetune_config("sst+ner", **made_up_task)
+def on_one_device(synthetic_task):
+  config = helpers.finetune_config("sst+ner", **synthetic_task)
   return few_steps(config, jax.devices()[:1])
 
 
@@ -70,9 +70,9 @@ def on_one_device(made_up_task):
     ],
 )
 def test_packing_parts_and_devices_change_nothing(
-    made_up_task, one, overrides, devices
+    synthetic_task, one, overrides, devices
 ):
-  config = helpers.finetune_config("sst+ner", **made_up_task, **overrides)
+  config = helpers.finetune_config("sst+ner", **synthetic_task, **overrides)
   other = few_steps(config, jax.devices()[:devices])
   for a, b in zip(one[0], other[0], strict=True):
     for name in ("loss", "grad_norm", "sst_loss", "ner_loss"):
@@ -85,11 +85,11 @@ def test_packing_parts_and_devices_change_nothing(
     np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-3, err_msg=name)
 
 
-def test_the_released_sum_is_the_mean_times_the_batch(made_up_task):
+def test_the_released_sum_is_the_mean_times_the_batch(synthetic_task):
   found = []
   for reduction in ("mean", "sum"):
     asked = {"train.loss_reduction": reduction}
-    config = helpers.finetune_config("sst", **made_up_task, **asked)
+    config = helpers.finetune_config("sst", **synthetic_task, **asked)
     [sums], _ = few_steps(config, jax.devices()[:1], 1)
     found.append(sums)
   mean, total = found

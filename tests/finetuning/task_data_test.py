@@ -22,7 +22,7 @@ from electra_jax.tasks.examples import TextExample
 from electra_jax.tasks.features import FeatureOptions
 from electra_jax.tasks.predictions import DecodeOptions
 from electra_jax.tasks.registry import find_task
-from electra_jax.tasks.synthetic import write_made_up_task
+from electra_jax.tasks.synthetic import write_synthetic_task
 from electra_jax.tasks.task import MissingSplitError, Source
 from tests import helpers
 
@@ -31,14 +31,12 @@ SIZES = {"num_train": 6, "num_dev": 4, "num_test": 3}
 
 def config_of(task="rte", **overrides):
   config = helpers.load_config(f"configs/finetune.py:task={task},size=small")
-  for name, value in overrides.items():
-    section, key = name.split("__")
-    config[section][key] = value
-  return config
+  values = {n.replace("__", "."): value for n, value in overrides.items()}
+  return helpers.override(config, values)
 
 
-def made_up(name, folder):
-  write_made_up_task(name, folder, **SIZES)
+def synthetic(name, folder):
+  write_synthetic_task(name, folder, **SIZES)
   return read_task(find_tasks(config_of(name))[0], Source(folder))
 
 
@@ -111,7 +109,7 @@ def test_options_are_those_of_the_config():
 
 
 def test_every_split_is_read(tmp_path):
-  data = made_up("mnli", tmp_path)
+  data = synthetic("mnli", tmp_path)
   assert {split: len(e) for split, e in data.splits.items()} == {
       "train": 6,
       "dev_matched": 4,
@@ -124,7 +122,7 @@ def test_every_split_is_read(tmp_path):
 
 
 def test_test_splits_may_be_missing(tmp_path):
-  write_made_up_task("rte", tmp_path, **SIZES)
+  write_synthetic_task("rte", tmp_path, **SIZES)
   (tmp_path / "rte" / "test.tsv").unlink()
   task = find_task("rte")
   assert set(read_task(task, Source(tmp_path)).splits) == {"train", "dev"}
@@ -134,7 +132,7 @@ def test_test_splits_may_be_missing(tmp_path):
 
 
 def test_a_broken_test_split_is_an_error(tmp_path):
-  write_made_up_task("rte", tmp_path, **SIZES)
+  write_synthetic_task("rte", tmp_path, **SIZES)
   (tmp_path / "rte" / "test.tsv").write_bytes(b"index\ts1\ts2\n0\t\xff\tb\n")
   with pytest.raises(UserError, match="not UTF-8"):
     read_task(find_task("rte"), Source(tmp_path))
@@ -151,7 +149,8 @@ def test_tags_of_dev_are_learnt_too_labels_of_training_alone(tmp_path):
   (tmp_path / "train.csv").write_text("text,label\na,x\nb,y\n")
   (tmp_path / "dev.csv").write_text("text,label\na,z\n")
   data = read_task(
-      find_tasks(config)[0], Source(tmp_path, options=dict(config.table))
+      find_tasks(config)[0],
+      Source(tmp_path, options=dataclasses.asdict(config.table)),
   )
   assert data.task.labels == ("x", "y")
 
@@ -187,7 +186,7 @@ def test_the_digest_tells_any_change():
 
 
 def test_the_digest_is_of_what_is_learnt_and_scored(tmp_path):
-  data = made_up("mnli", tmp_path)
+  data = synthetic("mnli", tmp_path)
   digest = digest_of([data])
   for split, examples in data.splits.items():
     changed = examples[-1]._replace(text="another")
@@ -215,7 +214,7 @@ def test_the_digest_bears_half_a_surrogate_pair():
 
 @pytest.mark.parametrize("name", ["mnli", "sts", "squad", "ner", "rte"])
 def test_a_task_is_remembered(tmp_path, name):
-  task = made_up(name, tmp_path).task
+  task = synthetic(name, tmp_path).task
   record = json.loads(json.dumps(task_to_json(task)))
   assert task_from_json(record, config_of(name)) == task
 

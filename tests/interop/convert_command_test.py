@@ -80,7 +80,7 @@ def test_the_command_tells_what_it_did(tmp_path, capsys):
   assert not workdirs.load(tmp_path / "run").tokenizer.lowercase
 
 
-def test_the_command_tells_what_it_made_up(tmp_path, capsys):
+def test_the_command_tells_what_it_synthetic(tmp_path, capsys):
   config = google_models.make_model().config
   params = helpers.random_params(config)
   huggingface.write_model(tmp_path, config, params, 0)

@@ -9,14 +9,14 @@ import safetensors.numpy
 from electra_jax.api import evaluate
 from electra_jax.errors import UserError
 from electra_jax.finetuning.finetune import finetune
-from electra_jax.finetuning.pretrained_encoder import find_start
+from electra_jax.finetuning.pretrained_encoder import find_encoder
 from electra_jax.interop import convert as convert_module
 from electra_jax.interop import tf_checkpoint
 from electra_jax.interop.convert import convert
 from electra_jax.interop.model import FinetunedState
 from electra_jax.interop.workdir import read_pretrained
 from electra_jax.models.config import encoder_config
-from electra_jax.pretraining.model import Predictor
+from electra_jax.pretraining.model import PretrainedModel
 from electra_jax.runs import workdir as workdirs
 from electra_jax.tasks.registry import find_task
 from tests import helpers
@@ -28,7 +28,7 @@ def test_a_run_that_went_abroad_is_the_same_run(tiny_run, store, tmp_path):
   original = read_pretrained(tiny_run, workdirs.load(tiny_run))
   config = helpers.tiny_config()
   figures = evaluate(tiny_run)
-  detections = Predictor(tiny_run).detect(["one two three"])
+  detections = PretrainedModel(tiny_run).detect(["one two three"])
   for to in ("google", "huggingface"):
     convert(tiny_run, tmp_path / to, to=to)
     back = tmp_path / f"{to}_back"
@@ -38,18 +38,19 @@ def test_a_run_that_went_abroad_is_the_same_run(tiny_run, store, tmp_path):
     if to == "google":
       assert model.step == original.step == 4
       helpers.assert_equal_trees(model.moments, original.moments)
-    assert Predictor(back).detect(["one two three"]) == detections
+    assert PretrainedModel(back).detect(["one two three"]) == detections
     again = evaluate(back, store=store)
     expected = {n: x for n, x in figures.items() if n != "unigram_entropy"}
     assert again == expected
     with pytest.raises(UserError, match="no token store is named"):
       evaluate(back)
     with pytest.raises(UserError, match="no token store is named"):
-      Predictor(back).detect_held_out(1)
+      PretrainedModel(back).detect_held_out(1)
     finetuning = helpers.load_config("configs/finetune.py:task=rte,size=small")
-    finetuning.init_from = str(back)
-    finetuning.model.update(num_layers=1, hidden_size=64, embedding_size=32)
-    assert find_start(finetuning).encoder.vocab_size == (
+    finetuning = helpers.override(
+        finetuning, helpers.NARROW_ENCODER | {"init_from": str(back)}
+    )
+    assert find_encoder(finetuning).encoder.vocab_size == (
         original.config.discriminator.vocab_size
     )
 

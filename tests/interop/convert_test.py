@@ -11,7 +11,7 @@ from electra_jax.interop import google, huggingface
 from electra_jax.interop.convert import convert
 from electra_jax.interop.workdir import config_of, read_pretrained
 from electra_jax.models.electra import discriminator_embeddings
-from electra_jax.pretraining.model import Predictor
+from electra_jax.pretraining.model import PretrainedModel
 from electra_jax.runs import workdir as workdirs
 from electra_jax.text.tokenizer import load_tokenizer
 from tests import google_models, helpers
@@ -122,7 +122,7 @@ def test_one_network_alone_gets_an_objective_that_needs_no_other(
   run = workdirs.load(tmp_path / "run")
   asked = run.config.objective
   assert (asked.name, asked.generator) == objective
-  predictor = Predictor(tmp_path / "run")
+  predictor = PretrainedModel(tmp_path / "run")
   if network == "generator":
     assert len(predictor.fill("we the [MASK]")[0].tokens) == 5
   else:
@@ -168,8 +168,13 @@ TOKENS_ALONE = {"has_discriminator_head": False, "has_token_head": True}
 )
 def test_the_recipe_decides_what_shapes_do_not(parts, asked, found):
   config = recipe("small,two_stage")
-  config.objective.name, config.objective.generator = asked.split()
-  config.objective.temperature = 1.5
+  name, generator = asked.split()
+  learned = {
+      "objective.name": name,
+      "objective.generator": generator,
+      "objective.temperature": 1.5,
+  }
+  config = helpers.override(config, learned)
   config = config_of(google_models.make_model(**parts), config)
   objective = config.objective
   assert f"{objective.name} {objective.generator}" == found

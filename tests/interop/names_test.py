@@ -10,7 +10,7 @@ from electra_jax.interop import names
 from electra_jax.models.config import ElectraConfig, encoder_config
 from electra_jax.models.task_heads import HeadConfig
 from electra_jax.pretraining.trainer import abstract_params
-from electra_jax.runs import config as settings
+from electra_jax.runs.networks import electra_config
 from electra_jax.trees import path_names
 from tests import helpers
 
@@ -20,7 +20,7 @@ NUM_VARIABLES = {"small": 402, "small_pp": 402, "base": 400, "large": 784}
 
 def params_of(size: str):
   config = helpers.load_config(f"configs/pretrain.py:{size}")
-  return abstract_params(settings.electra_config(config, 30522))
+  return abstract_params(electra_config(config, 30522))
 
 
 @pytest.mark.parametrize(("size", "count"), NUM_VARIABLES.items())

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import pytest
 
 from electra_jax.models.flops import training_flops_per_row
-from electra_jax.pretraining import trainer as programs
-from electra_jax.runs import config as settings
+from electra_jax.pretraining.trainer import Electra, init_params_of
+from electra_jax.runs.networks import electra_config
 from tests import helpers
 
 
@@ -22,9 +22,7 @@ from tests import helpers
 def test_the_papers_sizes(size, length, expected):
   config = helpers.load_config(f"configs/pretrain.py:{size}")
   slots = int((config.objective.mask_prob + 0.005) * length)
-  found = training_flops_per_row(
-      settings.electra_config(config, 30522), length, slots
-  )
+  found = training_flops_per_row(electra_config(config, 30522), length, slots)
   assert found == pytest.approx(expected, rel=5e-3)
 
 
@@ -48,9 +46,9 @@ def test_xla_counts_as_much(objective, generator, token_positions):
           "data.length": length,
       }
   )
-  networks = settings.electra_config(config, vocab_size)
-  model = programs.Electra(networks)
-  params = jax.eval_shape(lambda: programs.init_params_of(model, 0))
+  networks = electra_config(config, vocab_size)
+  model = Electra(networks)
+  params = jax.eval_shape(lambda: init_params_of(model, 0))
   ids = jax.ShapeDtypeStruct((rows, length), jnp.int32)
   positions = jax.ShapeDtypeStruct((rows, slots), jnp.int32)
 

@@ -13,7 +13,7 @@ from electra_jax.models.tpu_attention import fits, fused_attend
 ROWS, LENGTH, HEADS = 3, 24, 4
 
 
-def made_up(width=32, dtype=jnp.float32):
+def synthetic(width=32, dtype=jnp.float32):
   """Query, key, value, gradient; then mask, positions, seeds of 3 rows."""
   rngs = jax.random.split(jax.random.key(0), 5)
   hidden = [
@@ -46,7 +46,7 @@ def both(config, tokens, hidden, **options):
     ],
 )
 def test_kernel_and_plain_attention_are_one_function(config):
-  hidden, tokens = made_up()
+  hidden, tokens = synthetic()
   plain, fused = both(config, tokens, hidden)
   for expected, value in zip(plain, fused, strict=True):
     np.testing.assert_allclose(value, expected, rtol=1e-5, atol=2e-6)
@@ -54,14 +54,14 @@ def test_kernel_and_plain_attention_are_one_function(config):
 
 @pytest.mark.parametrize("width", [128, 256])
 def test_wide_models_are_read_a_register_of_heads_at_a_time(width):
-  hidden, tokens = made_up(width)
+  hidden, tokens = synthetic(width)
   plain, fused = both(AttentionConfig(HEADS, 0.3), tokens, hidden)
   for expected, value in zip(plain, fused, strict=True):
     np.testing.assert_allclose(value, expected, rtol=1e-5, atol=2e-6)
 
 
 def test_packed_texts_do_not_see_each_other():
-  hidden, (_, place, seeds) = made_up()
+  hidden, (_, place, seeds) = synthetic()
   owners = jnp.broadcast_to(1 + (place >= 10), (ROWS, LENGTH))
   positions = jnp.where(place >= 10, place - 10, place)
   positions = jnp.broadcast_to(positions, (ROWS, LENGTH))
@@ -88,7 +88,7 @@ def test_packed_texts_do_not_see_each_other():
 
 
 def test_no_seeds_mean_no_dropout():
-  hidden, (mask, place, _) = made_up()
+  hidden, (mask, place, _) = synthetic()
   dropping, plain = (
       fused_attend(
           AttentionConfig(HEADS, rate),
@@ -104,7 +104,7 @@ def test_no_seeds_mean_no_dropout():
 
 
 def test_heads_split_over_devices_drop_what_they_drop_together():
-  hidden, tokens = made_up()
+  hidden, tokens = synthetic()
   config = AttentionConfig(HEADS, 0.5)
   whole = fused_attend(config, *hidden[:3], *tokens, interpret=True)
   half = hidden[0].shape[-1] // 2
@@ -119,7 +119,7 @@ def test_heads_split_over_devices_drop_what_they_drop_together():
 
 
 def test_bfloat16_agrees_to_its_own_precision():
-  hidden, tokens = made_up(dtype=jnp.bfloat16)
+  hidden, tokens = synthetic(dtype=jnp.bfloat16)
   plain, fused = both(AttentionConfig(HEADS, 0.1), tokens, hidden)
   for expected, value in zip(plain, fused, strict=True):
     assert value.dtype == jnp.bfloat16

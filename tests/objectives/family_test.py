@@ -14,8 +14,14 @@ from electra_jax.errors import UserError
 from electra_jax.objectives import corruption, generators, losses
 from electra_jax.objectives import objective as pretraining
 from electra_jax.objectives.masking import mask_rows, selected, unpack_rows
-from electra_jax.pretraining import trainer as programs
-from electra_jax.runs import config as settings
+from electra_jax.pretraining.trainer import Electra, bind, make_trainer
+from electra_jax.runs.networks import (
+    Vocabulary,
+    electra_config,
+    masking_config,
+    method_of,
+    objective_options,
+)
 from electra_jax.text.tokenizer import SpecialIds
 from electra_jax.trees import path_names
 from tests import helpers
@@ -23,7 +29,7 @@ from tests import helpers
 VOCAB_SIZE = helpers.VOCAB_SIZE
 SPECIAL = SpecialIds(pad=0, unk=1, cls=2, sep=3, mask=4)
 COUNTS = np.where(np.arange(VOCAB_SIZE) < 5, 0, np.arange(VOCAB_SIZE) ** 2)
-VOCABULARY = settings.Vocabulary(
+VOCABULARY = Vocabulary(
     VOCAB_SIZE, SPECIAL, np.arange(VOCAB_SIZE) % 3 == 2, COUNTS
 )
 DEFAULTS = [
@@ -46,12 +52,12 @@ class Case:
         }
         | dict(overrides)
     )
-    networks = settings.electra_config(self.config, VOCAB_SIZE)
-    self.model = programs.Electra(networks)
+    networks = electra_config(self.config, VOCAB_SIZE)
+    self.model = Electra(networks)
     self.params = helpers.lively_params(networks)
-    self.recipe = settings.recipe_of(self.config)
-    self.options = settings.objective_options(self.config, VOCABULARY)
-    masking = settings.masking_config(self.config, VOCABULARY)
+    self.recipe = method_of(self.config)
+    self.options = objective_options(self.config, VOCABULARY)
+    masking = masking_config(self.config, VOCABULARY)
     self.masked = jax.jit(
         lambda *batch: mask_rows(
             jax.random.key(1), unpack_rows(*batch), masking
@@ -59,7 +65,7 @@ class Case:
     )(*helpers.batch_of())
 
   def networks(self, params=None):
-    return programs.bind(self.model, params or self.params, None)
+    return bind(self.model, params or self.params, None)
 
   def outcome_of(self, params):
     return self.recipe.run(self.networks(params), self.masked, self.options)
@@ -307,7 +313,7 @@ def test_label_smoothing_outside_its_range(smoothing):
 )
 def test_unknown_names_and_pairs(objective, generator, message):
   with pytest.raises(UserError, match=message):
-    pretraining.find_recipe(objective, generator)
+    pretraining.find_method(objective, generator)
 
 
 @pytest.mark.parametrize(
@@ -320,7 +326,7 @@ def test_the_noise_of_electric_is_of_the_generator_itself(overrides):
         **{"objective.name": "electric", "objective.generator": "two_tower"}
         | overrides
     )
-    programs.build(config, VOCABULARY, sharding.make_mesh())
+    make_trainer(config, VOCABULARY, sharding.make_mesh())
 
 
 def test_a_two_tower_score_is_the_cloze_probability():
@@ -358,4 +364,4 @@ def test_an_electric_score_is_minus_the_energy():
 
 
 def test_generators_without_a_network_give_no_score():
-  assert pretraining.find_recipe("electra", "random").score is None
+  assert pretraining.find_method("electra", "random").score is None

@@ -12,13 +12,13 @@ from absl.testing import absltest, parameterized
 from electra_jax.interop.names import released_name
 from electra_jax.objectives import corruption, generators, losses, masking
 from electra_jax.objectives import objective as pretraining
-from electra_jax.pretraining import trainer as programs
+from electra_jax.pretraining.trainer import bind
 from electra_jax.trees import path_names
 from tests import helpers
 
 pytestmark = pytest.mark.golden
 
-ELECTRA = pretraining.find_recipe("electra", "masked_lm")
+ELECTRA = pretraining.find_method("electra", "masked_lm")
 OPTIONS = generators.ObjectiveOptions(1966)
 
 
@@ -50,7 +50,7 @@ def golden_step():
 
   def total(params):
     # The released samples in place of ours: the objective's other half.
-    networks = programs.bind(helpers.golden_model(), params, None)
+    networks = bind(helpers.golden_model(), params, None)
     with mock.patch.object(
         generators, "sample_replacements", lambda *args, **kwargs: samples
     ):

@@ -8,6 +8,7 @@ import types
 import jax
 import pytest
 
+from electra_jax import api
 from electra_jax.cli import main as cli
 from electra_jax.devices import sharding
 from electra_jax.errors import UserError
@@ -18,9 +19,13 @@ from electra_jax.performance.benchmark import (
     find_peak_tflops,
     writable_folder,
 )
-from electra_jax.performance.network_steps import network_programs
-from electra_jax.pretraining import trainer as programs
-from electra_jax.runs import config as settings
+from electra_jax.performance.network_steps import network_steps
+from electra_jax.pretraining.trainer import make_trainer
+from electra_jax.runs.networks import (
+    electra_config,
+    masking_config,
+    training_flops,
+)
 from tests import helpers, processes
 
 CONFIG = f"{helpers.ROOT}/configs/pretrain.py:small,runlocal"
@@ -45,14 +50,14 @@ def test_figures_fit_each_other(tmp_path):
   assert (result.batch_size, result.length, result.steps) == (8, 32, 3)
   assert result.sequences_per_sec == pytest.approx(8 / step.median)
   assert result.tokens_per_sec == pytest.approx(32 * 8 / step.median)
-  networks = settings.electra_config(config, 30_522)
+  networks = electra_config(config, 30_522)
   assert result.flops_per_step == 8 * training_flops_per_row(networks, 32, 4)
   assert result.num_devices == 8
   assert result.mfu == pytest.approx(
       result.flops_per_step / step.median / (8 * 0.5e12)
   )
-  parts = result.generator_secs.median + result.discriminator_secs.median
-  assert result.rest_secs == pytest.approx(step.median - parts)
+  trainer = result.generator_secs.median + result.discriminator_secs.median
+  assert result.rest_secs == pytest.approx(step.median - trainer)
   # Parameters and both moments are copied to each of the devices.
   assert result.peak_memory_source == "compiler"
   assert result.peak_memory_bytes > 12 * result.num_parameters
@@ -77,23 +82,23 @@ def test_a_store_is_read_and_waited_for(store):
   assert result.config["data"]["store"] == store
   assert 0 < result.feed_wait_share < 1
   assert 0 < result.feed_wait_secs.median < result.step_secs.upper
-  networks = settings.electra_config(config, 256)
+  networks = electra_config(config, 256)
   assert result.flops_per_step == 8 * training_flops_per_row(networks, 32, 4)
   assert result.generator_secs is None
   shown = result.table()
   assert "is no network here" in shown and "of waiting a step" in shown
   assert result.mfu is None and "left out: no peak FLOP/s for cpu" in shown
-  assert config.data.made_up  # The caller's config stays as it was.
+  assert config.data.synthetic  # The caller's config stays as it was.
 
 
 @pytest.mark.slow
 def test_a_phase_is_measured_without_a_store():
   config = helpers.load_config("configs/pretrain.py:tiny,two_stage,runlocal")
-  config.data.made_up = False
-  config.model.update(num_layers=1, hidden_size=64, embedding_size=64)
+  small = {"data.synthetic": False, "model.embedding_size": 64}
+  config = helpers.override(config, helpers.NARROW_ENCODER | small)
   result = benchmark(config, steps=1, phase="phase_1")
   assert result.config["objective"]["name"] == "masked_lm"
-  assert "phases" not in result.config
+  assert not result.config["phases"]
   assert result.discriminator_secs is None
   assert result.data == "made-up rows"
 
@@ -123,23 +128,21 @@ def test_each_network_computes_its_own_part_alone(
   )
   vocabulary = benchmarks._find_data(config).vocabulary
   mesh = sharding.make_mesh(devices=jax.devices()[:1])
-  parts = programs.build(config, vocabulary, mesh)
-  rows = benchmarks._made_up_rows(8, 32, seed=0)
-  found = network_programs(
-      config,
-      vocabulary,
-      parts,
-      parts.init().params,
+  trainer = make_trainer(config, vocabulary, mesh)
+  rows = benchmarks._synthetic_rows(8, 32, seed=0)
+  found = network_steps(
+      trainer,
+      trainer.init().params,
       sharding.to_global(mesh, rows),
   )
-  networks = settings.electra_config(config, vocabulary.size)
+  networks = electra_config(config, vocabulary.size)
   own = {
       "generator": dataclasses.replace(
           networks, has_discriminator_head=False, has_token_head=False
       ),
       "discriminator": dataclasses.replace(networks, has_generator_head=False),
   }
-  slots = settings.masking_config(config, vocabulary).num_slots
+  slots = masking_config(config, vocabulary).num_slots
   if networks.has_two_towers:
     slots = 0  # Their loss stands on every token, their samples count as rest.
   expected = {
@@ -165,8 +168,8 @@ def test_each_network_computes_its_own_part_alone(
 def test_flops_count_the_positions_of_the_token_head(objective, positions):
   config = narrow_config(**{"objective.name": objective})
   vocabulary = benchmarks._find_data(config).vocabulary
-  networks = settings.electra_config(config, vocabulary.size)
-  assert settings.training_flops(config, vocabulary) == (
+  networks = electra_config(config, vocabulary.size)
+  assert training_flops(config, vocabulary) == (
       8 * training_flops_per_row(networks, 32, 4, positions)
   )
 
@@ -231,12 +234,16 @@ def test_a_peak_is_never_guessed(kind):
         ("pretrain.py:small", {"peak_tflops": -1.0}, "--peak-tflops is -1; it must not"),
         ("pretrain.py:small", {"profile": "gs://b/x"}, "--profile gs://b/x is not a local"),
         ("pretrain.py:small", {"profile": f"{__file__}/x"}, "_test.py/x cannot be written: Not a directory"),
-        ("finetune.py:task=rte", {}, "not one of configs/pretrain.py"),
     ],
 )  # fmt: skip
 def test_mistakes_have_one_sentence(recipe, arguments, message):
   with pytest.raises(UserError, match=message):
     benchmark(helpers.load_config(f"configs/{recipe}"), **arguments)
+
+
+def test_a_config_of_finetuning_is_refused():
+  with pytest.raises(UserError, match=r"not one of configs/pretrain\.py"):
+    api.benchmark("finetune:task=rte")
 
 
 def test_a_store_of_another_length_is_named(store):

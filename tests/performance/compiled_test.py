@@ -11,8 +11,8 @@ from jax.sharding import PartitionSpec as P
 
 from electra_jax.devices import sharding
 from electra_jax.performance import compiled
-from electra_jax.pretraining import trainer as programs
-from electra_jax.runs import config as settings
+from electra_jax.pretraining.trainer import make_mesh, make_trainer
+from electra_jax.runs.networks import Vocabulary
 from electra_jax.text.tokenizer import SpecialIds
 from tests.helpers import tiny_config
 
@@ -110,19 +110,19 @@ ENTRY %main () -> f32[8] {
 
 def step_of(**overrides):
   config = tiny_config(**{"model.num_layers": 1}, **overrides)
-  vocabulary = settings.Vocabulary(500, SPECIAL)
-  mesh = programs.make_mesh(config, vocabulary)
-  parts = programs.build(config, vocabulary, mesh)
-  return parts, config
+  vocabulary = Vocabulary(500, SPECIAL)
+  mesh = make_mesh(config, vocabulary)
+  trainer = make_trainer(config, vocabulary, mesh)
+  return trainer, config
 
 
 def test_the_step_is_compiled_without_its_arrays():
-  parts, config = step_of()
+  trainer, config = step_of()
   step = compiled.compile_step(
-      parts, config.train.batch_size, config.data.length
+      trainer, config.train.batch_size, config.data.length
   )
   state = sum(
-      x.size * x.dtype.itemsize for x in jax.tree.leaves(parts.abstract)
+      x.size * x.dtype.itemsize for x in jax.tree.leaves(trainer.abstract)
   )
   rows = config.train.batch_size // 8 * (config.data.length * 2 + 8)
   # What comes back besides the state is a few numbers.
@@ -133,32 +133,32 @@ def test_the_step_is_compiled_without_its_arrays():
 
 @pytest.mark.parametrize("accumulation_steps", [1, 2])
 def test_gradients_are_reduced_once(accumulation_steps):
-  parts, config = step_of(
+  trainer, config = step_of(
       **{
           "train.accumulation_steps": accumulation_steps,
           "train.batch_size": 16,
       }
   )
-  step = compiled.compile_step(parts, 16, config.data.length)
+  step = compiled.compile_step(trainer, 16, config.data.length)
   sent = step.collectives["all-reduce"].bytes["f32"]
-  gradients = 4 * sum(x.size for x in jax.tree.leaves(parts.abstract.params))
+  gradients = 4 * sum(x.size for x in jax.tree.leaves(trainer.abstract.params))
   assert 0 <= sent - gradients < 200  # The sums of metrics.
 
 
 @pytest.mark.parametrize("accumulation_steps", [1, 2])
 def test_split_parameters_are_gathered_and_reduced_once(accumulation_steps):
-  parts, config = step_of(
+  trainer, config = step_of(
       **{
           "mesh.fsdp": 4,
           "train.accumulation_steps": accumulation_steps,
           "train.batch_size": 16,
       }
   )
-  step = compiled.compile_step(parts, 16, config.data.length)
-  specs = jax.tree.map(lambda where: where.spec, parts.shardings.params)
+  step = compiled.compile_step(trainer, 16, config.data.length)
+  specs = jax.tree.map(lambda where: where.spec, trainer.shardings.params)
   split = whole = 0
   for leaf, spec in zip(
-      jax.tree.leaves(parts.abstract.params),
+      jax.tree.leaves(trainer.abstract.params),
       jax.tree.leaves(specs),
       strict=True,
   ):
@@ -186,9 +186,9 @@ def test_too_little_memory_is_an_answer():
     def __call__(self):
       pass
 
-  parts, config = step_of()
-  parts = dataclasses.replace(parts, train_step=NothingFits())
-  found = compiled.compile_step(parts, 8, config.data.length)
+  trainer, config = step_of()
+  trainer = dataclasses.replace(trainer, train_step=NothingFits())
+  found = compiled.compile_step(trainer, 8, config.data.length)
   assert found.memory is None
   np.testing.assert_allclose(found.needed_bytes / 2**30, 95.25)
   np.testing.assert_allclose(found.limit_bytes / 2**30, 15.75)

@@ -6,16 +6,17 @@ import json
 
 import pytest
 
-from electra_jax import config_files
 from electra_jax.cli import main as cli
 from electra_jax.devices import chips as accelerators
 from electra_jax.devices import sharding
 from electra_jax.errors import UserError
 from electra_jax.performance import plan as plans
 from electra_jax.performance.plan import plan
-from electra_jax.pretraining import trainer as programs
-from electra_jax.runs import config as settings
+from electra_jax.pretraining import trainer as trainers
+from electra_jax.pretraining.trainer import make_mesh, make_trainer
+from electra_jax.runs.networks import Vocabulary, training_flops
 from electra_jax.text.tokenizer import SpecialIds
+from tests import helpers
 from tests.helpers import ROOT, batch_of, tiny_config
 
 
@@ -27,7 +28,7 @@ def small_config(**overrides):
 def small_vocabulary():
   with pytest.MonkeyPatch.context() as patch:
     special = SpecialIds(pad=0, unk=100, cls=101, sep=102, mask=103)
-    vocabulary = settings.Vocabulary(500, special)
+    vocabulary = Vocabulary(500, special)
     patch.setattr(plans, "find_vocabulary", lambda config: vocabulary)
     yield vocabulary
 
@@ -39,9 +40,7 @@ def here(small_vocabulary):
 
 def test_figures_are_those_of_the_step(here, small_vocabulary):
   config = small_config()
-  assert here.flops_per_step == settings.training_flops(
-      config, small_vocabulary
-  )
+  assert here.flops_per_step == training_flops(config, small_vocabulary)
   assert here.num_devices == 8 and here.rows_per_device == 1
   assert here.needed_bytes == sum(here.memory.values())
   assert here.least_gradient_bytes == 4 * sum(here.parameters.values())
@@ -53,20 +52,16 @@ def test_figures_are_those_of_the_step(here, small_vocabulary):
 )
 @pytest.mark.slow
 def test_memory_and_flops_of_every_preset(size, small_vocabulary):
-  config = config_files.load_config(
-      f"{ROOT}/configs/pretrain.py:{size},runlocal",
-      ["--config.model.num_layers=1"],
-  )
+  config = helpers.load_config(f"configs/pretrain.py:{size},runlocal")
+  config = helpers.override(config, {"model.num_layers": 1})
   found = plan(config, "here")
-  assert found.flops_per_step == settings.training_flops(
-      config, small_vocabulary
-  )
-  mesh = programs.make_mesh(config, small_vocabulary)
-  parts = programs.build(config, small_vocabulary, mesh)
+  assert found.flops_per_step == training_flops(config, small_vocabulary)
+  mesh = make_mesh(config, small_vocabulary)
+  trainer = make_trainer(config, small_vocabulary, mesh)
   # Of real arrays, as a run compiles it.
   rows = batch_of(config.train.batch_size, config.data.length)
   stats = (
-      parts.train_step.lower(parts.init(), sharding.to_global(mesh, rows))
+      trainer.train_step.lower(trainer.init(), sharding.to_global(mesh, rows))
       .compile()
       .memory_analysis()
   )
@@ -136,7 +131,7 @@ def test_a_suggestion_is_compiled_and_fits(monkeypatch):
 def test_a_state_too_large_for_a_device_is_split(monkeypatch):
   config = small_config(**{"mesh.fsdp": 1})
   monkeypatch.setattr(plans, "_limit", lambda *_: 1_800_000)
-  monkeypatch.setattr(programs, "memory_of", lambda _: 1_800_000)
+  monkeypatch.setattr(trainers, "memory_of", lambda _: 1_800_000)
   found = plan(config, "here")
   assert found.fits is False
   assert found.suggestion["mesh.fsdp"] > 1
@@ -198,7 +193,7 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path, capsys):
 
 
 def test_a_state_too_large_for_a_device_is_split_by_default(monkeypatch):
-  monkeypatch.setattr(programs, "memory_of", lambda _: 3_000_000)
+  monkeypatch.setattr(trainers, "memory_of", lambda _: 3_000_000)
   assert plan(small_config(), "here").mesh["fsdp"] > 1
 
 

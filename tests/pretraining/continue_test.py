@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from electra_jax.errors import UserError
-from electra_jax.finetuning.pretrained_encoder import find_start
+from electra_jax.finetuning.pretrained_encoder import find_encoder
 from electra_jax.models.electra import Electra, discriminator_embeddings
 from electra_jax.preprocessing.prepare import prepare
 from electra_jax.preprocessing.synthetic import make_store, make_text
-from electra_jax.pretraining.model import Predictor
+from electra_jax.pretraining.model import PretrainedModel
 from electra_jax.pretraining.pretrain import pretrain
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.weights import networks_of
@@ -91,7 +91,7 @@ def test_another_length_starts_with_the_sources_answers(
   [record] = helpers.read_metrics(tmp_path, "train")
   assert record["learning_rate"] == 0
   text = "dra dre [MASK] dro"
-  old, new = Predictor(tiny_run), Predictor(tmp_path)
+  old, new = PretrainedModel(tiny_run), PretrainedModel(tmp_path)
   for ours, theirs in zip(new.fill(text), old.fill(text), strict=True):
     assert ours.tokens == theirs.tokens
     assert ours.probabilities == pytest.approx(theirs.probabilities)
@@ -196,9 +196,10 @@ def test_a_bert_becomes_both_networks_of_the_second_stage(tmp_path, store):
   assert 1e-4 < max(jax.tree.leaves(moved)) < 0.05
   # Fine-tuning takes the tables as the discriminator sees them.
   task = helpers.load_config("configs/finetune.py:task=rte,size=small")
-  task.init_from = str(second)
-  task.model.update(num_layers=1, hidden_size=64, embedding_size=32)
-  start = find_start(task)
+  task = helpers.override(
+      task, helpers.NARROW_ENCODER | {"init_from": str(second)}
+  )
+  start = find_encoder(task)
   here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
   taken = start.restore(after, jax.tree.map(lambda _: here, after))
   seen = discriminator_embeddings(after, config)["word_embeddings"]["embedding"]
@@ -241,25 +242,6 @@ def test_a_run_resumed_before_its_first_checkpoint(tmp_path, store, tiny_run):
   helpers.assert_equal_trees(again, expected)
 
 
-def test_workdirs_of_earlier_versions_resume(tmp_path, store, tiny_run):
-  shutil.copytree(tiny_run, tmp_path, dirs_exist_ok=True)
-  config = helpers.read_json(tmp_path / "config.json")
-  facts = helpers.read_json(tmp_path / "store.json")
-  del config["init_from"], config["init"], facts["start"]
-  for key in ("generator", "token_weight", "label_smoothing", "masking_unit"):
-    del config["objective"][key]
-  del config["optimizer"]["name"], config["optimizer"]["frozen"]
-  for name, content in (("config.json", config), ("store.json", facts)):
-    (tmp_path / name).write_text(json.dumps(content))
-  assert networks_of(workdirs.load(tmp_path)).has_generator_head
-  few = {"train.num_steps": STEPS}
-  config = helpers.store_config(store, **few, init_from=str(tiny_run))
-  with pytest.raises(UserError, match=r"config.init_from = '' and this"):
-    pretrain(config, tmp_path, quiet=True)
-  config = helpers.store_config(store, **few)
-  assert pretrain(config, tmp_path, quiet=True).step == STEPS
-
-
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -296,7 +278,7 @@ def test_two_processes_go_on_as_one(tmp_path, other_store, tiny_run):
   asked = {
       "init_from": str(tiny_run),
       "init.vocabulary": "matched",
-      "data.made_up": False,
+      "data.synthetic": False,
       "data.store": other_store,
       "data.length": 16,
       "model.num_layers": 1,

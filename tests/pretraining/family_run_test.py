@@ -6,7 +6,7 @@ import pytest
 from electra_jax.api import evaluate
 from electra_jax.cli import main as cli
 from electra_jax.errors import UserError
-from electra_jax.pretraining.model import Predictor
+from electra_jax.pretraining.model import PretrainedModel
 from electra_jax.pretraining.pretrain import pretrain
 from tests import helpers
 
@@ -61,7 +61,7 @@ def test_it_trains_evaluates_and_predicts(name, runs):
   assert np.isfinite(recorded["loss"])
   figures = evaluate(workdir)
   np.testing.assert_allclose(figures["loss"], recorded["loss"], rtol=1e-4)
-  predictor = Predictor(workdir)
+  predictor = PretrainedModel(workdir)
   detects = name not in ("masked_lm", "replace")
   assert ("rtd_auc" in recorded) == detects
   if detects:
@@ -78,7 +78,7 @@ def test_it_trains_evaluates_and_predicts(name, runs):
 def test_electric_ranks_texts(runs, capsys):
   workdir, _ = runs("electric")
   texts = ["dra dre dri", "dri dre dra dra", "dre"]
-  scores = Predictor(workdir).score(texts)
+  scores = PretrainedModel(workdir).score(texts)
   for score in scores:
     assert len(score.tokens) == len(score.log_likelihoods) > 0
     np.testing.assert_allclose(score.total, sum(score.log_likelihoods))
@@ -94,7 +94,7 @@ def test_electric_ranks_texts(runs, capsys):
 
 
 def test_a_text_longer_than_a_row_is_scored_in_parts(runs):
-  predictor = Predictor(runs("electric")[0])
+  predictor = PretrainedModel(runs("electric")[0])
   text = " ".join(["dra"] * 60)
   (score,) = predictor.score([text])
   assert len(score.tokens) == len(predictor.tokenizer.encode(text)) > 32
@@ -103,10 +103,10 @@ def test_a_text_longer_than_a_row_is_scored_in_parts(runs):
 @pytest.mark.slow
 def test_a_run_without_likelihoods_says_so(runs):
   with pytest.raises(UserError, match="no network that gives likelihoods"):
-    Predictor(runs("unigram")[0]).score(["dra"])
+    PretrainedModel(runs("unigram")[0]).score(["dra"])
 
 
 @pytest.mark.slow
 def test_a_masked_lm_scores_text(runs):
-  (score,) = Predictor(runs("masked_lm")[0]).score(["dra dre"])
+  (score,) = PretrainedModel(runs("masked_lm")[0]).score(["dra dre"])
   assert all(value < 0 for value in score.log_likelihoods)

@@ -11,7 +11,7 @@ from tests import helpers, processes
 
 STEPS, SAVED, KILLED = 24, 4, 6
 CONFIG = (
-    "--config.data.made_up=False",
+    "--config.data.synthetic=False",
     "--config.model.hidden_size=64",
     "--config.model.embedding_size=32",
     "--config.model.num_layers=1",

@@ -14,7 +14,7 @@ from electra_jax import config_files
 from electra_jax.api import evaluate
 from electra_jax.cli.display import render_detection
 from electra_jax.errors import UserError
-from electra_jax.pretraining.model import Predictor
+from electra_jax.pretraining.model import PretrainedModel
 from electra_jax.pretraining.pretrain import pretrain
 from electra_jax.runs import workdir as workdirs
 from electra_jax.store.feed import Feed
@@ -43,7 +43,7 @@ def command(workdir, store, *more):
   return (
       *("pretrain", "--workdir", workdir),
       *("--config", helpers.ROOT / "configs/pretrain.py:small,runlocal"),
-      *("--config.data.made_up=False", f"--config.data.store={store}"),
+      *("--config.data.synthetic=False", f"--config.data.store={store}"),
       *NARROW,
       *more,
   )
@@ -132,7 +132,7 @@ def test_evaluate_repeats_the_runs_last_figures(finished):
 
 
 def test_predict(finished):
-  predictor = Predictor(finished)
+  predictor = PretrainedModel(finished)
   (detection,) = predictor.detect(["dra dre dri dro"])
   assert detection.tokens == detection.originals
   assert detection.tokens[0] == "[CLS]" and detection.tokens[-1] == "[SEP]"

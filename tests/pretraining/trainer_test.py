@@ -1,4 +1,4 @@
-"""The step on one device and on eight, whole and in parts."""
+"""The step on one device and on eight, whole and in trainer."""
 
 import functools
 from unittest import mock
@@ -10,15 +10,16 @@ from absl.testing import absltest, parameterized
 
 from electra_jax.devices import sharding
 from electra_jax.errors import UserError
-from electra_jax.pretraining import trainer as programs
-from electra_jax.runs import config as settings
+from electra_jax.pretraining import trainer as trainers
+from electra_jax.pretraining.trainer import make_mesh, make_trainer
+from electra_jax.runs.networks import Vocabulary
 from electra_jax.store.feed import Batch
 from electra_jax.text.tokenizer import SpecialIds
 from electra_jax.trees import path_names
 from tests import helpers
 
 SPECIAL = SpecialIds(pad=0, unk=1, cls=2, sep=3, mask=4)
-VOCABULARY = settings.Vocabulary(
+VOCABULARY = Vocabulary(
     helpers.VOCAB_SIZE, SPECIAL, np.arange(helpers.VOCAB_SIZE) % 4 == 3
 )
 
@@ -36,14 +37,14 @@ def train_on_one_device():
 
 
 def train(config, steps=3, devices=1):
-  mesh = programs.make_mesh(config, VOCABULARY, jax.devices()[:devices])
-  parts = programs.build(config, VOCABULARY, mesh)
-  state, history = parts.init(), []
+  mesh = make_mesh(config, VOCABULARY, jax.devices()[:devices])
+  trainer = make_trainer(config, VOCABULARY, mesh)
+  state, history = trainer.init(), []
   for step in range(steps):
     batch = helpers.batch_of(config.train.batch_size, seed=step)
-    state, sums = parts.train_step(state, sharding.to_global(mesh, batch))
+    state, sums = trainer.train_step(state, sharding.to_global(mesh, batch))
     history.append({k: float(v[0]) for k, v in sums.items()})
-  return parts, state, history
+  return trainer, state, history
 
 
 def assert_trees_close(test, actual, expected, **tolerance):
@@ -67,7 +68,7 @@ class MeshTest(parameterized.TestCase):
   def assert_agrees(self, **mesh):
     expected, one = train_on_one_device()
     axes = {f"mesh.{axis}": size for axis, size in mesh.items()}
-    parts, state, eight = train(small_config(**axes), devices=8)
+    trainer, state, eight = train(small_config(**axes), devices=8)
     for a, b in zip(eight, one, strict=True):
       for name, value in b.items():
         np.testing.assert_allclose(a[name], value, rtol=2e-4, err_msg=name)
@@ -84,7 +85,9 @@ class MeshTest(parameterized.TestCase):
         jax.tree.map(lambda x: x.sharding, state.opt_state)
     )
     self.assertNotEmpty(moment)
-    self.assertEqual(jax.tree.map(lambda x: x.sharding, state), parts.shardings)
+    self.assertEqual(
+        jax.tree.map(lambda x: x.sharding, state), trainer.shardings
+    )
 
 
 class ShardsTest(parameterized.TestCase):
@@ -96,12 +99,12 @@ class ShardsTest(parameterized.TestCase):
       ({"mesh.fsdp": 4}, (2, 4, 1)),
   )
   def test_what_is_left_open_is_filled_in(self, overrides, sizes):
-    mesh = programs.make_mesh(small_config(**overrides), VOCABULARY)
+    mesh = make_mesh(small_config(**overrides), VOCABULARY)
     self.assertEqual(tuple(mesh.shape.values()), sizes)
 
   def test_too_little_memory_splits_the_state(self):
-    with mock.patch.object(programs, "memory_of", lambda _: 1 << 20):
-      mesh = programs.make_mesh(small_config(), VOCABULARY)
+    with mock.patch.object(trainers, "memory_of", lambda _: 1 << 20):
+      mesh = make_mesh(small_config(), VOCABULARY)
     self.assertGreater(mesh.shape["fsdp"], 1)
 
 
@@ -119,10 +122,10 @@ class EvaluationTest(absltest.TestCase):
 
   def evaluate(self, batch, devices, **overrides):
     config = small_config(**overrides)
-    mesh = programs.make_mesh(config, VOCABULARY, jax.devices()[:devices])
-    parts = programs.build(config, VOCABULARY, mesh)
-    params = parts.init().params
-    return parts.eval_step(params, batch, np.int32(0))
+    mesh = make_mesh(config, VOCABULARY, jax.devices()[:devices])
+    trainer = make_trainer(config, VOCABULARY, mesh)
+    params = trainer.init().params
+    return trainer.eval_step(params, batch, np.int32(0))
 
 
 class AccumulationTest(parameterized.TestCase):
@@ -146,11 +149,11 @@ class AccumulationTest(parameterized.TestCase):
   def assert_parts_add_up(self, whole, one, **overrides):
     overrides |= {"train.accumulation_steps": 2, "mesh.fsdp": 2}
     config = small_config(**overrides)
-    _, parts, sums = train(config, devices=4)
+    _, trainer, sums = train(config, devices=4)
     for a, b in zip(sums, one, strict=True):
       for name, value in b.items():
         np.testing.assert_allclose(a[name], value, rtol=2e-4, err_msg=name)
-    assert_trees_close(self, parts.params, whole.params, atol=2e-5, rtol=1e-4)
+    assert_trees_close(self, trainer.params, whole.params, atol=2e-5, rtol=1e-4)
 
 
 class DeterminismTest(absltest.TestCase):
@@ -168,14 +171,14 @@ class DeterminismTest(absltest.TestCase):
   def test_padding_rows_count_for_nothing(self):
     config = small_config()
     mesh = sharding.make_mesh(devices=jax.devices()[:1])
-    parts = programs.build(config, VOCABULARY, mesh)
-    params = parts.init().params
+    trainer = make_trainer(config, VOCABULARY, mesh)
+    params = trainer.init().params
     batch = helpers.batch_of()
     empty = Batch(
         np.where(np.arange(8)[:, None] < 5, batch.input_ids, 0),
         np.where(np.arange(8)[:, None] < 5, batch.segment_lengths, 0),
     )
-    sums, histogram = parts.eval_step(params, empty, np.int32(0))
+    sums, histogram = trainer.eval_step(params, empty, np.int32(0))
     tokens = batch.segment_lengths[:5, 1].sum()
     self.assertEqual(float(sums["rtd_loss"].weight), tokens)
     self.assertEqual(float(np.sum(histogram)), tokens)
@@ -186,9 +189,9 @@ class DonationTest(absltest.TestCase):
   def test_the_state_is_donated(self):
     config = small_config()
     mesh = sharding.make_mesh(devices=jax.devices()[:1])
-    parts = programs.build(config, VOCABULARY, mesh)
-    state = parts.init()
-    parts.train_step(state, sharding.to_global(mesh, helpers.batch_of()))
+    trainer = make_trainer(config, VOCABULARY, mesh)
+    state = trainer.init()
+    trainer.train_step(state, sharding.to_global(mesh, helpers.batch_of()))
     self.assertTrue(all(x.is_deleted() for x in jax.tree.leaves(state)))
 
 
@@ -214,8 +217,8 @@ class ErrorTest(parameterized.TestCase):
   def test_one_clear_sentence(self, overrides, devices, message):
     config = small_config(**overrides)
     with self.assertRaisesRegex(UserError, message):
-      mesh = programs.make_mesh(config, VOCABULARY, jax.devices()[:devices])
-      programs.build(config, VOCABULARY, mesh)
+      mesh = make_mesh(config, VOCABULARY, jax.devices()[:devices])
+      make_trainer(config, VOCABULARY, mesh)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ import pytest
 from electra_jax.devices import sharding
 from electra_jax.errors import UserError
 from electra_jax.finetuning.finetune import facts_of
-from electra_jax.finetuning.pretrained_encoder import find_start
-from electra_jax.pretraining import trainer as programs
-from electra_jax.pretraining.warm_start import Continuation, find_continuation
-from electra_jax.runs import config as settings
+from electra_jax.finetuning.pretrained_encoder import find_encoder
+from electra_jax.pretraining.trainer import make_trainer
+from electra_jax.pretraining.warm_start import WarmStart, find_warm_start
 from electra_jax.runs import workdir as workdirs
+from electra_jax.runs.networks import vocabulary_of
 from electra_jax.text.tokenizer import load_tokenizer
 from electra_jax.training.checkpoint import Checkpointer
 from electra_jax.training.step import TrainState
@@ -28,31 +28,26 @@ STEP = 7
 
 def config_of(**overrides):
   narrow = {"model.num_layers": 1, "model.max_position_embeddings": 48}
-  heads = overrides.pop("model.num_heads", None)
-  config = helpers.tiny_config(**narrow | overrides)
-  if heads is not None:
-    with config.unlocked():  # As the config file of a converted model does.
-      config.model.num_heads = heads
-  return config
+  return helpers.tiny_config(**narrow | overrides)
 
 
 def build(config, tokenizer=TOKENIZER, **axes):
-  vocabulary = settings.vocabulary_of(tokenizer)
-  return programs.build(config, vocabulary, sharding.make_mesh(**axes))
+  vocabulary = vocabulary_of(tokenizer)
+  return make_trainer(config, vocabulary, sharding.make_mesh(**axes))
 
 
 def pretrained(folder, **overrides):
   """A workdir as pre-training leaves it, and its state, drawn at random."""
   config = config_of(**overrides)
   rng = np.random.default_rng(0)
-  parts = build(config)
+  trainer = build(config)
 
   def draw(leaf):
     if leaf.dtype == jnp.int32:
       return jnp.full(leaf.shape, STEP, leaf.dtype)
     return jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype)
 
-  state = jax.tree.map(draw, parts.abstract)
+  state = jax.tree.map(draw, trainer.abstract)
   workdirs.begin(
       folder, workdirs.PRETRAINING, config, TOKENIZER, {"rows_digest": ""}
   )
@@ -71,9 +66,10 @@ def a_pretrained_run(tmp_path_factory):
 @pytest.fixture(scope="module", name="finetuned")
 def a_finetuned_run(tmp_path_factory, run):
   config = helpers.load_config("configs/finetune.py:task=rte,size=small")
-  config.init_from = run[0]
-  config.model.update(num_layers=1, hidden_size=64, embedding_size=32)
-  start = find_start(config)
+  config = helpers.override(
+      config, helpers.NARROW_ENCODER | {"init_from": run[0]}
+  )
+  start = find_encoder(config)
   folder = tmp_path_factory.mktemp("finetuned")
   facts = facts_of(start, [])
   workdirs.begin(folder, workdirs.FINETUNING, config, TOKENIZER, facts)
@@ -89,14 +85,14 @@ def a_finetuned_run(tmp_path_factory, run):
 
 
 def find(config, tokenizer=TOKENIZER, **axes):
-  return find_continuation(config, tokenizer, build(config, tokenizer, **axes))
+  return find_warm_start(config, tokenizer, build(config, tokenizer, **axes))
 
 
 def begin(config, tokenizer=TOKENIZER, **axes) -> TrainState:
-  parts = build(config, tokenizer, **axes)
-  start = find_continuation(config, tokenizer, parts)
-  assert isinstance(start, Continuation)
-  return start.init(parts, start.restore(parts))
+  trainer = build(config, tokenizer, **axes)
+  start = find_warm_start(config, tokenizer, trainer)
+  assert isinstance(start, WarmStart)
+  return start.init(trainer, start.restore(trainer))
 
 
 def test_random_weights():
@@ -108,13 +104,13 @@ def test_the_state_of_step_0_on_any_mesh(run, axes):
   folder, source = run
   config = config_of(init_from=folder)
   state = begin(config, **axes)
-  parts = build(config, **axes)
+  trainer = build(config, **axes)
   helpers.assert_equal_trees(state.params, source.params)
   helpers.assert_equal_trees(
-      state._replace(params=()), parts.init()._replace(params=())
+      state._replace(params=()), trainer.init()._replace(params=())
   )
   for (name, leaf), (_, other) in zip(
-      path_names(state), path_names(parts.shardings), strict=True
+      path_names(state), path_names(trainer.shardings), strict=True
   ):
     assert leaf.sharding.is_equivalent_to(other, leaf.ndim), name
 
@@ -148,8 +144,8 @@ def test_a_restored_optimizer_is_warmed_up_anew(tmp_path, name):
 
 def test_a_finetuned_run_gives_its_best_encoder(finetuned):
   folder, params = finetuned
-  parts = "discriminator_head,generator,generator_head"
-  config = config_of(init_from=folder, **{"init.fresh": parts})
+  trainer = "discriminator_head,generator,generator_head"
+  config = config_of(init_from=folder, **{"init.fresh": trainer})
   state = begin(config)
   fresh = build(config).init()
   for name, part in state.params.items():
@@ -170,13 +166,13 @@ def test_another_vocabulary_and_other_positions(run, tmp_path):
   assert "vocabulary of 1501 pieces" in message and "of 1966" in message
   assert "--config.init.vocabulary=matched" in message
   assert f"--tokenizer {folder}/tokenizer" in message
-  config.init.vocabulary = "matched"
-  config.model.max_position_embeddings = 60
+  matched = {"init.vocabulary": "matched", "model.max_position_embeddings": 60}
+  config = helpers.override(config, matched)
   with pytest.raises(UserError, match="positions=resized") as error:
     find(config, tokenizer)
   message = str(error.value)
   assert "max_position_embeddings is 60" in message and "has 48" in message
-  config.init.positions = "resized"
+  config = helpers.override(config, {"init.positions": "resized"})
   start = find(config, tokenizer)
   assert start.origin.endswith("checkpoints, 1,500 of 1,501 tokens matched")
   state = jax.device_get(begin(config, tokenizer, fsdp=2))
@@ -228,9 +224,9 @@ def test_what_does_not_fit_is_told(run, overrides, message):
     find(config_of(**{"init_from": run[0], **overrides}))
 
 
-def test_heads_of_a_width_that_no_flag_says(tmp_path):
+def test_heads_of_another_width(tmp_path):
   pretrained(tmp_path, **{"model.num_heads": 2})
-  with pytest.raises(UserError, match=r"write config.model.num_heads = 2 into"):
+  with pytest.raises(UserError, match=r"set --config.model.num_heads=2"):
     find(config_of(init_from=str(tmp_path)))
 
 

@@ -12,7 +12,7 @@ import pytest
 from etils import epath
 
 from electra_jax.errors import UserError
-from electra_jax.finetuning import pretrained_encoder as starting_point
+from electra_jax.runs import weights
 from electra_jax.sweeps import outcomes, plot, table
 from electra_jax.sweeps import trials as plan
 from electra_jax.sweeps.space import Sweep
@@ -102,7 +102,7 @@ def test_a_finetuning_is_finished_with_all_seeds(tmp_path):
   assert not outcomes.is_finished(FINETUNE, folder)
   leave_scores(tmp_path, 60.0, 61.0)
   assert outcomes.is_finished(FINETUNE, folder)
-  assert outcomes._SCORES == starting_point.SCORES
+  assert outcomes._SCORES == weights.SCORES
 
 
 def test_a_staged_run_is_finished_with_its_last_phase(tmp_path):

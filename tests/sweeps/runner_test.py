@@ -383,7 +383,7 @@ def test_processes_of_two_trials_that_meet_end(tmp_path, store):
       processes.start(
           *("pretrain", "--config", "configs/pretrain.py:tiny,runlocal"),
           *("--workdir", tmp_path / f"trial_{i}", "--num-processes=2"),
-          *("--config.data.made_up=False", f"--config.data.store={store}"),
+          *("--config.data.synthetic=False", f"--config.data.store={store}"),
           *(f"--coordinator=localhost:{port}", f"--process-id={i}"),
       )
       for i in range(2)

@@ -70,7 +70,7 @@ def test_shipped_sweeps_expand(name, argument):
           dict(plan.flat(first))[key] == value
       )
     is_local = "runlocal" in argument
-    assert all(c.data.made_up == is_local for c in (first, *judges))
+    assert all(c.data.synthetic == is_local for c in (first, *judges))
     for judge in judges:
       for shape in ("num_layers", "hidden_size", "embedding_size"):
         assert judge.model[shape] == first.model[shape]

@@ -14,7 +14,7 @@ from electra_jax.tasks.features import FeatureOptions, make_features
 from electra_jax.tasks.prediction_files import write_outputs
 from electra_jax.tasks.predictions import DecodeOptions, decode
 from electra_jax.tasks.registry import find_task
-from electra_jax.tasks.synthetic import write_made_up_task
+from electra_jax.tasks.synthetic import write_synthetic_task
 from electra_jax.tasks.task import Source
 from electra_jax.text.tokenizer import Tokenizer
 
@@ -23,8 +23,8 @@ TOKENIZER = Tokenizer("wordpiece", PIECES.replace(" ", "\n").encode())
 OPTIONS = DecodeOptions()
 
 
-def made_up(name, folder):
-  write_made_up_task(name, folder, num_train=6, num_dev=4, num_test=3)
+def synthetic(name, folder):
+  write_synthetic_task(name, folder, num_train=6, num_dev=4, num_test=3)
   return read_task(find_task(name), Source(folder))
 
 
@@ -48,7 +48,7 @@ def logits(num_classes):
 
 
 def test_predictions_of_every_split_and_a_file_for_the_server(tmp_path):
-  data = made_up("mnli", tmp_path / "data")
+  data = synthetic("mnli", tmp_path / "data")
   files = write(tmp_path / "out", data, "dev_matched", logits(3))
   assert set(files) == {"predictions/mnli_dev_matched.jsonl"}
   records = [json.loads(r) for r in files.popitem()[1].splitlines()]
@@ -73,7 +73,7 @@ def test_predictions_of_every_split_and_a_file_for_the_server(tmp_path):
 
 
 def test_ratings_reach_the_server_on_its_scale(tmp_path):
-  data = made_up("sts", tmp_path / "data")
+  data = synthetic("sts", tmp_path / "data")
   outputs = np.asarray([[0.5], [-0.1], [1.2]], np.float32)
   files = write(tmp_path / "out", data, "test", lambda n: outputs)
   assert files["leaderboard/STS-B.tsv"] == (
@@ -85,7 +85,7 @@ def test_ratings_reach_the_server_on_its_scale(tmp_path):
 
 
 def test_tags_have_one_file(tmp_path):
-  data = made_up("pos", tmp_path / "data")
+  data = synthetic("pos", tmp_path / "data")
   num_words = max(len(e.words) for e in data.splits["test"])
   shape = (num_words, len(data.task.labels))
   files = write(
@@ -130,7 +130,7 @@ def test_answers_have_the_files_of_the_scripts(tmp_path, name):
 
 
 def test_files_are_written_anew(tmp_path):
-  data = made_up("rte", tmp_path / "data")
+  data = synthetic("rte", tmp_path / "data")
   first = write(tmp_path / "out", data, "test", logits(2))
   again = write(
       tmp_path / "out", data, "test", lambda n: np.eye(3, 2, -1, np.float32)

@@ -5,7 +5,7 @@ import collections
 import pytest
 
 from electra_jax.tasks.registry import TASKS, find_task
-from electra_jax.tasks.synthetic import write_made_up_task
+from electra_jax.tasks.synthetic import write_synthetic_task
 from electra_jax.tasks.task import Source
 
 TABLE = {"kind": "classification", "text": "text", "label": "label"}
@@ -19,7 +19,7 @@ def read(folder, name, split):
 @pytest.mark.parametrize("name", sorted({*TASKS, "table"} - {"reviews"}))
 def test_every_task_reads_its_splits(tmp_path, name):
   sizes = {"num_train": 12, "num_dev": 7, "num_test": 5}
-  write_made_up_task(name, tmp_path, **sizes)
+  write_synthetic_task(name, tmp_path, **sizes)
   task = find_task(name, TABLE)
   if name != "ax":
     assert len(read(tmp_path, name, "train")) == 12
@@ -31,7 +31,7 @@ def test_every_task_reads_its_splits(tmp_path, name):
 
 def test_a_seed_tells_the_data(tmp_path):
   for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
-    write_made_up_task("rte", tmp_path / folder, seed=seed)
+    write_synthetic_task("rte", tmp_path / folder, seed=seed)
   a, b, c = (read(tmp_path / f, "rte", "train") for f in "abc")
   assert a == b != c
   assert a != read(tmp_path / "a", "rte", "dev")
@@ -41,7 +41,7 @@ def test_a_seed_tells_the_data(tmp_path):
     "name", ["cola", "mnli", "sts", "mrpc", "qnli", "table"]
 )
 def test_one_word_tells_the_label(tmp_path, name):
-  write_made_up_task(name, tmp_path)
+  write_synthetic_task(name, tmp_path)
   examples = read(tmp_path, name, "train")
   labels_of = collections.defaultdict(set)
   for example in examples:
@@ -55,7 +55,7 @@ def test_one_word_tells_the_label(tmp_path, name):
 
 def test_answers_stand_in_their_context(tmp_path):
   for name in ("squad", "squadv1", "newsqa"):
-    write_made_up_task(name, tmp_path)
+    write_synthetic_task(name, tmp_path)
     for split in ("train", "dev"):
       examples = read(tmp_path, name, split)
       for example in examples:
@@ -75,6 +75,6 @@ def test_tags_are_of_spans_or_words(tmp_path):
       "pos": {"NNP", "VBD", "DT", "NN", "IN", "."},
   }
   for name, tags in expected.items():
-    write_made_up_task(name, tmp_path)
+    write_synthetic_task(name, tmp_path)
     examples = read(tmp_path, name, "train")
     assert {tag for e in examples for tag in e.tags} == tags

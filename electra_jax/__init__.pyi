@@ -1,0 +1,36 @@
+from electra_jax.api import (
+    benchmark as benchmark,
+)
+from electra_jax.api import (
+    convert as convert,
+)
+from electra_jax.api import (
+    evaluate as evaluate,
+)
+from electra_jax.api import (
+    finetune as finetune,
+)
+from electra_jax.api import (
+    open_run as open_run,
+)
+from electra_jax.api import (
+    plan as plan,
+)
+from electra_jax.api import (
+    pretrain as pretrain,
+)
+from electra_jax.config_files import load_config as load_config
+from electra_jax.errors import UserError as UserError
+from electra_jax.finetuning.model import FinetunedModel as FinetunedModel
+from electra_jax.models.config import (
+    ElectraConfig as ElectraConfig,
+)
+from electra_jax.models.config import (
+    EncoderConfig as EncoderConfig,
+)
+from electra_jax.models.electra import Electra as Electra
+from electra_jax.preprocessing.prepare import prepare as prepare
+from electra_jax.pretraining.model import PretrainedModel as PretrainedModel
+from electra_jax.text.tokenizer import Tokenizer as Tokenizer
+
+__version__: str

@@ -1,0 +1,53 @@
+"""The token store of a pre-training config."""
+
+import dataclasses
+
+import jax
+from etils import epath
+from jax.experimental import multihost_utils
+
+from electra_jax.errors import UserError
+from electra_jax.files import absolute
+from electra_jax.preprocessing.synthetic import make_store
+from electra_jax.runs.config import PretrainConfig
+from electra_jax.store.reader import Store, open_store
+
+
+def with_own_store(
+    config: PretrainConfig, workdir: epath.PathLike
+) -> PretrainConfig:
+  """Returns a config whose store can be opened from any folder.
+
+  One that asks for synthetic text gets a store of it inside the workdir.
+  """
+  path = absolute(config.data.store)
+  if config.data.synthetic:
+    path = str(epath.Path(workdir) / "synthetic_store")
+    if jax.process_index() == 0:
+      make_store(path, length=config.data.length)
+    if jax.process_count() > 1:
+      multihost_utils.sync_global_devices("synthetic store")
+  data = dataclasses.replace(config.data, store=path)
+  return dataclasses.replace(config, data=data)
+
+
+def open_store_of(config: PretrainConfig) -> Store:
+  """Opens the token store that a config names.
+
+  Raises:
+    UserError: it names none, or one with rows of another length.
+  """
+  if not config.data.store:
+    raise UserError(
+        "config.data.store is empty; give the folder that `electra-jax"
+        " prepare` has made: --config.data.store=STORE"
+    )
+  store = open_store(config.data.store)
+  if store.manifest.length != config.data.length:
+    raise UserError(
+        f"store {config.data.store} has rows of {store.manifest.length} tokens"
+        f" and config.data.length is {config.data.length}; prepare it again"
+        f" with --length {config.data.length}, or set"
+        f" --config.data.length={store.manifest.length}"
+    )
+  return store

@@ -1,0 +1,170 @@
+"""The config of a fine-tuning run as frozen dataclasses; see config.py."""
+
+import dataclasses
+from typing import Any
+
+from electra_jax.runs.config import POSITIVE, MeshConfig, read_kind
+from electra_jax.runs.sections import choice, number
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskDataConfig:
+  """The texts of a fine-tuning run; see configs/finetune.py.
+
+  Attributes:
+    folder: where the task's files lie.
+    source: "files" or "tfds".
+    synthetic: whether synthetic examples are learned, whatever `folder` says.
+    tokenizer: vocab.txt, .model or folder, for a run without `init_from`.
+    max_length: tokens of a text.
+    max_query_length: pieces of a question.
+    doc_stride: pieces between windows of a context.
+    double_unordered: whether pairs of mrpc and sts come both ways round.
+    packing: whether several texts share a row.
+  """
+
+  folder: str
+  source: str = choice("files", "tfds")
+  synthetic: bool
+  tokenizer: str
+  max_length: int = number(least=3)
+  max_query_length: int = number(**POSITIVE)
+  doc_stride: int = number(**POSITIVE)
+  double_unordered: bool
+  packing: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class TableConfig:
+  """The columns of task=table; see tasks/table.py:table_task."""
+
+  kind: str
+  text: str
+  other_text: str
+  label: str
+  id: str
+  train: str
+  dev: str
+  test: str
+  separator: str
+  labels: tuple[str, ...]
+  label_range: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderModelConfig:
+  """The encoder of a fine-tuning run; shapes must be those of `init_from`."""
+
+  num_layers: int = number(**POSITIVE)
+  hidden_size: int = number(**POSITIVE)
+  embedding_size: int = number(**POSITIVE)
+  hidden_dropout: float = number(least=0, below=1)
+  attention_dropout: float = number(least=0, below=1)
+  dtype: str = choice("bfloat16", "float32")
+  remat: str
+  attention: str
+
+
+@dataclasses.dataclass(frozen=True)
+class QuestionsConfig:
+  """How answers are searched for; see tasks/span_answers.py.
+
+  Attributes:
+    answerable_weight: of the loss of having an answer.
+    beam_size: starts that are looked at.
+    n_best_size: answers that are kept.
+    max_answer_length: pieces.
+    null_threshold: log-odds above which there is no answer.
+  """
+
+  answerable_weight: float = number(least=0)
+  beam_size: int = number(**POSITIVE)
+  n_best_size: int = number(**POSITIVE)
+  max_answer_length: int = number(**POSITIVE)
+  null_threshold: float = number()
+
+
+@dataclasses.dataclass(frozen=True)
+class FinetuneOptimizerConfig:
+  """The optimizer of a fine-tuning run; see training/optimizer.py.
+
+  Attributes:
+    warmup_proportion: of all steps; the others are OptimizerConfig's.
+  """
+
+  learning_rate: float = number(least=0)
+  warmup_proportion: float = number(least=0, most=1)
+  decay_power: float = number(least=0)
+  weight_decay: float = number(least=0)
+  clip_norm: float = number(above=0)
+  adam_b1: float = number(least=0, below=1)
+  adam_b2: float = number(least=0, below=1)
+  adam_epsilon: float = number(above=0)
+  layerwise_decay: float = number(
+      above=0, most=1, hint="1.0 is for none, the release's -1"
+  )
+  released_layer_exponents: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class FinetuneLoopConfig:
+  """Epochs of a fine-tuning run, and when to do what.
+
+  Attributes:
+    num_epochs: passes over the training texts.
+    batch_size: texts of a step over all devices.
+    accumulation_steps: micro-batches of a step.
+    loss_reduction: "mean", or "sum" as released.
+    eval_batch_size: texts over all devices.
+    log_every_steps: interval of training records; of this and the other
+      intervals, 0 is for the end only.
+    eval_every_steps: interval of evaluation.
+    checkpoint_every_steps: interval of checkpoints.
+    keep_all_models: whether the models of all seeds stay, or the best alone.
+  """
+
+  num_epochs: float = number(above=0)
+  batch_size: int = number(**POSITIVE)
+  accumulation_steps: int = number(**POSITIVE)
+  loss_reduction: str = choice("mean", "sum")
+  eval_batch_size: int = number(**POSITIVE)
+  log_every_steps: int = number(least=0)
+  eval_every_steps: int = number(least=0)
+  checkpoint_every_steps: int = number(least=0)
+  keep_all_models: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class FinetuneConfig:
+  """The config of a fine-tuning run.
+
+  Attributes:
+    task: one, or several joined by "+".
+    init_from: workdir of the run to start from, or "".
+    random_init: whether its shapes and tokenizer are taken alone.
+    seeds: runs, with seeds 0, 1, ….
+    data: the texts.
+    table: the columns of task=table.
+    model: the encoder.
+    questions: how answers are searched for.
+    optimizer: how it learns.
+    train: how long.
+    mesh: the devices.
+  """
+
+  task: str
+  init_from: str
+  random_init: bool
+  seeds: int = number(**POSITIVE)
+  data: TaskDataConfig
+  table: TableConfig
+  model: EncoderModelConfig
+  questions: QuestionsConfig
+  optimizer: FinetuneOptimizerConfig
+  train: FinetuneLoopConfig
+  mesh: MeshConfig
+
+
+def read_finetune_config(config: Any) -> FinetuneConfig:
+  """Reads a config as of configs/finetune.py; see `read_pretrain_config`."""
+  return read_kind(FinetuneConfig, config, "task", "configs/finetune.py")
