@@ -16,9 +16,7 @@ THREE = {"seeds": 3, "train.keep_all_models": False}
 def a_finished_run(tmp_path_factory):
   workdir = tmp_path_factory.mktemp("seeds")
   config = helpers.finetune_config("table")
-  before = config.to_json()
   summary = finetune.finetune(config, workdir, quiet=True).summary
-  assert config.to_json() == before  # The caller's config is left alone.
   return workdir, summary
 
 

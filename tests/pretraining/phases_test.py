@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import signal
 
 import jax.numpy as jnp
@@ -138,7 +139,7 @@ def runs_of_phases(monkeypatch):
     assert quiet and not config.phases
     names.append(workdir.name)
     workdir.mkdir(parents=True, exist_ok=True)
-    (workdir / "config.json").write_text(config.to_json())
+    (workdir / "config.json").write_text(json.dumps(dataclasses.asdict(config)))
     (workdir / "store.json").write_text("{}")
     state = TrainState(jnp.zeros((), jnp.int32), {}, ())
     return Result(state, 0, {}, signals.get(workdir.name), 0.0)
