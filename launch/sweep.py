@@ -128,7 +128,7 @@ def passed_on(args: argparse.Namespace, overrides: Sequence[str]) -> list[str]:
 
 
 def list_trials(
-    made: plan.Plan, trials: Sequence[plan.Trial], output: epath.Path
+    made: plan.SweepPlan, trials: Sequence[plan.Trial], output: epath.Path
 ) -> int:
   """Prints how each trial stands, and a line of how many are finished."""
   finished = 0
@@ -141,7 +141,7 @@ def list_trials(
 
 
 def run_on_tpu_vms(
-    made: plan.Plan,
+    made: plan.SweepPlan,
     output: epath.Path,
     order: launchers.Order,
     *,
@@ -158,7 +158,7 @@ def run_on_tpu_vms(
 
 
 def run_here(
-    made: plan.Plan,
+    made: plan.SweepPlan,
     trials: Sequence[plan.Trial],
     output: epath.Path,
     args: argparse.Namespace,
@@ -176,7 +176,7 @@ def run_here(
   return tell(made, output, done.states)
 
 
-def tell(made: plan.Plan, output: epath.Path, states) -> int:
+def tell(made: plan.SweepPlan, output: epath.Path, states) -> int:
   """Writes and prints the results; 1 where a trial is not finished."""
   found = [
       outcomes.read_outcome(

@@ -242,3 +242,42 @@ def test_the_core_starts_without_heavy_packages():
         ):
           text = ast.unparse(node)
           assert heavy not in text.split(), f"{name} imports {heavy}"
+
+
+VERBS = {
+    "preprocessing.prepare",
+    "pretraining.pretrain",
+    "finetuning.finetune",
+    "interop.convert",
+    "performance.plan",
+    "performance.benchmark",
+}
+# The command prints, and what shows a long verb's progress.
+PRINTING = ("cli.", "runs.console", "training.writers")
+
+
+@pytest.mark.parametrize("name", sorted(VERBS))
+def test_no_verb_imports_another(name):
+  used = {x.removeprefix("electra_jax.") for x in imports(modules()[name])}
+  assert not used & (VERBS - {name})
+
+
+@pytest.mark.parametrize("name", PLAN)
+def test_the_command_alone_prints_and_parses(name):
+  path = modules()[name]
+  if not name.startswith(PRINTING):
+    for node in ast.walk(ast.parse(path.read_text())):
+      is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+      assert not (is_call and node.func.id == "print"), f"{name} prints"
+  if not name.startswith("cli."):
+    assert "argparse" not in imports(path)
+
+
+def test_no_room_below_the_command_sees_a_config_dict():
+  seen = {
+      name
+      for name, path in modules().items()
+      if any("ml_collections" in used for used in imports(path))
+  }
+  # A sweep varies configs as they are typed.
+  assert seen <= {"config_files", "api", "sweeps.trials"}

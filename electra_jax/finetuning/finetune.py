@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -34,6 +34,7 @@ from electra_jax.tasks.scoring import check_packages
 from electra_jax.tasks.synthetic import make_task
 from electra_jax.training import loop
 from electra_jax.training.checkpoint import Checkpointer
+from electra_jax.training.step import TrainState
 from electra_jax.training.writers import ScalarWriter
 from electra_jax.trees import count_parameters
 
@@ -105,7 +106,7 @@ def finetune(
   facts = facts_of(start, tasks)
   workdirs.enter(workdir, workdirs.FINETUNING, config, start.tokenizer, facts)
   is_first = jax.process_index() == 0
-  _describe(config, start, tasks, trainer, batches, show)
+  _describe(start, tasks, trainer, batches, show)
   # --- Seeds ---
   scores, summary = _finished_seeds(workdir), {}
   for seed in range(config.seeds):
@@ -113,7 +114,7 @@ def finetune(
       folder = epath.Path(workdir) / f"seed_{seed}"
       init = functools.partial(trainer.init, seed, encoder_params)
       scores[seed], signal = _run_seed(
-          config, folder, trainer, init, batches, evaluator, seed, quiet
+          folder, trainer, init, batches, evaluator, seed, quiet
       )
       if signal is not None:
         return FinetuneResult(summary, signal)
@@ -219,7 +220,13 @@ def _finished_seeds(workdir: epath.PathLike) -> dict[int, dict[str, float]]:
 
 
 def _run_seed(
-    config, folder, trainer, init, batches, evaluator, seed, quiet
+    folder: epath.Path,
+    trainer: TaskTrainer,
+    init: Callable[[], TrainState],
+    batches: Batches,
+    evaluator: Evaluator,
+    seed: int,
+    quiet: bool,
 ) -> tuple[dict[str, float], int | None]:
   """Trains one seed to its end, or to a signal, whose number is returned.
 
@@ -247,7 +254,7 @@ def _run_seed(
         evaluate,
         checkpointer,
         writer,
-        _loop_config(config, trainer),
+        _loop_config(trainer),
         quiet=quiet or not is_first,
     )
   finally:
@@ -271,10 +278,8 @@ def _run_seed(
   return scores, None
 
 
-def _loop_config(
-    config: FinetuneConfig, trainer: TaskTrainer
-) -> loop.LoopConfig:
-  train = config.train
+def _loop_config(trainer: TaskTrainer) -> loop.LoopConfig:
+  train = trainer.config.train
   return loop.LoopConfig(
       num_train_steps=trainer.num_steps,
       log_every_steps=train.log_every_steps,
@@ -305,14 +310,13 @@ def _delete_other_models(workdir, scores, best_seed) -> None:
 
 
 def _describe(
-    config: FinetuneConfig,
     start: PretrainedEncoder,
     tasks: Sequence[TaskData],
     trainer: TaskTrainer,
     batches: Batches,
     show: Show,
 ) -> None:
-  params = trainer.abstract.params
+  config, params = trainer.config, trainer.abstract.params
   show(f"parameters   {count_parameters(params):,}, {start.origin}")
   seen = start.trained_length
   if seen is not None and seen < config.data.max_length:

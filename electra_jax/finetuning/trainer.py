@@ -42,6 +42,7 @@ class TaskTrainer:
   """What a config compiles to on a mesh; one for all seeds.
 
   Attributes:
+    config: what was compiled.
     mesh: the devices.
     abstract: shapes and dtypes of the train state.
     shardings: where each array of the state lies.
@@ -50,6 +51,7 @@ class TaskTrainer:
     num_steps: updates of a run.
   """
 
+  config: FinetuneConfig
   mesh: Mesh
   abstract: TrainState
   shardings: TrainState
@@ -132,6 +134,7 @@ def make_task_trainer(
 
   jitted_init = jax.jit(init_state, out_shardings=shardings)
   return TaskTrainer(
+      config=config,
       mesh=mesh,
       abstract=abstract,
       shardings=shardings,

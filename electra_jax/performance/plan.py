@@ -76,17 +76,17 @@ def plan(
   change, fitting = {}, None
   if suggest and limit is not None and found.step.needed_bytes > limit:
     change, fitting = _find_fitting(config, devices, found, limit)
-  return _describe(
-      config,
-      topology,
-      devices,
-      found,
-      limit,
-      efficiency,
-      price,
-      change,
-      fitting,
-  )
+  asked = _Asked(topology, devices, limit, efficiency, price)
+  return _describe(asked, found, change, fitting)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+  topology: str
+  devices: list[Any]
+  limit: int | None
+  efficiency: float
+  price: float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,15 +170,19 @@ def _fixed_bytes(trainer: Trainer, shards: int) -> int:
 
 
 def _describe(
-    config, topology, devices, found, limit, efficiency, price, change, fitting
+    asked: _Asked,
+    found: _Found,
+    change: Mapping[str, Any],
+    fitting: CompiledStep | None,
 ) -> Plan:
+  config, devices = found.trainer.config, asked.devices
   chip = chip_of(devices[0].device_kind)
   flops = found.trainer.flops_per_step
   step = fitting or found.step
   compute = exposed = hidden = None
   if chip is not None:
     speed = chip.peak_tflops * 1e12 * len(devices)
-    compute = flops / (efficiency * speed)
+    compute = flops / (asked.efficiency * speed)
     network = chip.network_gb_per_sec
     if chip.far_gb_per_sec and len(devices) > GPUS_OF_A_BOX:
       network = chip.far_gb_per_sec
@@ -192,7 +196,7 @@ def _describe(
       strict=True,
   )
   return Plan(
-      topology=topology,
+      topology=asked.topology,
       device_kind=devices[0].device_kind,
       num_devices=len(devices),
       mesh=dict(found.trainer.mesh.shape),
@@ -206,7 +210,7 @@ def _describe(
       flops_per_step=flops,
       memory=found.step.memory and found.step.memory._asdict(),
       needed_bytes=found.step.needed_bytes,
-      limit_bytes=limit,
+      limit_bytes=asked.limit,
       collectives={
           name: dataclasses.asdict(kind)
           for name, kind in found.step.collectives.items()
@@ -217,11 +221,11 @@ def _describe(
       suggestion=change,
       suggested_bytes=None if fitting is None else fitting.needed_bytes,
       peak_tflops=None if chip is None else chip.peak_tflops,
-      efficiency=efficiency,
+      efficiency=asked.efficiency,
       compute_secs=compute,
       exposed_network_secs=exposed,
       hidden_network_secs=hidden,
-      price=price,
+      price=asked.price,
       lower_secs=found.step.lower_secs,
       compile_secs=found.step.compile_secs,
       estimated_cycles=found.step.estimated_cycles,

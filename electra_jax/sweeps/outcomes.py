@@ -10,7 +10,7 @@ from etils import epath
 
 from electra_jax.errors import UserError
 from electra_jax.sweeps.space import Sweep
-from electra_jax.sweeps.trials import Plan, Stage, Trial
+from electra_jax.sweeps.trials import Stage, SweepPlan, Trial
 
 FINISHED = "finished"
 LOGS = "log*.txt"
@@ -147,7 +147,7 @@ class Row:
     return float(np.median(self.values)) if self.values else float("nan")
 
 
-def ranked(plan: Plan, outcomes: Sequence[Outcome]) -> list[Row]:
+def ranked(plan: SweepPlan, outcomes: Sequence[Outcome]) -> list[Row]:
   """Puts the seeds of a point together, and the best point first."""
   by_point = {}
   for outcome in outcomes:

@@ -10,7 +10,7 @@ from etils import epath
 from electra_jax.errors import UserError
 from electra_jax.sweeps.outcomes import Row
 from electra_jax.sweeps.table import metric_name
-from electra_jax.sweeps.trials import Plan, short_names, value_text
+from electra_jax.sweeps.trials import SweepPlan, short_names, value_text
 
 PLOT = "results.png"
 _MAX_COLOURS = 6  # Values of another key that colours can still tell apart.
@@ -20,7 +20,9 @@ _ASIDE_INCHES = 0.09  # Between the colours of one place.
 _LOG_SPAN = 10  # Greatest over least value from which an axis is logarithmic.
 
 
-def write_plot(plan: Plan, rows: Sequence[Row], output: epath.Path) -> None:
+def write_plot(
+    plan: SweepPlan, rows: Sequence[Row], output: epath.Path
+) -> None:
   """Writes results.png; takes what `make_figure` takes.
 
   Raises:
@@ -31,7 +33,7 @@ def write_plot(plan: Plan, rows: Sequence[Row], output: epath.Path) -> None:
   (output / PLOT).write_bytes(image.getvalue())
 
 
-def make_figure(plan: Plan, rows: Sequence[Row]) -> Any:
+def make_figure(plan: SweepPlan, rows: Sequence[Row]) -> Any:
   """Draws the points of a sweep.
 
   A point is the median over seeds, its bar reaches from the least to the
@@ -170,7 +172,7 @@ def _places(key: str, rows: Sequence[Row]):
   )
 
 
-def _colours(plan: Plan, key: str, rows: Sequence[Row]):
+def _colours(plan: SweepPlan, key: str, rows: Sequence[Row]):
   """Returns another key with few values, and their colours."""
   for other in plan.keys:
     values = {row.point[other] for row in rows}

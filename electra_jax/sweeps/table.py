@@ -8,13 +8,13 @@ from etils import epath
 
 from electra_jax.files import write_whole
 from electra_jax.sweeps.outcomes import FINISHED, Outcome, Row, ranked
-from electra_jax.sweeps.trials import Plan, short_names, value_text
+from electra_jax.sweeps.trials import SweepPlan, short_names, value_text
 
 RECORDS, TABLE = "results.jsonl", "results.txt"
 
 
 def write_results(
-    plan: Plan, outcomes: Sequence[Outcome], output: epath.Path
+    plan: SweepPlan, outcomes: Sequence[Outcome], output: epath.Path
 ) -> str:
   """Writes results.jsonl and results.txt, and returns the latter's text."""
   write_whole(output / RECORDS, _records(plan, outcomes))
@@ -23,7 +23,7 @@ def write_results(
   return text
 
 
-def make_table(plan: Plan, rows: Sequence[Row]) -> str:
+def make_table(plan: SweepPlan, rows: Sequence[Row]) -> str:
   """Lays the points out, the best first.
 
   Args:
@@ -62,7 +62,7 @@ def make_table(plan: Plan, rows: Sequence[Row]) -> str:
   )
 
 
-def metric_name(plan: Plan) -> str:
+def metric_name(plan: SweepPlan) -> str:
   """Returns what the metric is called, without a space."""
   return plan.sweep.metric or "dev_score"
 
@@ -71,7 +71,7 @@ def _number(value: float) -> str:
   return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
 
 
-def _records(plan: Plan, outcomes: Sequence[Outcome]) -> list[str]:
+def _records(plan: SweepPlan, outcomes: Sequence[Outcome]) -> list[str]:
   lines = []
   for outcome in outcomes:
     values = outcome.values or {outcome.trial.seed: None}

@@ -78,7 +78,7 @@ class Trial:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class SweepPlan:
   """All trials of a sweep.
 
   Attributes:
@@ -94,7 +94,7 @@ class Plan:
   trials: tuple[Trial, ...]
 
 
-def make_plan(flag: str, overrides: Sequence[str] = ()) -> Plan:
+def make_plan(flag: str, overrides: Sequence[str] = ()) -> SweepPlan:
   """Reads a sweep file and checks every trial's config.
 
   Args:
@@ -150,7 +150,7 @@ def make_plan(flag: str, overrides: Sequence[str] = ()) -> Plan:
         f"sweep {flag} has the metric {sweep.metric!r}; one of pre-training is"
         " named validation/NAME, as validation/rtd_auc, unless judges fine-tune"
     )
-  return Plan(flag, sweep, keys, tuple(trials))
+  return SweepPlan(flag, sweep, keys, tuple(trials))
 
 
 def load_sweep(flag: str) -> Sweep:
@@ -170,7 +170,7 @@ def load_sweep(flag: str) -> Sweep:
   return sweep
 
 
-def enter(plan: Plan, output: epath.Path) -> None:
+def enter(plan: SweepPlan, output: epath.Path) -> None:
   """Notes the plan in a folder, or finds all that is noted there in it.
 
   A plan may add trials to those of the folder; it may change none.

@@ -6,7 +6,7 @@ import pathlib
 import shlex
 import sys
 
-from electra_jax.sweeps.trials import Plan, make_plan
+from electra_jax.sweeps.trials import SweepPlan, make_plan
 from tests import helpers
 
 # Eight trials.
@@ -61,7 +61,7 @@ class Trials:
     )
     return str(path)
 
-  def plan(self, text: str = WEIGHTS) -> Plan:
+  def plan(self, text: str = WEIGHTS) -> SweepPlan:
     """Returns the plan of such a file."""
     return make_plan(self.sweep(text))
 
