@@ -252,8 +252,9 @@ VERBS = {
     "performance.plan",
     "performance.benchmark",
 }
-# The command prints, and what shows a long verb's progress.
-PRINTING = ("cli.", "runs.console", "training.writers")
+# The command prints, what shows a long verb's progress, and the runner of
+# sweeps, which is a command by itself.
+PRINTING = ("cli.", "runs.console", "training.writers", "sweeps.")
 
 
 @pytest.mark.parametrize("name", sorted(VERBS))

@@ -176,19 +176,7 @@ def _describe(
     fitting: CompiledStep | None,
 ) -> Plan:
   config, devices = found.trainer.config, asked.devices
-  chip = chip_of(devices[0].device_kind)
   flops = found.trainer.flops_per_step
-  step = fitting or found.step
-  compute = exposed = hidden = None
-  if chip is not None:
-    speed = chip.peak_tflops * 1e12 * len(devices)
-    compute = flops / (asked.efficiency * speed)
-    network = chip.network_gb_per_sec
-    if chip.far_gb_per_sec and len(devices) > GPUS_OF_A_BOX:
-      network = chip.far_gb_per_sec
-    exposed, hidden = (
-        sent / (network * 1e9) for sent in _sent(step.collectives)
-    )
   params = found.trainer.abstract.params
   leaves = zip(
       jax.tree.leaves(params),
@@ -220,16 +208,37 @@ def _describe(
       ),
       suggestion=change,
       suggested_bytes=None if fitting is None else fitting.needed_bytes,
-      peak_tflops=None if chip is None else chip.peak_tflops,
       efficiency=asked.efficiency,
-      compute_secs=compute,
-      exposed_network_secs=exposed,
-      hidden_network_secs=hidden,
+      **_times(asked, flops, fitting or found.step),
       price=asked.price,
       lower_secs=found.step.lower_secs,
       compile_secs=found.step.compile_secs,
       estimated_cycles=found.step.estimated_cycles,
   )
+
+
+def _times(
+    asked: _Asked, flops: int, step: CompiledStep
+) -> dict[str, float | None]:
+  """Returns the chip's peak, and by roofline the seconds of a step."""
+  chip = chip_of(asked.devices[0].device_kind)
+  if chip is None:
+    compute = exposed = hidden = None
+  else:
+    speed = chip.peak_tflops * 1e12 * len(asked.devices)
+    compute = flops / (asked.efficiency * speed)
+    network = chip.network_gb_per_sec
+    if chip.far_gb_per_sec and len(asked.devices) > GPUS_OF_A_BOX:
+      network = chip.far_gb_per_sec
+    exposed, hidden = (
+        sent / (network * 1e9) for sent in _sent(step.collectives)
+    )
+  return {
+      "peak_tflops": None if chip is None else chip.peak_tflops,
+      "compute_secs": compute,
+      "exposed_network_secs": exposed,
+      "hidden_network_secs": hidden,
+  }
 
 
 def _sent(collectives: Mapping[str, Collective]) -> tuple[float, float]:
