@@ -86,6 +86,7 @@ PLAN = [
     "pretraining.pretrain",
     "tasks.alignment",
     "tasks.examples",
+    "tasks.answer_spans",
     "tasks.span_features",
     "tasks.task",
     "tasks.features",

@@ -98,6 +98,7 @@ def feature_options(config: FinetuneConfig) -> FeatureOptions:
       max_query_length=config.data.max_query_length,
       doc_stride=config.data.doc_stride,
       double_unordered=config.data.double_unordered,
+      released_answer_spans=config.data.released_answer_spans,
   )
 
 

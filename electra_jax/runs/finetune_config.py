@@ -19,6 +19,8 @@ class TaskDataConfig:
     max_length: tokens of a text.
     max_query_length: pieces of a question.
     doc_stride: pieces between windows of a context.
+    released_answer_spans: whether answers are learnt where the release finds
+      them, in place of where the data says they stand.
     double_unordered: whether pairs of mrpc and sts come both ways round.
     packing: whether several texts share a row.
   """
@@ -30,6 +32,7 @@ class TaskDataConfig:
   max_length: int = number(least=3)
   max_query_length: int = number(**POSITIVE)
   doc_stride: int = number(**POSITIVE)
+  released_answer_spans: bool
   double_unordered: bool
   packing: bool
 

@@ -81,6 +81,7 @@ FINETUNING = Kind(
         "data.max_length",
         "data.max_query_length",
         "data.doc_stride",
+        "data.released_answer_spans",
         "data.double_unordered",
         "model.",
         "optimizer.",

@@ -2,12 +2,11 @@
 
 The release turns predicted pieces into text again and realigns that text with
 the context by a heuristic (finetune/qa/qa_metrics.py:get_final_text), which
-gives whole words back wherever it fails. Here the place of every piece is
-known before the model runs: an answer is a slice of the context, accents and
-capitals included.
+gives whole words back wherever it fails. Here the tokenizer tells the place of
+every piece before the model runs: an answer is a slice of the context, accents
+and capitals included.
 """
 
-import functools
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,6 @@ from jaxtyping import Int32
 from electra_jax.text.tokenizer import Tokenizer
 
 _WORD = re.compile(r"\S+")  # By str.isspace, which knows U+202F as well.
-_DROPPED = "\u2581\ufffd"  # SentencePiece's space; what WordPiece cleans away.
 
 
 class TextPieces(NamedTuple):
@@ -49,89 +47,62 @@ def align_texts(texts: Sequence[str], tokenizer: Tokenizer) -> list[TextPieces]:
   Source: release finetune/qa/qa_tasks.py:QATask.featurize, for the ids.
   """
   words = sorted({w for text in set(texts) for w in _WORD.findall(text)})
-  ids = tokenizer.encode_batch(words)
-  spans = {
-      word: (word_ids, locate_pieces(word, word_ids, tokenizer))
-      for word, word_ids in zip(words, ids, strict=True)
+  encoded = tokenizer.encode_with_offsets(words)
+  pieces = {
+      word: (ids, place_pieces(word, offsets))
+      for word, (ids, offsets) in zip(words, encoded, strict=True)
   }
-  aligned = {text: _join_words(text, spans) for text in set(texts)}
+  aligned = {text: _join_words(text, pieces) for text in set(texts)}
   return [aligned[text] for text in texts]
 
 
-def locate_pieces(
-    word: str, ids: Sequence[int], tokenizer: Tokenizer
+def place_pieces(
+    word: str, offsets: Sequence[tuple[int, int]]
 ) -> list[tuple[int, int]]:
-  """Finds the characters of each piece of one word.
+  """Gives each piece of a word characters that a reader can be shown.
 
-  Word and pieces are compared without regard to case, compatibility forms and
-  dropped characters, so that it does not matter how a tokenizer normalises.
-  Pieces that cannot be followed (an unknown one) share the characters up to the
-  next that can. A piece without a letter gets the next letter, or the last.
+  An accent that the tokenizer drops goes to the letter before it, so that an
+  answer does not lose the accent of its last letter; characters that cannot be
+  seen do not begin or end a piece, if it has others. A piece without characters
+  of its own (a byte of a character, a mark for a space) gets those of the next
+  piece that has some, or of the last one.
 
   Args:
     word: text without white space.
-    ids: what the tokenizer makes of it.
-    tokenizer: says how a piece reads and whether accents are dropped.
+    offsets: of each piece, as `Tokenizer.encode_with_offsets` tells them.
 
   Returns:
     (start, end) of each piece in characters of the word, never empty.
   """
-  drops_accents = tokenizer.lowercase and tokenizer.strip_accents
-  letters, places = _spell(word, drops_accents)
-  pieces = [
-      None if i == tokenizer.special.unk
-      # The mark at the start of a word or of a continuation is not decoded.
-      else _fold(tokenizer.decode([i]), drops_accents)
-      for i in ids
-  ]
-  bounds = []
-  position, num_lost = 0, 0
-  for piece in pieces:
-    at = -1
-    if num_lost and piece:
-      at = letters.find(piece, position + num_lost)  # Each took one or more.
-    elif not num_lost and piece is not None:
-      at = position if letters.startswith(piece, position) else -1
-    if at < 0:
-      num_lost += 1
-      continue
-    bounds.extend([(position, at)] * num_lost)
-    bounds.append((at, at + len(piece)))
-    position, num_lost = at + len(piece), 0
-  bounds.extend([(position, len(letters))] * num_lost)
-  if not places:
-    return [(0, len(word))] * len(pieces)
-  final = len(places) - 1
-  return [
-      (places[min(a, final)][0], places[min(max(a, b - 1), final)][1])
-      for a, b in bounds
-  ]
+  spans = []
+  following = (len(word), len(word))
+  for start, end in reversed(offsets):
+    if start < end:
+      end = _behind_accents(word, end, following[0])
+      following = _without_invisible_ends(word, start, end)
+    spans.append(following)
+  spans.reverse()
+  # Only pieces at the end of the word have none with characters behind them.
+  last = max((s for s in spans if s[0] < s[1]), default=(0, len(word)))
+  return [span if span[0] < span[1] else last for span in spans]
 
 
-def _spell(word: str, drops_accents: bool) -> tuple[str, list[tuple[int, int]]]:
-  """Folds a word; tells the characters that each letter stands for."""
-  letters, places = [], []
-  for i, character in enumerate(word):
-    folded = _fold(character, drops_accents)
-    letters.append(folded)
-    places.extend([(i, i + 1)] * len(folded))
-    if not folded and places and unicodedata.category(character) == "Mn":
-      places[-1] = (places[-1][0], i + 1)  # The accent of the letter before.
-  return "".join(letters), places
+def _behind_accents(word: str, end: int, limit: int) -> int:
+  """Moves an end behind the combining marks between it and the next piece."""
+  marked = end
+  for i in range(end, limit):
+    if unicodedata.category(word[i]).startswith("M"):
+      marked = i + 1
+  return marked
 
 
-@functools.lru_cache(maxsize=1 << 16)
-def _fold(text: str, drops_accents: bool) -> str:
-  """Spells a text so that it equals its normalised pieces."""
-  dropped = ("Mn",) if drops_accents else ()
-  return "".join(
-      c
-      for c in unicodedata.normalize("NFKD", text)
-      if not c.isspace()
-      and c not in _DROPPED
-      and unicodedata.category(c) not in dropped
-      and not unicodedata.category(c).startswith("C")
-  ).casefold()
+def _without_invisible_ends(word: str, start: int, end: int) -> tuple[int, int]:
+  seen = [i for i in range(start, end) if not _is_invisible(word[i])]
+  return (seen[0], seen[-1] + 1) if seen else (start, end)
+
+
+def _is_invisible(character: str) -> bool:
+  return unicodedata.category(character) in ("Cc", "Cf")
 
 
 def _join_words(

@@ -1,6 +1,6 @@
 """Examples -> token ids and targets, in plain numpy.
 
-A text is [CLS] A [SEP], or [CLS] A [SEP] B [SEP]. A sentence to tag that is
+A text is [CLS] A [SEP], or [CLS] A [SEP] B [SEP] where B has any piece. A sentence to tag that is
 too long becomes several texts, cut between words; so does a context.
 """
 
@@ -27,12 +27,15 @@ class FeatureOptions:
     doc_stride: pieces from one window of a context to the next.
     double_unordered: whether training pairs without an order are used both
       ways round, in the tasks that ask for it.
+    released_answer_spans: whether answers are learnt where the release finds
+      them; see `make_span_features`.
   """
 
   max_length: int = 128
   max_query_length: int = 64
   doc_stride: int = 128
   double_unordered: bool = True
+  released_answer_spans: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +139,7 @@ def pair_ids(
   """Puts special tokens around one or two texts, cut to fit.
 
   The longer of a pair loses its last piece, the second on a tie, until both
-  fit.
+  fit. A second text without any piece counts as none, as released.
 
   Returns:
     The ids and the length of the first segment.
@@ -144,7 +147,7 @@ def pair_ids(
   Source: release classification_tasks.py:_add_features, _truncate_seq_pair.
   """
   special = tokenizer.special
-  if second is None:
+  if not second:
     ids = [special.cls, *first[: max_length - 2], special.sep]
     return np.asarray(ids, np.int32), len(ids)
   a, b = len(first), len(second)
@@ -264,6 +267,7 @@ def _span_features(examples, tokenizer, options, for_training) -> Features:
       max_length=options.max_length,
       max_query_length=options.max_query_length,
       doc_stride=options.doc_stride,
+      released_answer_spans=options.released_answer_spans,
       for_training=for_training,
   )
 

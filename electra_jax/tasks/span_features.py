@@ -4,7 +4,6 @@ A context that is too long becomes several windows; each piece counts as the
 start of an answer only in the window that shows most of what stands around it.
 """
 
-import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,6 +11,12 @@ import numpy as np
 
 from electra_jax.errors import UserError
 from electra_jax.tasks.alignment import TextPieces, align_texts
+from electra_jax.tasks.answer_spans import (
+    AnswerCheck,
+    PieceSpan,
+    find_answer,
+    find_released_answer,
+)
 from electra_jax.tasks.examples import QuestionExample
 from electra_jax.text.tokenizer import Tokenizer
 
@@ -51,17 +56,16 @@ def make_span_features(
     max_length: int = 512,
     max_query_length: int = 64,
     doc_stride: int = 128,
+    released_answer_spans: bool = False,
     for_training: bool,
 ) -> tuple[list[SpanFeature], list[TextPieces]]:
   """Makes the windows of each example.
 
-  Training learns the first answer. An example whose answer is not in the
-  context where the data says is left out of training, and their number is
-  logged. Otherwise every example has at least one window.
-
-  The answer's pieces are those of the release, except where the answer's own
-  pieces do not occur in the words around it: the release then takes the whole
-  words, here the pieces that hold the answer's characters are taken.
+  Training learns the first answer, from the pieces that hold its own characters
+  at its offset. An example whose answer is not in the context where the data
+  says is left out of training. Otherwise every example has at least one window.
+  What is learnt is compared with what the data says, and the number of answers
+  that are left out, that start elsewhere or that read otherwise is logged.
 
   Args:
     examples: with or without gold answers.
@@ -69,6 +73,8 @@ def make_span_features(
     max_length: the most ids of a window, special ones included.
     max_query_length: the most pieces of a question; the rest is cut off.
     doc_stride: pieces from the start of one window to that of the next.
+    released_answer_spans: learns the first equal pieces of the words around the
+      answer, as the release does, even where they stand beside its offset.
     for_training: whether positions of answers are needed.
 
   Returns:
@@ -83,15 +89,18 @@ def make_span_features(
   _check_lengths(max_length, max_query_length, doc_stride)
   contexts = align_texts([e.context for e in examples], tokenizer)
   questions = tokenizer.encode_batch([e.question for e in examples])
-  answers = tokenizer.encode_batch([_answer_text(e) for e in examples])
-  features, num_skipped = [], 0
+  spans = (
+      _find_answers(
+          examples, contexts, tokenizer, is_released=released_answer_spans
+      )
+      if for_training
+      else [None] * len(examples)
+  )
+  features = []
   for i, example in enumerate(examples):
-    answer = None
-    if for_training and not example.is_impossible:
-      answer = _find_answer(example, contexts[i], answers[i])
-      if answer is None:
-        num_skipped += 1
-        continue
+    answer = spans[i]
+    if for_training and answer is None and not example.is_impossible:
+      continue
     question = questions[i][:max_query_length]
     prefix = [tokenizer.special.cls, *question, tokenizer.special.sep]
     windows = _split(
@@ -117,13 +126,6 @@ def make_span_features(
               max_context=max_context,
           )
       )
-  if num_skipped:
-    logging.warning(
-        "%d of %d questions are not learnt from: their answer is not in the"
-        " context at its offset",
-        num_skipped,
-        len(examples),
-    )
   return features, contexts
 
 
@@ -143,41 +145,29 @@ def _check_lengths(
     )
 
 
-def _answer_text(example: QuestionExample) -> str:
-  return example.answers[0].text if example.answers else ""
-
-
-def _find_answer(
-    example: QuestionExample, pieces: TextPieces, answer_ids: list[int]
-) -> tuple[int, int] | None:
-  """Returns the first and last piece of the first answer, or None."""
-  if not answer_ids:
-    return None
-  answer, context = example.answers[0], example.context
-  start, end = answer.start, answer.start + len(answer.text)
-  if start < 0 or end > len(context):
-    return None
-  left, right = start, end
-  while left > 0 and not context[left - 1].isspace():
-    left -= 1
-  while right < len(context) and not context[right].isspace():
-    right += 1
-  if _plain(answer.text) not in _plain(context[left:right]):
-    return None
-  first, behind = np.searchsorted(pieces.starts, (left, right))
-  for i in range(first, behind - len(answer_ids) + 1):
-    if pieces.ids[i : i + len(answer_ids)] == answer_ids:
-      return i, i + len(answer_ids) - 1
-  touched = [
-      i
-      for i in range(first, behind)
-      if pieces.starts[i] < end and pieces.ends[i] > start
-  ]
-  return (touched[0], touched[-1]) if touched else None
-
-
-def _plain(text: str) -> str:
-  return " ".join(text.split()).lower()
+def _find_answers(
+    examples: Sequence[QuestionExample],
+    contexts: Sequence[TextPieces],
+    tokenizer: Tokenizer,
+    *,
+    is_released: bool,
+) -> list[PieceSpan | None]:
+  """Finds the first answer of each example; None where there is none."""
+  check = AnswerCheck()
+  spans = []
+  for example, pieces in zip(examples, contexts, strict=True):
+    span = None
+    if not example.is_impossible:
+      if example.answers and is_released:
+        answer = example.answers[0]
+        ids = tokenizer.encode(answer.text)
+        span = find_released_answer(example.context, answer, ids, pieces)
+      elif example.answers:
+        span = find_answer(example.context, example.answers[0], pieces)
+      check.add(example, span, pieces)
+    spans.append(span)
+  check.tell(len(examples))
+  return spans
 
 
 def _split(
@@ -202,9 +192,10 @@ def _split(
 
 
 def _place(
-    answer: tuple[int, int] | None, begin: int, end: int, first_length: int
+    answer: PieceSpan | None, begin: int, end: int, first_length: int
 ) -> tuple[int, int]:
   """Returns the answer's positions in a window, 0 and 0 if not inside it."""
-  if answer is None or answer[0] < begin or answer[1] >= end:
+  if answer is None or answer.first < begin or answer.last >= end:
     return 0, 0
-  return answer[0] - begin + first_length, answer[1] - begin + first_length
+  offset = first_length - begin
+  return answer.first + offset, answer.last + offset

@@ -136,6 +136,18 @@ class Tokenizer:
     """Returns the ids of each text, without special tokens."""
     return self._engine.encode_batch(texts)
 
+  def encode_with_offsets(
+      self, texts: Sequence[str]
+  ) -> list[tuple[list[int], list[tuple[int, int]]]]:
+    """Returns the ids of each text and the characters that each id stands for.
+
+    Returns:
+      For each text its ids, and of each id the offset of its first character
+      in the text and that behind its last. They may be equal: of a byte of a
+      character, say, or of SentencePiece's mark for a space.
+    """
+    return self._engine.encode_with_offsets(texts)
+
   def token(self, token_id: int) -> str:
     """Returns the piece of an id, such as "##ing"."""
     return self._pieces[token_id]
@@ -304,6 +316,31 @@ class _SentencePiece:
           for ids in batch
       ]
     return batch
+
+  def encode_with_offsets(
+      self, texts: Sequence[str]
+  ) -> list[tuple[list[int], list[tuple[int, int]]]]:
+    return [self._locate(text) for text in texts]
+
+  def _locate(self, text):
+    prepared, places = wordpiece.fold_located(
+        text,
+        range(len(text)),
+        lowercase=self._lowercase,
+        strip_accents=self._strip_accents,
+    )
+    places.append(len(text))
+    # Versions call it by different names and count offsets in other units; the
+    # surfaces of the pieces always make up the text.
+    encode = getattr(self._model, "encode_as_proto", None)
+    encode = encode or self._model.encode_as_immutable_proto
+    ids, offsets, end = [], [], 0
+    for piece in encode(prepared).pieces:
+      start, end = end, end + len(piece.surface)
+      ids.append(self._unknown if piece.id in self._readable else piece.id)
+      last = places[end - 1] + 1 if end > start else places[start]
+      offsets.append((places[start], last))
+    return ids, offsets
 
   def _prepare(self, text: str) -> str:
     return fold(

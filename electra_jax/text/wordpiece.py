@@ -8,6 +8,7 @@ a text holding one on which they differ is split into words by `release_words`
 before the Rust model cuts the words into pieces.
 """
 
+import itertools
 import unicodedata
 from collections.abc import Iterator, Sequence
 
@@ -81,6 +82,12 @@ class WordSplitter:
         split_chinese=self.split_chinese,
     )
 
+  def located_words(self, text: str) -> list[tuple[str, list[int]]]:
+    """Splits one text as `words` does and tells each character's origin."""
+    return locate_words(
+        text, lowercase=self.lowercase, strip_accents=self.strip_accents
+    )
+
   def _agrees_on(self, character: str) -> bool:
     if unicodedata.category(character) in ("Cn", "Cs"):
       return False  # Unassigned to Python, and a surrogate cannot reach Rust.
@@ -146,6 +153,40 @@ class WordPiece:
       ids[i] = split
     return ids
 
+  def encode_with_offsets(
+      self, texts: Sequence[str]
+  ) -> list[tuple[list[int], list[tuple[int, int]]]]:
+    """Returns the ids of each text and the characters that each id stands for.
+
+    Returns:
+      For each text its ids, and of each id the offset of its first character
+      in the text and that behind its last. What the tokenizer drops, such as
+      an accent at the end of a piece, may lie between two pieces.
+    """
+    return [
+        self._agreeing_offsets(text)
+        if self.splitter.agrees(text)
+        else self._departing_offsets(text)
+        for text in texts
+    ]
+
+  def _agreeing_offsets(self, text):
+    encoding = self._from_text.encode(text, add_special_tokens=False)
+    return encoding.ids, encoding.offsets
+
+  def _departing_offsets(self, text):
+    words = self.splitter.located_words(text)
+    joined = " ".join(word for word, _ in words)
+    encoding = self._from_words.encode(joined, add_special_tokens=False)
+    places = []  # Of each character of `joined`.
+    for _, word_places in words:
+      places += [*word_places, -1]
+    offsets = [
+        (min(places[start:end]), max(places[start:end]) + 1)
+        for start, end in encoding.offsets
+    ]
+    return encoding.ids, offsets
+
 
 def release_words(
     text: str,
@@ -178,6 +219,56 @@ def release_words(
         word = without_accents(word)
     words.extend("".join(map(_set_apart, word)).split())
   return words
+
+
+def locate_words(
+    text: str, *, lowercase: bool, strip_accents: bool
+) -> list[tuple[str, list[int]]]:
+  """Returns the words of `release_words`, and where their characters come from.
+
+  Returns:
+    For each word its text, and of each of its characters the offset of the
+    character of `text` that it was made of.
+  """
+  cleaned = [(c, i) for i, old in enumerate(text) for c in _clean(old)]
+  words = []
+  for word, places in _split_at_spaces(cleaned):
+    word, places = fold_located(
+        word, places, lowercase=lowercase, strip_accents=strip_accents
+    )
+    apart = [
+        (c, place)
+        for old, place in zip(word, places, strict=True)
+        for c in _set_apart(old)
+    ]
+    words += _split_at_spaces(apart)
+  return words
+
+
+def fold_located(
+    text: str, places: Sequence[int], *, lowercase: bool, strip_accents: bool
+) -> tuple[str, list[int]]:
+  """Lower-cases text and drops its accents, and keeps track of its characters.
+
+  Args:
+    text: any string.
+    places: where each of its characters comes from.
+    lowercase: without it, nothing is changed.
+    strip_accents: drops combining marks; ignored unless `lowercase`.
+
+  Returns:
+    The new text, and where each of its characters comes from.
+  """
+  places = list(places)
+  if lowercase:
+    # Whole, for the form of a sigma; letter by letter, for the lengths.
+    places = [p for c, p in zip(text, places, strict=True) for _ in c.lower()]
+    text = text.lower()
+    if strip_accents and not text.isascii():
+      pairs = zip(text, places, strict=True)
+      places = [p for c, p in pairs for _ in without_accents(c)]
+      text = without_accents(text)
+  return text, places
 
 
 def without_accents(text: str) -> str:
@@ -224,6 +315,15 @@ def _widen_chinese(character: str) -> str:
   if any(first <= code <= last for first, last in _CHINESE):
     return f" {character} "
   return character
+
+
+def _split_at_spaces(
+    located: Sequence[tuple[str, int]],
+) -> list[tuple[str, list[int]]]:
+  """Splits located characters as `str.split` splits text."""
+  groups = itertools.groupby(located, key=lambda pair: pair[0].isspace())
+  words = [list(group) for is_space, group in groups if not is_space]
+  return [("".join(c for c, _ in w), [place for _, place in w]) for w in words]
 
 
 def _set_apart(character: str) -> str:

@@ -6,7 +6,7 @@ import pathlib
 import pytest
 import sentencepiece
 
-from electra_jax.tasks.alignment import align_texts, locate_pieces
+from electra_jax.tasks.alignment import align_texts, place_pieces
 from electra_jax.text.tokenizer import Tokenizer, load_tokenizer
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
@@ -26,7 +26,7 @@ def train_sentencepiece(**options):
   sentencepiece.SentencePieceTrainer.train(
       sentence_iterator=iter(CORPUS.split("\n")),
       model_writer=model,
-      vocab_size=300,
+      vocab_size=options.pop("vocab_size", 300),
       minloglevel=2,
       pad_id=0,
       unk_id=1,
@@ -40,8 +40,9 @@ def train_sentencepiece(**options):
 
 def cut(word, tokenizer):
   """Returns the pieces of a word and the characters that each of them got."""
-  ids = tokenizer.encode(word)
-  spans = locate_pieces(word, ids, tokenizer)
+  ((ids, offsets),) = tokenizer.encode_with_offsets([word])
+  assert ids == tokenizer.encode(word)
+  spans = place_pieces(word, offsets)
   return (
       " ".join(tokenizer.tokens(ids)),
       "|".join(word[start:end] for start, end in spans),
@@ -74,14 +75,14 @@ def test_normalised_pieces_get_the_characters_as_written(
         ("☃", "[UNK]", "☃"),
         ("(☃☃).", "( [UNK] ) .", "(|☃☃|)|."),
         ("☃-a☃-,☃", "[UNK] - [UNK] - , [UNK]", "☃|-|a☃|-|,|☃"),
-        ("龘龘京", "[UNK] [UNK] 京", "龘龘|龘龘|京"),
-        ("a☃龘a", "[UNK] [UNK] a", "a☃龘|a☃龘|a"),
+        ("龘龘京", "[UNK] [UNK] 京", "龘|龘|京"),
+        ("a☃龘a", "[UNK] [UNK] a", "a☃|龘|a"),
         ("\u0301☃\u200b", "[UNK]", "☃"),
+        ("☃☃a龘a", "[UNK] [UNK] a", "☃☃a|龘|a"),
+        ("Σ☃\u0378a龘Ca", "[UNK] [UNK] ca", "Σ☃\u0378a|龘|Ca"),
     ],
 )
-def test_an_unknown_piece_gets_what_its_neighbours_leave(
-    word, pieces, characters
-):
+def test_an_unknown_piece_gets_its_own_characters(word, pieces, characters):
   assert cut(word, wordpiece()) == (pieces, characters)
 
 
@@ -104,11 +105,11 @@ def test_the_tokenizers_options_count():
     ("word", "pieces", "characters"),
     [
         ("Café", "▁ c a f e", "C|C|a|f|é"),
-        ("ﬁne", "▁f in e", "ﬁ|ﬁn|e"),
+        ("ﬁne", "▁f in e", "ﬁn|ﬁn|e"),
         ("the☃☃the☃s", "▁the <unk> th e <unk> s", "the|☃☃|th|e|☃|s"),
         ("…e", "▁ . . . e", "…|…|…|…|e"),
         ("and\u200bthe", "▁and ▁the", "and|the"),
-        ("the\u200c\u00a8", "▁the ▁ <unk>", "the|e|e"),
+        ("the\u200c\u00a8", "▁the ▁ <unk>", "the|\u200c|\u00a8"),
     ],
 )
 def test_sentencepiece(word, pieces, characters):
@@ -148,3 +149,22 @@ def test_equal_texts_share_their_pieces_and_empty_ones_have_none():
   assert empty.ids == []
   assert empty.starts.shape == empty.ends.shape == (0,)
   assert align_texts([], wordpiece()) == []
+
+
+def test_bytes_of_a_character_share_it():
+  tokenizer = Tokenizer(
+      "sentencepiece",
+      train_sentencepiece(byte_fallback=True, vocab_size=560),
+  )
+  assert cut("theŋand☃the", tokenizer) == (
+      "▁the <0xC5> <0x8B> and <0xE2> <0x98> <0x83> th e",
+      "the|ŋ|ŋ|and|☃|☃|☃|th|e",
+  )
+
+
+def test_folded_sentencepiece_keeps_track_of_what_was_dropped():
+  tokenizer = Tokenizer("sentencepiece", train_sentencepiece(), lowercase=True)
+  assert cut("I\u0307Ȧ\u0307NDe\u0301", tokenizer) == (
+      "▁ i and e",
+      "I\u0307|I\u0307|Ȧ\u0307ND|e\u0301",
+  )

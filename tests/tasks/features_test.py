@@ -74,11 +74,20 @@ def test_a_text_and_a_pair():
   assert_consistent(features)
 
 
-def test_an_empty_second_text_is_still_a_pair():
-  features = make(YES_NO, text("a", ""), text(""))
-  assert read(features) == ["[CLS] a [SEP] [SEP]", "[CLS] [SEP]"]
-  assert features.first_lengths.tolist() == [3, 2]
-  assert targets(features) == {"labels": [0, 0]}  # Without labels.
+def test_a_second_text_without_pieces_is_none_as_released():
+  features = make(
+      YES_NO, text("a", ""), text(""), text("a", " \u200b"), text("", "a")
+  )
+  assert read(features) == [
+      "[CLS] a [SEP]",
+      "[CLS] [SEP]",
+      "[CLS] a [SEP]",
+      "[CLS] [SEP] a [SEP]",
+  ]
+  assert features.first_lengths.tolist() == [3, 2, 3, 2]
+  assert targets(features) == {"labels": [0, 0, 0, 0]}  # Without labels.
+  cut = make(YES_NO, text("a b c d", ""), max_length=5)
+  assert read(cut) == ["[CLS] a b c [SEP]"]
 
 
 @pytest.mark.parametrize(
@@ -107,6 +116,9 @@ def test_the_second_text_loses_on_a_tie():
 def test_cutting_is_that_of_popping_one_by_one(a, b, max_length):
   first, second = list(range(5, 5 + a)), list(range(20, 20 + b))
   ids, first_length = pair_ids(first, second, TOKENIZER, max_length)
+  if not second:
+    assert ids.tolist() == [2, *first[: max_length - 2], 3]
+    return
   while len(first) + len(second) > max_length - 3:
     (first if len(first) > len(second) else second).pop()
   assert ids.tolist() == [2, *first, 3, *second, 3]

@@ -192,7 +192,7 @@ def test_an_offset_before_the_context(caplog):
 
 
 def test_an_answer_without_a_piece_in_the_context_is_left_out(caplog):
-  example = question("\u200bjapan", Answer("a", 0))
+  example = question("\u200b japan", Answer("\u200b", 0))
   assert make(example)[0] == []
   assert "1 of 1" in caplog.text
 

@@ -1,6 +1,7 @@
 """The Rust tokenizer, guarded, does what the release does."""
 
 import json
+import unicodedata
 
 import hypothesis
 import hypothesis.strategies as st
@@ -118,3 +119,21 @@ def longest_match(word, vocabulary):
     ids.append(vocabulary[prefix + word[start:end]])
     start = end
   return ids
+
+
+@hypothesis.settings(max_examples=100, deadline=None)
+@hypothesis.given(st.text(max_size=12), st.booleans(), st.booleans())
+def test_located_words_are_those_of_the_release(text, lowercase, strip_accents):
+  options = {"lowercase": lowercase, "strip_accents": strip_accents}
+  located = wordpiece.locate_words(text, **options)
+  assert [word for word, _ in located] == wordpiece.release_words(
+      text, **options
+  )
+  places = [place for _, places in located for place in places]
+  assert places == sorted(places)
+  for word, places in located:
+    assert len(word) == len(places)
+    for letter, place in zip(word, places, strict=True):
+      lowered = text[place].lower().replace("\u03c3", "\u03c3\u03c2")
+      known = text[place] + lowered + unicodedata.normalize("NFD", lowered)
+      assert letter in known
