@@ -118,6 +118,7 @@ def task_to_json(task: Task) -> dict[str, Any]:
       "labels": list(task.labels),
       "label_range": task.label_range and list(task.label_range),
       "takes_pairs": task.takes_pairs,
+      "tag_scheme": task.tag_scheme,
   }
 
 
@@ -128,4 +129,5 @@ def task_from_json(record: Mapping[str, Any], config: FinetuneConfig) -> Task:
       labels=tuple(record["labels"]),
       label_range=record["label_range"] and tuple(record["label_range"]),
       takes_pairs=record["takes_pairs"],
+      tag_scheme=record["tag_scheme"],
   )

@@ -30,12 +30,14 @@ class TaggedExample(NamedTuple):
   Attributes:
     id: sentence number from 0 as text.
     words: as in the file.
-    tags: one for each word.
+    tags: one for each word, as in the file.
+    text: what the words were taken from, where it was typed.
   """
 
   id: str
   words: tuple[str, ...]
   tags: tuple[str, ...] | None
+  text: str | None = None
 
 
 class Answer(NamedTuple):

@@ -5,11 +5,13 @@ too long becomes several texts, cut between words; so does a context.
 """
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from electra_jax.errors import UserError
+from electra_jax.tasks import tag_schemes
 from electra_jax.tasks.alignment import TextPieces
 from electra_jax.tasks.examples import Example, TaggedExample
 from electra_jax.tasks.span_features import SpanFeature, make_span_features
@@ -84,7 +86,7 @@ def make_features(
     UserError: a label is not among the task's.
   """
   if task.kind == "tagging":
-    return _tagging_features(task.labels, examples, tokenizer, options)
+    return _tagging_features(task, examples, tokenizer, options)
   if task.kind == "questions":
     return _span_features(examples, tokenizer, options, for_training)
   return _text_features(
@@ -97,7 +99,7 @@ def make_features(
 
 
 def with_labels(task: Task, examples: Sequence[Example]) -> Task:
-  """Gives a task what its data tells: labels or ratings, pairs or not.
+  """Gives a task what its data tells: labels, ratings, scheme, pairs or not.
 
   Args:
     task: what it knows itself is left as it is.
@@ -116,8 +118,10 @@ def with_labels(task: Task, examples: Sequence[Example]) -> Task:
     return dataclasses.replace(task, label_range=label_range)
   if task.labels or task.kind in ("regression", "questions"):
     return task
+  if task.marks_spans:
+    task = _with_scheme(task, examples)
   if task.kind == "tagging":
-    found = {tag for e in examples for tag in e.tags or ()}
+    found = {tag for e in examples for tag in learnt_tags(task, e) or ()}
   elif task.kind == "multilabel":
     found = {label for e in examples for label in e.label or ()}
   else:
@@ -128,6 +132,30 @@ def with_labels(task: Task, examples: Sequence[Example]) -> Task:
         " give examples of two at least"
     )
   return dataclasses.replace(task, labels=tuple(sorted(found)))
+
+
+def learnt_tags(task: Task, example: TaggedExample) -> tuple[str, ...] | None:
+  """Returns the tags of an example as a model learns them, or None."""
+  if example.tags is None or not task.marks_spans:
+    return example.tags
+  return tag_schemes.convert_tags(example.tags, tag_schemes.BIOES)
+
+
+def _with_scheme(task: Task, examples: Sequence[TaggedExample]) -> Task:
+  """Remembers how the data writes its tags; tells where it does not."""
+  examples = [example for example in examples if example.tags is not None]
+  scheme, broken = tag_schemes.find_scheme(e.tags for e in examples)
+  if broken:
+    logging.warning(
+        "%d of %d sentences of %s have tags that are not of the scheme %s and"
+        " are read as the nearest spans; the first has %s",
+        len(broken),
+        len(examples),
+        task.name,
+        scheme,
+        " ".join(examples[broken[0]].tags),
+    )
+  return dataclasses.replace(task, tag_scheme=scheme)
 
 
 def pair_ids(
@@ -210,8 +238,8 @@ def _text_targets(task, examples) -> dict[str, np.ndarray]:
   }
 
 
-def _tagging_features(labels, examples, tokenizer, options) -> Features:
-  ids = {label: i for i, label in enumerate(labels)}
+def _tagging_features(task, examples, tokenizer, options) -> Features:
+  ids = {label: i for i, label in enumerate(task.labels)}
   words = sorted({word for e in examples for word in e.words})
   # A word of control characters alone has no piece; it must have a place.
   pieces = {
@@ -222,6 +250,7 @@ def _tagging_features(labels, examples, tokenizer, options) -> Features:
   }
   texts, numbers, places, tags = [], [], [], []
   for number, example in enumerate(examples):
+    example_tags = learnt_tags(task, example) or ()
     for window in _windows(example, pieces, options.max_length - 2):
       text, word_places = [tokenizer.special.cls], []
       for word in example.words[window]:
@@ -230,7 +259,7 @@ def _tagging_features(labels, examples, tokenizer, options) -> Features:
       texts.append(np.asarray([*text, tokenizer.special.sep], np.int32))
       numbers.append(number)
       places.append(word_places)
-      known = example.tags[window] if example.tags else ()
+      known = example_tags[window]
       # A tag that training has never seen is compared by name when scored.
       tags.append([ids.get(tag, 0) for tag in known])
   return Features(

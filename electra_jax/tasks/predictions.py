@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from electra_jax.tasks import scoring, squad_scoring
+from electra_jax.tasks import scoring, squad_scoring, tag_schemes
 from electra_jax.tasks.examples import Example, QuestionExample, TaggedExample
-from electra_jax.tasks.features import Features
+from electra_jax.tasks.features import Features, learnt_tags
 from electra_jax.tasks.span_answers import (
     QuestionAnswer,
     SpanScores,
@@ -38,8 +38,9 @@ class Predictions(NamedTuple):
 
   Attributes:
     values: as `scoring.score` takes them: classes, tuples of them, ratings,
-      tags, or the texts of answers ("" for none).
-    records: the same with text, probability and gold, for people.
+      tags as learnt, or the texts of answers ("" for none).
+    records: the same with text, probability and gold, for people; tags in the
+      scheme of the data.
     answers: of questions, with candidates and null odds.
     loss: mean cross-entropy of the gold classes in nats, where there are any.
   """
@@ -69,7 +70,7 @@ def decode(
   if task.kind == "questions":
     return _decode_answers(task, examples, features, outputs, options)
   if task.kind == "tagging":
-    return _decode_tags(task.labels, examples, features, outputs)
+    return _decode_tags(task, examples, features, outputs)
   if task.kind == "regression":
     return _decode_ratings(task, examples, outputs)
   if task.kind == "multilabel":
@@ -98,7 +99,7 @@ def score(
         examples, best, null_odds, threshold=options.null_threshold
     )
   if task.kind == "tagging":
-    gold = [list(example.tags) for example in examples]
+    gold = [list(learnt_tags(task, example)) for example in examples]
   else:
     gold = [example.label for example in examples]
   scores = scoring.score(
@@ -160,7 +161,7 @@ def _decode_ratings(task, examples, outputs) -> Predictions:
   return Predictions(values, records)
 
 
-def _decode_tags(labels, examples, features, logits) -> Predictions:
+def _decode_tags(task, examples, features, logits) -> Predictions:
   log_probs = _log_softmax(logits)
   chosen, best = log_probs.argmax(-1), np.exp(log_probs.max(-1))
   values = [[] for _ in examples]
@@ -168,7 +169,7 @@ def _decode_tags(labels, examples, features, logits) -> Predictions:
   counts = features.targets["weights"].sum(-1).astype(int)
   for number, example in enumerate(features.examples):
     count = counts[number]
-    values[example] += [labels[i] for i in chosen[number, :count]]
+    values[example] += [task.labels[i] for i in chosen[number, :count]]
     probabilities[example] += [float(p) for p in best[number, :count]]
   records = []
   for example, tags, probability in zip(
@@ -177,9 +178,11 @@ def _decode_tags(labels, examples, features, logits) -> Predictions:
     record = {
         "id": example.id,
         "words": list(example.words),
-        "tags": tags,
+        "tags": _as_in_data(task, tags),
         "probabilities": [round(p, 4) for p in probability],
     }
+    if example.text is not None:
+      record["text"] = example.text
     if example.tags is not None:
       record["gold"] = list(example.tags)
     records.append(record)
@@ -206,6 +209,7 @@ def _decode_answers(task, examples, features, beam, options) -> Predictions:
     record = {
         "id": example.id,
         "question": example.question,
+        "context": example.context,
         "answer": values[-1],
         "text": answer.text,
         "start": answer.start,
@@ -217,6 +221,13 @@ def _decode_answers(task, examples, features, beam, options) -> Predictions:
       record["gold"] = [gold.text for gold in example.answers]
     records.append(record)
   return Predictions(values, records, answers)
+
+
+def _as_in_data(task: Task, tags: Sequence[str]) -> list[str]:
+  """Writes learnt tags in the scheme of the data."""
+  if not task.tag_scheme:
+    return list(tags)
+  return list(tag_schemes.convert_tags(tags, task.tag_scheme))
 
 
 def _text_record(example) -> dict[str, Any]:

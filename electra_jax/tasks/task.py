@@ -49,6 +49,10 @@ class Task:
     takes_pairs: whether its texts are pairs; the training data tells it.
     doubles_pairs: whether `double_unordered` adds each training pair the
       other way round.
+    marks_spans: whether tags mark spans of words, and models learn them in the
+      scheme BIOES.
+    tag_scheme: of tags that mark spans, how the data writes them, a key of
+      `tag_schemes.SCHEMES`; empty until the training data tells it.
     may_lack_answer: whether "no answer" is an answer.
     leaderboard: file name by split, for the GLUE server.
   """
@@ -63,5 +67,7 @@ class Task:
   label_range: tuple[float, float] | None = None
   takes_pairs: bool = False
   doubles_pairs: bool = False
+  marks_spans: bool = False
+  tag_scheme: str = ""
   may_lack_answer: bool = False
   leaderboard: Mapping[str, str] = dataclasses.field(default_factory=dict)

@@ -197,7 +197,7 @@ def _tagged_examples(
       for record in records
       if len(record["tokens"])  # The data has an empty sentence.
   )
-  return make_tagged_examples(task.name, sentences)
+  return make_tagged_examples(sentences)
 
 
 def _decode(text: bytes) -> str:

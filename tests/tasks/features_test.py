@@ -340,6 +340,27 @@ def test_labels_are_found_and_sorted():
   assert with_labels(several, examples).labels == ("x", "y")
 
 
+def test_tags_of_spans_are_learnt_in_one_scheme(caplog):
+  task = task_of("tagging", marks_spans=True)
+  examples = [
+      sentence("a b c", ("B-X", "I-X", "B-Y")),
+      sentence("a b", ("O", "O")),
+      sentence("d"),
+  ]
+  task = with_labels(task, examples)
+  assert task.labels == ("B-X", "E-X", "O", "S-Y")
+  assert task.tag_scheme == "IOB2"
+  assert targets(make(task, *examples))["labels"][0] == [0, 1, 3]
+  assert not caplog.text
+  broken = [sentence("a b", ("O", "I-X")), *examples]
+  assert with_labels(task_of("tagging", marks_spans=True), broken).tag_scheme
+  assert (
+      "1 of 3 sentences of t have tags that are not of the scheme IOB2"
+      in caplog.text
+  )
+  assert "the first has O I-X" in caplog.text
+
+
 def test_the_range_of_ratings_is_found():
   options = {"kind": "regression", "text": "text", "label": "label"}
   task = find_task("table", options)

@@ -161,6 +161,34 @@ def test_tags_are_joined_over_windows():
   assert scores == pytest.approx({"span_f1": 80.0})
 
 
+def test_tags_are_answered_as_the_data_writes_them():
+  labels = ("O", "B", "E", "S")
+  task = task_of(
+      "tagging",
+      *labels,
+      metrics=("span_f1", "accuracy"),
+      marks_spans=True,
+      tag_scheme="IOB2",
+  )
+  examples = [
+      TaggedExample("0", ("a", "b", "c", "d"), ("B", "I", "O", "B")),
+      TaggedExample("1", ("e", "f"), None, text="e f"),
+  ]
+  logits = np.eye(4)[np.asarray([[1, 2, 3, 3], [1, 0, 0, 0]])] * 50
+  predictions = run(task, examples, logits)
+  # Learnt and scored are the first; a B that nothing follows stays a span.
+  assert predictions.values == [["B", "E", "S", "S"], ["B", "O"]]
+  assert [r["tags"] for r in predictions.records] == [
+      ["B", "I", "B", "B"],
+      ["B", "O"],
+  ]
+  assert predictions.records[0]["gold"] == ["B", "I", "O", "B"]
+  assert predictions.records[1]["text"] == "e f"
+  found = Predictions(predictions.values[:1], predictions.records[:1])
+  scores = score(task, examples[:1], found, OPTIONS)
+  assert scores == pytest.approx({"span_f1": 80.0, "accuracy": 75.0})
+
+
 def test_a_gold_tag_that_training_never_saw_is_a_mistake():
   task = task_of("tagging", "N", "V")
   examples = [TaggedExample("0", ("a", "b"), ("N", "UH"))]
@@ -206,6 +234,7 @@ def test_the_best_span_over_all_windows():
   assert record == {
       "id": "q",
       "question": "who ?",
+      "context": "A bx C d e f",
       "answer": "d e",
       "text": "d e",
       "start": 7,

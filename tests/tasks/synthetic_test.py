@@ -71,7 +71,7 @@ def test_answers_stand_in_their_context(tmp_path):
 
 def test_tags_are_of_spans_or_words(tmp_path):
   expected = {
-      "ner": {"B-PER", "E-PER", "S-PER", "S-LOC", "O"},
+      "ner": {"B-PER", "I-PER", "B-LOC", "O"},
       "pos": {"NNP", "VBD", "DT", "NN", "IN", "."},
   }
   for name, tags in expected.items():

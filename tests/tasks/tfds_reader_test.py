@@ -235,8 +235,8 @@ def test_conll_2003(datasets):
   }
   datasets["conll2003"] = (features, {"dev": [empty, record]})
   for name, tags in (
-      ("ner", ("B-PER", "E-PER", "O")),
-      ("chunk", ("B-NP", "E-NP", "O")),
+      ("ner", ("B-PER", "I-PER", "O")),
+      ("chunk", ("B-NP", "I-NP", "O")),
       ("pos", ("NNP", "NNP", "VBD")),
   ):
     assert TASKS[name].read(TFDS, "dev") == [
