@@ -56,7 +56,7 @@ class QuestionExample(NamedTuple):
   """A question about a context.
 
   Attributes:
-    id: as the data tells it.
+    id: as the data tells it, a text or a whole number.
     question: as in the file.
     context: as in the file.
     answers: the gold answers in the file's order; empty where there is none.
@@ -64,7 +64,7 @@ class QuestionExample(NamedTuple):
     has_gold: whether the file tells answers at all.
   """
 
-  id: str
+  id: str | int
   question: str
   context: str
   answers: tuple[Answer, ...]

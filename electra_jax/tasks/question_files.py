@@ -1,5 +1,6 @@
 """Questions about a context: SQuAD 1.1 and 2.0 as JSON, MRQA as JSON lines."""
 
+import collections
 import functools
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,12 +32,13 @@ def read_squad(name: str, source: Source, split: str) -> list[QuestionExample]:
 
   Returns:
     The questions with all their answers; `has_gold` is False where the file
-    has no field for answers.
+      has no field for answers, or null in it. Ids are texts or whole numbers,
+      as in the file.
 
   Raises:
     MissingSplitError: there is no such file.
-    UserError: the file is not of the form, or SQuAD 1.1 has a question that
-      cannot be answered.
+    UserError: the file is not of the form, SQuAD 1.1 has a question that
+      cannot be answered, or two questions to predict have the same id.
   """
   version = SQUAD_VERSIONS[name]
   path = task_files.find_file(
@@ -57,6 +59,8 @@ def read_squad(name: str, source: Source, split: str) -> list[QuestionExample]:
           " as the task 'squad'"
       )
     examples.append(example)
+  if split != "train":
+    _check_ids(examples, path)
   return _not_empty(examples, path)
 
 
@@ -132,6 +136,9 @@ def _squad_questions(
   """Yields place, context and question."""
   for i, article in enumerate(_field(document, "data", list, path)):
     place = f"{path}: data[{i}]"
+    if isinstance(article, dict) and "question" in article:  # No articles.
+      yield place, _field(article, "context", str, place), article
+      continue
     for j, part in enumerate(_field(article, "paragraphs", list, place)):
       place = f"{path}: data[{i}].paragraphs[{j}]"
       context = _field(part, "context", str, place)
@@ -140,10 +147,17 @@ def _squad_questions(
 
 
 def _squad_example(context: str, question: Any, place: str) -> QuestionExample:
-  name = _field(question, "id", str, place)
+  name = _id(question, "id", place)
   text = _field(question, "question", str, place)
-  has_gold = "answers" in question
-  answers = _field(question, "answers", list, place) if has_gold else ()
+  answers = question.get("answers")
+  has_gold = answers is not None
+  if isinstance(answers, dict):
+    answers = _rows(answers, place)
+  elif has_gold:
+    answers = _field(question, "answers", list, place)
+  is_impossible = question.get("is_impossible")
+  if is_impossible is None:
+    is_impossible = has_gold and not answers
   return QuestionExample(
       id=name,
       question=text,
@@ -153,19 +167,30 @@ def _squad_example(context: str, question: Any, place: str) -> QuestionExample:
               _field(answer, "text", str, place),
               _field(answer, "answer_start", int, place),
           )
-          for answer in answers
+          for answer in answers or ()
       ),
-      is_impossible=bool(
-          question.get("is_impossible", has_gold and not answers)
-      ),
+      is_impossible=_truth(is_impossible, "is_impossible", place),
       has_gold=has_gold,
   )
+
+
+def _rows(columns: Mapping[str, Any], place: str) -> list[dict[str, Any]]:
+  """Turns {"text": […], "answer_start": […]} into a list of answers."""
+  texts = _field(columns, "text", list, place)
+  starts = _field(columns, "answer_start", list, place)
+  if len(texts) != len(starts):
+    raise UserError(
+        f"{place} has {len(texts)} answers under 'text' and {len(starts)} under"
+        " 'answer_start'; write a start for each text"
+    )
+  pairs = zip(texts, starts, strict=True)
+  return [{"text": text, "answer_start": start} for text, start in pairs]
 
 
 def _mrqa_example(
     context: str, question: Any, place: str, *, is_train: bool
 ) -> QuestionExample:
-  name = _field(question, "qid", str, place)
+  name = _id(question, "qid", place)
   text = _field(question, "question", str, place)
   has_gold = "answers" in question
   answers, detected = (), []
@@ -195,14 +220,46 @@ def _first_span(answer: Any, context: str, place: str) -> tuple[int, int]:
   )
 
 
+_KINDS = {str: "text", int: "whole number", list: "list"}
+
+
 def _field(record: Any, key: str, kind: type, place: str) -> Any:
   value = record.get(key) if isinstance(record, dict) else None
-  if not isinstance(value, kind):
+  if kind is int and isinstance(value, float) and value.is_integer():
+    value = int(value)
+  if not isinstance(value, kind) or isinstance(value, bool):
+    found = "has none" if value is None else f"has {str(value)[:40]!r} there"
     raise UserError(
-        f"{place} has no {key!r} that is a {kind.__name__}; check that the file"
-        " belongs to this task, or fetch it again"
+        f"{place} needs a {_KINDS[kind]} under {key!r} and {found}; mend the"
+        " file, or check that it belongs to this task"
     )
   return value
+
+
+def _id(record: Any, key: str, place: str) -> str | int:
+  """Returns an identifier, as the file has it."""
+  is_number = isinstance(record, dict) and not isinstance(record.get(key), str)
+  return _field(record, key, int if is_number else str, place)
+
+
+def _truth(value: Any, key: str, place: str) -> bool:
+  names = {"true": True, "false": False, "1": True, "0": False}
+  if str(value).lower() not in names:
+    raise UserError(
+        f"{place} has {value!r} under {key!r}; it must be true or false"
+    )
+  return names[str(value).lower()]
+
+
+def _check_ids(examples: list[QuestionExample], path: pathlib.Path) -> None:
+  """Refuses ids that would give two questions one answer in the files."""
+  counts = collections.Counter(str(example.id) for example in examples)
+  for name, count in counts.items():
+    if count > 1:
+      raise UserError(
+          f"{path} has {count} questions with the id {name!r}; give each its"
+          " own, for predictions are told by it"
+      )
 
 
 def _not_empty(

@@ -68,7 +68,7 @@ class QuestionAnswer(NamedTuple):
     n_best: spans of different text, the likeliest first.
   """
 
-  id: str
+  id: str | int
   text: str
   start: int
   end: int

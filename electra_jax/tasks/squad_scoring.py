@@ -61,7 +61,7 @@ def _word_f1(
 
 
 def score_v1(
-    examples: Sequence[QuestionExample], texts: Mapping[str, str]
+    examples: Sequence[QuestionExample], texts: Mapping[str | int, str]
 ) -> dict[str, float]:
   """Scores answers to questions that all have one.
 
@@ -94,8 +94,8 @@ def score_v1(
 
 def score_v2(
     examples: Sequence[QuestionExample],
-    texts: Mapping[str, str],
-    null_odds: Mapping[str, float],
+    texts: Mapping[str | int, str],
+    null_odds: Mapping[str | int, float],
     *,
     threshold: float = NO_ANSWER_THRESHOLD,
 ) -> dict[str, float]:
@@ -148,7 +148,7 @@ def score_v2(
 def _best_scores(
     metric: Callable[[str, list[str]], float],
     examples: Sequence[QuestionExample],
-    texts: Mapping[str, str],
+    texts: Mapping[str | int, str],
 ) -> list[float]:
   """Scores each best text, whatever its null odds."""
   scores = []
@@ -161,8 +161,8 @@ def _best_scores(
 def _best_threshold(
     examples: Sequence[QuestionExample],
     scores: Sequence[float],
-    texts: Mapping[str, str],
-    null_odds: Mapping[str, float],
+    texts: Mapping[str | int, str],
+    null_odds: Mapping[str | int, float],
 ) -> tuple[float, float]:
   """Returns the best score in percent and the least threshold that gives it."""
   # From a threshold below all odds, where nothing is answered, upwards.
@@ -181,7 +181,7 @@ def _best_threshold(
 
 def _check(
     examples: Sequence[QuestionExample],
-    *predictions: Mapping[str, str] | Mapping[str, float],
+    *predictions: Mapping[str | int, str] | Mapping[str | int, float],
 ) -> None:
   if not examples:
     raise UserError("there is no question to score; give a split that has some")

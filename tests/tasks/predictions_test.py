@@ -14,6 +14,7 @@ from electra_jax.tasks.examples import (
     TextExample,
 )
 from electra_jax.tasks.features import FeatureOptions, make_features
+from electra_jax.tasks.prediction_files import write_outputs
 from electra_jax.tasks.predictions import (
     DecodeOptions,
     Predictions,
@@ -288,6 +289,20 @@ def test_questions_without_gold():
   predictions = run(SQUAD, [example], beam_of(([(5, 5, 0.5)], -9.0)))
   assert "gold" not in predictions.records[0]
   assert predictions.values == ["b"]
+
+
+def test_ids_that_are_whole_numbers_stay_numbers(tmp_path):
+  examples = [question("a b", Answer("b", 2))._replace(id=i) for i in (7, "x")]
+  beam = beam_of(([(5, 5, 0.5)], -9.0), ([(5, 5, 0.5)], -9.0))
+  for task, name in ((SQUAD, "exact"), (SQUADV1, "exact_match")):
+    predictions = run(task, examples, beam)
+    assert [record["id"] for record in predictions.records] == [7, "x"]
+    assert score(task, examples, predictions, OPTIONS)[name] == 100.0
+    write_outputs(tmp_path / name, task, "dev", examples, predictions, OPTIONS)
+    folder = tmp_path / name / "predictions"
+    for kind in ("preds", "predictions", "nbest"):
+      found = json.loads((folder / f"{task.name}_dev_{kind}.json").read_text())
+      assert list(found) == ["7", "x"]  # JSON knows no other names.
 
 
 def test_questions_are_scored_as_their_version_asks():

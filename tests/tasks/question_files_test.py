@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import pathlib
 
 import pytest
 
@@ -10,6 +11,7 @@ from electra_jax.tasks.examples import Answer, QuestionExample
 from electra_jax.tasks.question_files import QUESTION_TASKS
 from electra_jax.tasks.task import MissingSplitError, Source
 
+CASES = pathlib.Path(__file__).parents[1] / "cases"
 CONTEXT = "The Normans (Norman: Nourmands) lived in France, in France."
 
 
@@ -102,6 +104,46 @@ def test_a_test_file_without_answers(tmp_path):
   assert example.answers == ()
 
 
+def test_ids_that_are_whole_numbers():
+  examples = read(CASES / "squad-whole-number-ids", "squad")
+  assert [example.id for example in examples] == [700, 701, 702]
+  assert examples[2].answers == (Answer("a quiet train", 71),)
+
+
+def test_what_annotation_tools_and_data_libraries_write(tmp_path):
+  start = CONTEXT.index("France")
+  path = tmp_path / "squad" / "train.json"
+  columns = {"text": ["France"], "answer_start": [float(start)]}
+  none = {"text": [], "answer_start": []}
+  text = squad(
+      question(7, answers=columns, is_impossible="false"),
+      question("7", answers=none, is_impossible="True"),
+      question(-1, answers=none),
+      question("", answers=None, is_impossible=None),
+      question(2**70, answers=[], is_impossible=1, answer_id=5),
+  )
+  write(path, text)
+  examples = read(tmp_path, "squad")
+  assert [e.id for e in examples] == [7, "7", -1, "", 2**70]
+  assert [e.is_impossible for e in examples] == [False, True, True, False, True]
+  assert [e.has_gold for e in examples] == [True, True, True, False, True]
+  assert examples[0].answers == (Answer("France", start),)
+  flat = {"context": CONTEXT, **question(3, answers=columns)}
+  write(path, json.dumps({"data": [flat]}))
+  assert read(tmp_path, "squad") == [
+      QuestionExample(3, "Where?", CONTEXT, (Answer("France", start),))
+  ]
+
+
+def test_questions_to_predict_have_ids_of_their_own(tmp_path):
+  text = squad(question(7, answers=[]), question("7", answers=[]))
+  for split in ("train", "dev"):
+    write(tmp_path / "squad" / f"{split}.json", text)
+  assert len(read(tmp_path, "squad")) == 2
+  with pytest.raises(UserError, match=r"dev.json has 2 questions .* id '7'"):
+    read(tmp_path, "squad", "dev")
+
+
 def test_squad_1(tmp_path):
   write(
       tmp_path / "train-v1.1.json",
@@ -184,11 +226,20 @@ def test_squad_errors_name_the_place(tmp_path):
   write(path, json.dumps({"data": [{"title": "a"}]}))
   fails(tmp_path, "squadv1", f"{path}: data[0] ", "'paragraphs'", "list")
   write(path, json.dumps({"data": [{"paragraphs": ["a"]}]}))
-  fails(tmp_path, "squadv1", ".paragraphs[0] ", "'context'", "str")
-  write(path, squad(question(7)))
-  fails(tmp_path, "squadv1", place, "'id'")
+  fails(tmp_path, "squadv1", ".paragraphs[0] ", "'context'", "text")
+  for name in (None, True, 7.5, ["7"]):
+    write(path, squad(question(name)))
+    fails(tmp_path, "squadv1", place, "'id'")
+  write(path, squad(question(is_impossible="no")))
+  fails(tmp_path, "squadv1", place, "'no' under 'is_impossible'")
   write(path, squad(question(answers=[{"text": "France"}])))
-  fails(tmp_path, "squadv1", place, "'answer_start'", "int")
+  fails(tmp_path, "squadv1", place, "'answer_start'", "whole number")
+  for start in (True, 4.5, "4"):
+    write(path, squad(question(answers=[answer("France", start)])))
+    fails(tmp_path, "squadv1", f"'{start}' there")
+  columns = {"text": ["France"], "answer_start": []}
+  write(path, squad(question(answers=columns)))
+  fails(tmp_path, "squadv1", place, "1 answers under 'text' and 0 under")
   write(path, squad(question(answers=[])))
   fails(tmp_path, "squadv1", place, "has no answer", "'squad'")
 
