@@ -89,6 +89,7 @@ PLAN = [
     "tasks.answer_spans",
     "tasks.span_features",
     "tasks.tag_schemes",
+    "tasks.words",
     "tasks.task",
     "tasks.features",
     "tasks.packing",

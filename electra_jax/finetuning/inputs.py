@@ -1,7 +1,6 @@
 """What a user types, as examples of a task."""
 
 import json
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,10 +12,7 @@ from electra_jax.tasks.examples import (
     TextExample,
 )
 from electra_jax.tasks.task import Task
-
-# A word, hyphens and apostrophes inside it included, or one other character:
-# how CoNLL's data is split, near enough.
-_WORD = re.compile(r"\w+(?:[-'\u2019.]\w+)*|[^\w\s]")
+from electra_jax.tasks.words import split_words
 
 
 def parse_inputs(
@@ -58,16 +54,17 @@ def _parse_line(task, line, number, question) -> Example:
       )
     return QuestionExample(name, asked, context, (), has_gold=False)
   if task.kind == "tagging":
-    words = fields.get("words")
+    words, text = fields.get("words"), None
     if words is None:
-      words = _WORD.findall(_text(fields, "text", number) or "")
+      text = _text(fields, "text", number)
+      words = split_words(text or "", task.word_unit)
     is_list = isinstance(words, list) and all(isinstance(w, str) for w in words)
     if not words or not is_list:
       raise UserError(
           f"line {number} has no words to tag; give a text, or"
           ' {"words": […]} with a list of them'
       )
-    return TaggedExample(name, tuple(words), None)
+    return TaggedExample(name, tuple(words), None, text)
   text = _text(fields, "text", number)
   other_text = _text(fields, "other_text", number)
   if not text:

@@ -119,6 +119,7 @@ def task_to_json(task: Task) -> dict[str, Any]:
       "label_range": task.label_range and list(task.label_range),
       "takes_pairs": task.takes_pairs,
       "tag_scheme": task.tag_scheme,
+      "word_unit": task.word_unit,
   }
 
 
@@ -130,4 +131,5 @@ def task_from_json(record: Mapping[str, Any], config: FinetuneConfig) -> Task:
       label_range=record["label_range"] and tuple(record["label_range"]),
       takes_pairs=record["takes_pairs"],
       tag_scheme=record["tag_scheme"],
+      word_unit=record["word_unit"],
   )

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from electra_jax.errors import UserError
-from electra_jax.tasks import tag_schemes
+from electra_jax.tasks import tag_schemes, words
 from electra_jax.tasks.alignment import TextPieces
 from electra_jax.tasks.examples import Example, TaggedExample
 from electra_jax.tasks.span_features import SpanFeature, make_span_features
@@ -121,6 +121,8 @@ def with_labels(task: Task, examples: Sequence[Example]) -> Task:
   if task.marks_spans:
     task = _with_scheme(task, examples)
   if task.kind == "tagging":
+    unit = words.find_unit(example.words for example in examples)
+    task = dataclasses.replace(task, word_unit=unit)
     found = {tag for e in examples for tag in learnt_tags(task, e) or ()}
   elif task.kind == "multilabel":
     found = {label for e in examples for label in e.label or ()}
@@ -240,12 +242,12 @@ def _text_targets(task, examples) -> dict[str, np.ndarray]:
 
 def _tagging_features(task, examples, tokenizer, options) -> Features:
   ids = {label: i for i, label in enumerate(task.labels)}
-  words = sorted({word for e in examples for word in e.words})
+  distinct = sorted({word for e in examples for word in e.words})
   # A word of control characters alone has no piece; it must have a place.
   pieces = {
       word: encoded or [tokenizer.special.unk]
       for word, encoded in zip(
-          words, tokenizer.encode_batch(words), strict=True
+          distinct, tokenizer.encode_batch(distinct), strict=True
       )
   }
   texts, numbers, places, tags = [], [], [], []

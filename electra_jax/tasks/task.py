@@ -53,6 +53,8 @@ class Task:
       scheme BIOES.
     tag_scheme: of tags that mark spans, how the data writes them, a key of
       `tag_schemes.SCHEMES`; empty until the training data tells it.
+    word_unit: how a text to tag is split into words, one of `words.UNITS`; the
+      training data tells it.
     may_lack_answer: whether "no answer" is an answer.
     leaderboard: file name by split, for the GLUE server.
   """
@@ -69,5 +71,6 @@ class Task:
   doubles_pairs: bool = False
   marks_spans: bool = False
   tag_scheme: str = ""
+  word_unit: str = "word"
   may_lack_answer: bool = False
   leaderboard: Mapping[str, str] = dataclasses.field(default_factory=dict)

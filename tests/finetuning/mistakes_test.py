@@ -82,6 +82,7 @@ def test_mistakes_of_a_table_are_named(
         ("sst", "{broken", "line 1 begins as a JSON object"),
         ("sst", '{"words": []}', "line 1 has no text"),
         ("ner", "   ", "line 1 has no words to tag"),
+        ("ner", "\u200b", "line 1 has no words to tag"),
         ("ner", '{"words": 5}', "line 1 has no words to tag"),
         ("ner", '{"words": "hello"}', "line 1 has no words to tag"),
         ("ner", '{"text": null}', "line 1 has no words to tag"),
@@ -106,3 +107,15 @@ def test_a_question_can_be_asked_of_json_and_of_questions_only():
   (sst,) = find_tasks(helpers.finetune_config("sst"))
   with pytest.raises(UserError, match=r"--question 'who .' has no meaning"):
     parse_inputs(sst, ["a cat"], question="who ?")
+
+
+def test_a_text_to_tag_is_split_as_the_data_is():
+  (ner,) = find_tasks(helpers.finetune_config("ner"))
+  line = "नई दिल्ली: 小明"
+  (example,) = parse_inputs(ner, [line])
+  assert example.words == ("नई", "दिल्ली", ":", "小明")
+  assert example.text == line
+  ner = dataclasses.replace(ner, word_unit="character")
+  assert parse_inputs(ner, [line])[0].words[-2:] == ("小", "明")
+  given = parse_inputs(ner, ['{"words": ["New York", "小明"]}'])[0]
+  assert given.words == ("New York", "小明") and given.text is None

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from etils import epath
 
 from electra_jax.models.task_heads import SpanBeam
 from electra_jax.tasks.examples import (
@@ -298,7 +299,9 @@ def test_ids_that_are_whole_numbers_stay_numbers(tmp_path):
     predictions = run(task, examples, beam)
     assert [record["id"] for record in predictions.records] == [7, "x"]
     assert score(task, examples, predictions, OPTIONS)[name] == 100.0
-    write_outputs(tmp_path / name, task, "dev", examples, predictions, OPTIONS)
+    write_outputs(
+        epath.Path(tmp_path) / name, task, "dev", examples, predictions, OPTIONS
+    )
     folder = tmp_path / name / "predictions"
     for kind in ("preds", "predictions", "nbest"):
       found = json.loads((folder / f"{task.name}_dev_{kind}.json").read_text())
