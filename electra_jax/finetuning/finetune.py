@@ -331,6 +331,8 @@ def _describe(
       shown = ", ".join(data.task.labels[:12])
       more = len(data.task.labels) - 12
       show(f"labels       {shown}{f' and {more} more' if more > 0 else ''}")
+    if data.task.tag_scheme:
+      show(f"tags         {data.task.tag_scheme} in the data, learnt as BIOES")
   rows = " or ".join(map(str, batches.row_counts))
   show(
       f"batch        {config.train.batch_size} texts in {rows} rows of"

@@ -2,6 +2,10 @@
 
 A text is [CLS] A [SEP], or [CLS] A [SEP] B [SEP] where B has any piece. A sentence to tag that is
 too long becomes several texts, cut between words; so does a context.
+
+Words to tag are cut into pieces as any text is. The release alone keeps Chinese
+characters inside a word together there, in pieces that its encoder never saw in
+pre-training.
 """
 
 import dataclasses
