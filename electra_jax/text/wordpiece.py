@@ -85,7 +85,10 @@ class WordSplitter:
   def located_words(self, text: str) -> list[tuple[str, list[int]]]:
     """Splits one text as `words` does and tells each character's origin."""
     return locate_words(
-        text, lowercase=self.lowercase, strip_accents=self.strip_accents
+        text,
+        lowercase=self.lowercase,
+        strip_accents=self.strip_accents,
+        split_chinese=self.split_chinese,
     )
 
   def _agrees_on(self, character: str) -> bool:
@@ -222,7 +225,11 @@ def release_words(
 
 
 def locate_words(
-    text: str, *, lowercase: bool, strip_accents: bool
+    text: str,
+    *,
+    lowercase: bool,
+    strip_accents: bool,
+    split_chinese: bool = True,
 ) -> list[tuple[str, list[int]]]:
   """Returns the words of `release_words`, and where their characters come from.
 
@@ -231,6 +238,8 @@ def locate_words(
     character of `text` that it was made of.
   """
   cleaned = [(c, i) for i, old in enumerate(text) for c in _clean(old)]
+  if split_chinese:
+    cleaned = [(c, i) for old, i in cleaned for c in _widen_chinese(old)]
   words = []
   for word, places in _split_at_spaces(cleaned):
     word, places = fold_located(

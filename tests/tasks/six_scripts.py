@@ -71,6 +71,9 @@ TOKENIZERS = {
     "WordPiece, uncased": lambda: wordpiece_tokenizer(),
     "WordPiece, cased": lambda: wordpiece_tokenizer(lowercase=False),
     "WordPiece, accents": lambda: wordpiece_tokenizer(strip_accents=False),
+    "WordPiece, Chinese whole": lambda: wordpiece_tokenizer(
+        split_chinese=False
+    ),
     "WordPiece, long": lambda: wordpiece_tokenizer(*sorted(set(WHOLE_WORDS))),
     "SentencePiece, letters": lambda: sentencepiece_tokenizer(
         model_type="char", vocab_size=1000

@@ -122,9 +122,15 @@ def longest_match(word, vocabulary):
 
 
 @hypothesis.settings(max_examples=100, deadline=None)
-@hypothesis.given(st.text(max_size=12), st.booleans(), st.booleans())
-def test_located_words_are_those_of_the_release(text, lowercase, strip_accents):
-  options = {"lowercase": lowercase, "strip_accents": strip_accents}
+@hypothesis.given(st.text(max_size=12), *[st.booleans()] * 3)
+def test_located_words_are_those_of_the_release(
+    text, lowercase, strip_accents, split_chinese
+):
+  options = {
+      "lowercase": lowercase,
+      "strip_accents": strip_accents,
+      "split_chinese": split_chinese,
+  }
   located = wordpiece.locate_words(text, **options)
   assert [word for word, _ in located] == wordpiece.release_words(
       text, **options
