@@ -74,17 +74,22 @@ def place_pieces(
   Returns:
     (start, end) of each piece in characters of the word, never empty.
   """
+  all_are_seen = word.isprintable()
   spans = []
   following = (len(word), len(word))
   for start, end in reversed(offsets):
     if start < end:
       end = _behind_accents(word, end, following[0])
-      following = _without_invisible_ends(word, start, end)
+      following = (start, end)
+      if not all_are_seen:
+        following = _without_invisible_ends(word, start, end)
     spans.append(following)
   spans.reverse()
   # Only pieces at the end of the word have none with characters behind them.
-  last = max((s for s in spans if s[0] < s[1]), default=(0, len(word)))
-  return [span if span[0] < span[1] else last for span in spans]
+  if spans and spans[-1][0] == len(word):
+    last = max((s for s in spans if s[0] < s[1]), default=(0, len(word)))
+    spans = [span if span[0] < span[1] else last for span in spans]
+  return spans
 
 
 def _behind_accents(word: str, end: int, limit: int) -> int:

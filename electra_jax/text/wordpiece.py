@@ -17,6 +17,7 @@ from tokenizers import models, normalizers, pre_tokenizers
 
 CONTINUATION = "##"
 UNKNOWN = "[UNK]"
+_BATCH = 4096
 MAX_WORD_CHARACTERS = 200  # Release, model/tokenization.py:WordpieceTokenizer.
 
 # Code points that stand as words of their own.
@@ -166,16 +167,20 @@ class WordPiece:
       in the text and that behind its last. What the tokenizer drops, such as
       an accent at the end of a piece, may lie between two pieces.
     """
+    found = {}
+    agreeing = [i for i, t in enumerate(texts) if self.splitter.agrees(t)]
+    # In parts, for an encoding holds far more than its ids and offsets.
+    for start in range(0, len(agreeing), _BATCH):
+      part = agreeing[start : start + _BATCH]
+      encodings = self._from_text.encode_batch(
+          [texts[i] for i in part], add_special_tokens=False
+      )
+      for i, encoding in zip(part, encodings, strict=True):
+        found[i] = encoding.ids, encoding.offsets
     return [
-        self._agreeing_offsets(text)
-        if self.splitter.agrees(text)
-        else self._departing_offsets(text)
-        for text in texts
+        found[i] if i in found else self._departing_offsets(text)
+        for i, text in enumerate(texts)
     ]
-
-  def _agreeing_offsets(self, text):
-    encoding = self._from_text.encode(text, add_special_tokens=False)
-    return encoding.ids, encoding.offsets
 
   def _departing_offsets(self, text):
     words = self.splitter.located_words(text)
