@@ -28,6 +28,7 @@ from electra_jax.runs.console import Show, shower
 from electra_jax.runs.finetune_config import FinetuneConfig
 from electra_jax.runs.sections import replaced
 from electra_jax.runs.weights import SCORES
+from electra_jax.scratch import open_scratch
 from electra_jax.tasks.batches import Batches
 from electra_jax.tasks.features import make_features
 from electra_jax.tasks.scoring import check_packages
@@ -158,7 +159,9 @@ def _with_synthetic_task(
   config = replaced(config, changes)
   workdirs.check(workdir, workdirs.FINETUNING, config)
   if jax.process_index() == 0 and not vocabulary.exists():
-    make_task(config.task.split("+"), folder)
+    with open_scratch(folder) as scratch:
+      make_task(config.task.split("+"), scratch.folder)
+      scratch.publish()
   if jax.process_count() > 1:
     multihost_utils.sync_global_devices("synthetic task")
   return config

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from electra_jax.text.tokenizer import SpecialIds
+from electra_jax.text.tokenizer import FILE_NAMES, OPTIONS_FILE, SpecialIds
 
 VERSION = 1
 MANIFEST_FILE = "manifest.json"
@@ -92,6 +92,14 @@ class Manifest:
   def num_documents(self) -> int:
     """Documents of all splits, dropped duplicates not included."""
     return sum(split.num_documents for split in self.splits.values())
+
+  @property
+  def files(self) -> frozenset[str]:
+    """Names of all files that a store may hold."""
+    shards = {x.file for split in self.splits.values() for x in split.shards}
+    return frozenset(
+        (MANIFEST_FILE, COUNTS_FILE, OPTIONS_FILE, *FILE_NAMES.values())
+    ).union(shards)
 
   def to_json(self) -> str:
     """Returns the text of `manifest.json`."""

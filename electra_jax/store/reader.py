@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import pathlib
+import secrets
 import threading
 from collections.abc import Sequence
 
@@ -23,6 +24,7 @@ from array_record.python import array_record_module
 from etils import epath
 
 from electra_jax.errors import UserError
+from electra_jax.files import is_remote
 from electra_jax.store.manifest import (
     COUNTS_FILE,
     MANIFEST_FILE,
@@ -224,11 +226,6 @@ def entropy(counts: Sequence[int] | np.ndarray) -> float:
   return float(-np.sum(shares * np.log(shares)))
 
 
-def is_remote(path: str | os.PathLike) -> bool:
-  """Says whether a path is a URL such as gs://bucket/store."""
-  return "://" in os.fspath(path)
-
-
 def _block_sizes(num_rows: int, rows_per_block: int) -> np.ndarray:
   """Returns the rows of each block: full ones, then what is left."""
   firsts = np.arange(0, num_rows, rows_per_block)
@@ -298,7 +295,7 @@ class _Folder:
   def _copy(self, file: str, target: pathlib.Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     # Processes of one machine share the cache: each copies under its own name.
-    partial = target.with_name(f"{file}.partial-{os.getpid()}")
+    partial = target.with_name(f".{file}.{secrets.token_hex(8)}")
     try:
       (self.root / file).copy(partial, overwrite=True)
     except FileNotFoundError as error:

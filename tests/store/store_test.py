@@ -1,8 +1,6 @@
 """The store: what is written is read, and half a store does not open."""
 
-import fcntl
 import json
-import os
 
 import numpy as np
 import pytest
@@ -90,7 +88,7 @@ def test_nothing_appears_before_the_end(tmp_path, tokenizer):
   with pytest.raises(RuntimeError, match="stop"), writer:
     writer.add("train", np.zeros((5000, 10), np.uint16))
     assert not output.exists()
-    assert [p.name for p in tmp_path.iterdir()] == [writer.folder.name]
+    assert list(tmp_path.iterdir()) == [writer.folder.parent]
     raise RuntimeError("stop")
   assert not list(tmp_path.iterdir())
 
@@ -116,26 +114,31 @@ def test_what_is_no_store_is_never_replaced(make_store, tmp_path):
     make_store(path="gs://bucket/store")
 
 
-def test_folders_of_dead_runs_are_removed(make_store, tmp_path):
-  dead = tmp_path / "store.partial-1"
-  dead.mkdir()
-  (dead / "train-00000.array_record").write_text("half")
-  alive = tmp_path / "store.partial-2"
-  alive.mkdir()
-  other = tmp_path / "storehouse.partial-3"
-  other.mkdir()
-  with (alive / ".lock").open("w") as lock:
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    make_store(train=5)
-  assert not dead.exists() and alive.exists() and other.exists()
-
-
-def test_killed_between_two_renames(make_store, tmp_path):
+def test_nothing_but_a_store_is_overwritten(make_store, tmp_path):
   make_store(train=5)
-  os.rename(tmp_path / "store", tmp_path / "store.replaced-1")
-  with pytest.raises(UserError, match="already holds a finished"):
-    make_store(train=6)
-  assert open_store(tmp_path / "store").split("train").num_rows == 5
+  notes = tmp_path / "store" / "notes.txt"
+  notes.write_text("mine")
+  with pytest.raises(UserError, match=r"holds notes.txt, which is no part"):
+    make_store(train=6, overwrite=True)
+  notes.unlink()
+  manifest = tmp_path / "store" / "manifest.json"
+  for content in ('{"name": "a web page"}', "[]", "null", "{", ""):
+    manifest.write_text(content)
+    with pytest.raises(UserError, match=r"not that of a token store"):
+      make_store(train=6, overwrite=True)
+    assert manifest.read_text() == content
+
+
+def test_no_store_is_written_through_a_link(make_store, tmp_path):
+  (tmp_path / "elsewhere").mkdir()
+  (tmp_path / "store").symlink_to(tmp_path / "elsewhere")
+  with pytest.raises(UserError, match=r"store is a symbolic link to .*else"):
+    make_store(train=5)
+  (tmp_path / "elsewhere").rmdir()
+  with pytest.raises(UserError, match=r"store is a symbolic link"):
+    make_store(train=5)
+  with pytest.raises(UserError, match="--output is empty"):
+    make_store(path="")
 
 
 def test_manifest_is_checked(make_store, tmp_path):
