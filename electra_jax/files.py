@@ -56,15 +56,15 @@ def writing(path: epath.PathLike) -> Iterator[None]:
     ) from error
 
 
-def write_whole(path: epath.PathLike, lines: Iterable[str]) -> None:
-  """Writes text under another name first; an error leaves the path as it was.
+def write_whole(path: epath.PathLike, lines: Iterable[str | bytes]) -> None:
+  """Writes a file under another name first; an error leaves it as it was.
 
   The other name is a new one each time, so that nothing else is written over;
   where the path is a symbolic link, a file takes the link's place.
 
   Args:
     path: a local or gs:// file.
-    lines: with their ends.
+    lines: with their ends; or parts of any kind.
 
   Raises:
     UserError: the disk is full, or the place cannot be written.
@@ -74,8 +74,10 @@ def write_whole(path: epath.PathLike, lines: Iterable[str]) -> None:
   try:
     with writing(path), _create(partial) as file:
       for line in lines:
-        # Half a surrogate pair, as JSON may hold, is no reason to lose a file.
-        file.write(line.encode("utf-8", "replace"))
+        if isinstance(line, str):
+          # Half a surrogate pair, as JSON may hold, is no reason to lose a file.
+          line = line.encode("utf-8", "replace")
+        file.write(line)
       if not is_remote(path):  # A machine that stops keeps the file as well.
         file.flush()
         os.fsync(file.fileno())

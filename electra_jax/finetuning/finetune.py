@@ -1,5 +1,6 @@
 """The verb `finetune`: one or several tasks, one or several seeds."""
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -242,14 +243,20 @@ def _run_seed(
     predicted.update(evaluator.predict(params, evaluator.dev_splits))
     return evaluator.scores(predicted)
 
-  checkpointer = Checkpointer(workdirs.checkpoints(folder), keep=2)
-  state = checkpointer.restore_latest(trainer.abstract, trainer.shardings)
-  if state is None:
-    state = init()
-  step = int(state.step)
-  show(f"seed {seed}: steps {step:,} to {trainer.num_steps:,}")
-  writer = ScalarWriter(folder, step) if is_first else None
-  try:
+  with contextlib.ExitStack() as stack:
+    checkpointer = stack.enter_context(
+        Checkpointer(workdirs.checkpoints(folder), keep=2)
+    )
+    state = checkpointer.restore_latest(trainer.abstract, trainer.shardings)
+    if state is None:
+      state = init()
+    step = int(state.step)
+    show(f"seed {seed}: steps {step:,} to {trainer.num_steps:,}")
+    writer = None
+    if is_first:
+      writer = stack.enter_context(
+          contextlib.closing(ScalarWriter(folder, step))
+      )
     result = loop.run(
         state,
         trainer.train_step,
@@ -260,10 +267,6 @@ def _run_seed(
         _loop_config(trainer),
         quiet=quiet or not is_first,
     )
-  finally:
-    if writer is not None:
-      writer.close()
-    checkpointer.close()
   if result.stopped_by is not None:
     show(
         f"stopped by signal {result.stopped_by} in seed {seed}, after"

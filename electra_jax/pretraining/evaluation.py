@@ -64,11 +64,10 @@ def evaluate_run(
   config = replaced(config, {"data.length": opened.manifest.length})
   mesh = sharding.make_mesh()
   trainer = make_trainer(config, vocabulary_of_run(run), mesh)
-  checkpointer = Checkpointer(workdirs.checkpoints(workdir))
-  params = checkpointer.restore_params(
-      trainer.abstract.params, trainer.shardings.params
-  )
-  checkpointer.close()
+  with Checkpointer(workdirs.checkpoints(workdir)) as checkpointer:
+    params = checkpointer.read_params(
+        trainer.abstract.params, trainer.shardings.params
+    )
   figures = make_evaluate(
       trainer,
       opened.split(split),

@@ -90,9 +90,8 @@ class PretrainedModel:
     model_config = electra_config(run.config, run.tokenizer.vocab_size)
     self._model = Electra(model_config)
     abstract = jax.eval_shape(lambda: init_params_of(self._model, 0))
-    checkpointer = Checkpointer(workdirs.checkpoints(workdir))
-    self._params = checkpointer.restore_params(abstract)
-    checkpointer.close()
+    with Checkpointer(workdirs.checkpoints(workdir)) as checkpointer:
+      self._params = checkpointer.read_params(abstract)
     self._run = run
     self._recipe = method_of(run.config)
     self._detect = jax.jit(self._detect_batch, static_argnames="corrupted")

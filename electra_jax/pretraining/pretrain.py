@@ -1,5 +1,6 @@
 """The verb `pretrain`: config to data, networks, state; then the loop."""
 
+import contextlib
 import dataclasses
 import itertools
 import logging
@@ -97,21 +98,27 @@ def pretrain(
       facts_of(store, origin),
   )
   is_first = jax.process_index() == 0
-  checkpointer = Checkpointer(
-      workdirs.checkpoints(workdir), config.train.keep_checkpoints
-  )
-  # --- State: (1) the workdir's checkpoint, else (2) init_from's weights,
-  # else (3) fresh ---
-  state = checkpointer.restore_latest(trainer.abstract, trainer.shardings)
-  if state is None:
-    state = trainer.init() if start is None else start.init(trainer, weights)
-  del weights  # They would lie beside the state.
-  step = int(state.step)
-  _describe(trainer, store, step, origin, show)
-  # --- Train ---
-  writer = ScalarWriter(workdir, step) if is_first else None
-  batches = train_feed.iterate(step)
-  try:
+  with contextlib.ExitStack() as stack:
+    checkpointer = stack.enter_context(
+        Checkpointer(
+            workdirs.checkpoints(workdir), config.train.keep_checkpoints
+        )
+    )
+    # --- State: (1) the workdir's checkpoint, else (2) init_from's weights,
+    # else (3) fresh ---
+    state = checkpointer.restore_latest(trainer.abstract, trainer.shardings)
+    if state is None:
+      state = trainer.init() if start is None else start.init(trainer, weights)
+    del weights  # They would lie beside the state.
+    step = int(state.step)
+    _describe(trainer, store, step, origin, show)
+    # --- Train ---
+    writer = None
+    if is_first:
+      writer = stack.enter_context(
+          contextlib.closing(ScalarWriter(workdir, step))
+      )
+    batches = stack.enter_context(contextlib.closing(train_feed.iterate(step)))
     result = loop.run(
         state,
         trainer.train_step,
@@ -122,11 +129,6 @@ def pretrain(
         _loop_config(config),
         quiet=quiet or not is_first,
     )
-  finally:
-    batches.close()
-    if writer is not None:
-      writer.close()
-    checkpointer.close()
   _summarise(result, store, workdir, show)
   return result
 
@@ -146,10 +148,8 @@ def _has_checkpoint(workdir: epath.PathLike) -> bool:
   folder = workdirs.checkpoints(workdir)
   if not folder.exists():
     return False
-  checkpointer = Checkpointer(folder)
-  steps = checkpointer.steps()
-  checkpointer.close()
-  return bool(steps)
+  with Checkpointer(folder) as checkpointer:
+    return bool(checkpointer.steps())
 
 
 def _to_global(mesh, batches) -> Iterator[Any]:

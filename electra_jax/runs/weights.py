@@ -40,9 +40,8 @@ def find_weights(workdir: epath.PathLike, run: workdirs.Run) -> RunWeights:
   if run.kind is workdirs.FINETUNING:
     folder = seed_folder(folder, None)
   folder = workdirs.checkpoints(folder)
-  checkpointer = Checkpointer(folder)
-  step = max(checkpointer.steps(), default=0)
-  checkpointer.close()
+  with Checkpointer(folder) as checkpointer:
+    step = max(checkpointer.steps(), default=0)
   origin = f"weights of step {step:,} in {folder}"
   return RunWeights(folder, origin, length)
 
