@@ -14,6 +14,7 @@ PLAN = [
     "files",
     "owner",
     "scratch",
+    "json_files",
     "shapes",
     "trees",
     "config_files",

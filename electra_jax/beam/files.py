@@ -89,7 +89,7 @@ def check_url(output: str, *, overwrite: bool) -> list[str]:
           " output or pass overwrite"
       )
     with open_file(f"{output}/{MANIFEST_FILE}") as file:
-      check_replaceable(output, file.read().decode("utf-8", "replace"), names)
+      check_replaceable(output, file.read(), names)
   elif names:
     raise UserError(
         f"{output} exists and is not a token store; choose another output"

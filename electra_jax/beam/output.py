@@ -94,8 +94,8 @@ class Output:
     """
     names = {}
     for result in results:
-      for split, (written, digest) in result.splits.items():
-        self._writer.adopt(split, written, digest)
+      for split, written in result.splits.items():
+        self._writer.adopt(split, written)
         for shard in written.shards:
           names[f"{result.attempt}-{shard.file}"] = shard.file
     dropped = sum(result.duplicates_dropped for result in results)

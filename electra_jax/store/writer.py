@@ -20,6 +20,7 @@ from electra_jax.store.manifest import (
     Manifest,
     Shard,
     SplitManifest,
+    block_checksum,
     row_dtype,
 )
 from electra_jax.text.tokenizer import Tokenizer
@@ -95,15 +96,14 @@ class StoreWriter:
     """
     self._splits[split].add(rows, num_documents)
 
-  def adopt(self, split: str, written: SplitManifest, digest: bytes) -> None:
+  def adopt(self, split: str, written: SplitManifest) -> None:
     """Appends files that a `SplitWriter` has written elsewhere.
 
     Args:
       split: "train" or "validation"; no rows may be added to it besides.
       written: what the files hold; they lie in `folder` before finish().
-      digest: of that `SplitWriter`.
     """
-    self._splits[split].adopt(written, digest)
+    self._splits[split].adopt(written)
 
   def finish(
       self,
@@ -136,9 +136,8 @@ class StoreWriter:
       UserError: another process has finished the same output meanwhile.
     """
     splits = {name: s.finish() for name, s in self._splits.items()}
-    digest = hashlib.sha256()
-    for split in self._splits.values():
-      digest.update(split.digest.digest())
+    counts = self.folder / COUNTS_FILE
+    np.save(counts, unigram_counts.astype("<i8"))
     manifest = Manifest(
         version=VERSION,
         length=self._length,
@@ -154,11 +153,10 @@ class StoreWriter:
         duplicates_dropped=duplicates_dropped,
         tokens_read=tokens_read,
         tokens_kept=tokens_kept,
-        rows_digest=digest.hexdigest(),
+        counts_digest=hashlib.sha256(counts.read_bytes()).hexdigest(),
         splits=splits,
     )
     self._tokenizer.save(self.folder)
-    np.save(self.folder / COUNTS_FILE, unigram_counts.astype("<i8"))
     _write_durably(self.folder / MANIFEST_FILE, manifest.to_json())
     check_output(self._output, overwrite=self._overwrite)
     self._scratch.publish(replace=self._overwrite)
@@ -199,7 +197,7 @@ def check_output(
           f"{output} already holds a finished token store; choose another"
           " output or pass overwrite"
       )
-    check_replaceable(output, (output / MANIFEST_FILE).read_text(), names)
+    check_replaceable(output, (output / MANIFEST_FILE).read_bytes(), names)
   elif names or not output.is_dir():
     raise UserError(
         f"{output} exists and is not a token store; choose another output"
@@ -208,21 +206,21 @@ def check_output(
 
 
 def check_replaceable(
-    output: str | os.PathLike, manifest: str, names: Iterable[str]
+    output: str | os.PathLike, manifest: bytes, names: Iterable[str]
 ) -> None:
   """Checks that a folder holds a token store and nothing besides.
 
   Args:
     output: the folder.
-    manifest: the text of its manifest.json.
+    manifest: the content of its manifest.json.
     names: of the files in it.
 
   Raises:
     UserError: something in it is not of a store.
   """
   try:
-    ours = Manifest.from_json(manifest).files
-  except (ValueError, KeyError, TypeError, AttributeError) as error:
+    ours = Manifest.from_json(manifest, f"{output}/{MANIFEST_FILE}").files
+  except UserError as error:
     raise UserError(
         f"{output}/{MANIFEST_FILE} is not that of a token store, so nothing in"
         f" {output} is overwritten; choose another output, or delete it yourself"
@@ -237,11 +235,7 @@ def check_replaceable(
 
 
 class SplitWriter:
-  """Gathers rows into blocks and blocks into files.
-
-  Attributes:
-    digest: SHA-256 of the blocks that were written.
-  """
+  """Gathers rows into blocks and blocks into files."""
 
   def __init__(
       self, folder: pathlib.Path, name: str, length: int, vocab_size: int
@@ -254,7 +248,6 @@ class SplitWriter:
       length: L, tokens of a row.
       vocab_size: V.
     """
-    self.digest = hashlib.sha256()
     self._folder = folder
     self._name = name
     self._width = length + 2
@@ -268,6 +261,7 @@ class SplitWriter:
     self._writer = None
     self._num_blocks = 0  # Of the open file, as the rows.
     self._num_rows = 0
+    self._checksums = []
     self._shards = []
 
   def add(self, rows: np.ndarray, num_documents: int) -> None:
@@ -285,11 +279,10 @@ class SplitWriter:
       self._waiting = [rows[whole:]]
       self._num_waiting = len(rows) - whole
 
-  def adopt(self, written: SplitManifest, digest: bytes) -> None:
+  def adopt(self, written: SplitManifest) -> None:
     self._num_documents += written.num_documents
     self._num_tokens += written.num_tokens
     self._shards += written.shards
-    self.digest.update(digest)
 
   def finish(self) -> SplitManifest:
     if self._num_waiting:
@@ -315,7 +308,7 @@ class SplitWriter:
       )
     record = rows.tobytes()
     self._writer.write(record)
-    self.digest.update(record)
+    self._checksums.append(block_checksum(record))
     self._num_blocks += 1
     self._num_rows += len(rows)
     if self._num_blocks == self._blocks_per_shard:
@@ -334,8 +327,11 @@ class SplitWriter:
       ) from error
     self._writer = None
     size_bytes = path.stat().st_size
-    self._shards.append(Shard(path.name, size_bytes, self._num_rows))
+    self._shards.append(
+        Shard(path.name, size_bytes, self._num_rows, "".join(self._checksums))
+    )
     self._num_blocks = self._num_rows = 0
+    self._checksums = []
 
   def _path(self) -> pathlib.Path:
     return self._folder / f"{self._name}-{len(self._shards):05d}.array_record"
