@@ -61,6 +61,8 @@ def evaluate_run(
         f" than the run in {workdir}; prepare it with --tokenizer"
         f" {workdir}/tokenizer"
     )
+  if store is None:
+    workdirs.check_rows(run, opened, "name it by --store, if it is meant")
   config = replaced(config, {"data.length": opened.manifest.length})
   mesh = sharding.make_mesh()
   trainer = make_trainer(config, vocabulary_of_run(run), mesh)

@@ -121,7 +121,9 @@ class PretrainedModel:
 
   def detect_held_out(self, count: int, *, seed: int = 0) -> list[Detection]:
     """Corrupts and judges the first rows that training has held out."""
-    split = open_store(self.config.data.store).split("validation")
+    store = open_store(self.config.data.store)
+    workdirs.check_rows(self._run, store, "give the texts themselves")
+    split = store.split("validation")
     count = min(count, split.num_rows)
     batch = next(iter(evaluation_batches(split, batch_size=count)))
     return self.detect_rows(batch, corrupted=True, seed=seed)

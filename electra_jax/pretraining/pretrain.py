@@ -57,6 +57,7 @@ def pretrain(
     UserError: values that do not fit each other, a broken store or workdir, a
       full disk, a loss that is not finite.
   """
+  workdirs.check_ours(workdir)
   if config.phases:
     return _pretrain_phases(config, workdir, quiet)
   show = shower(quiet)
@@ -90,18 +91,22 @@ def pretrain(
     origin = workdirs.RANDOM_WEIGHTS if start is None else start.origin
     weights = None if start is None else start.restore(trainer)
   # --- Workdir; nothing has been written before this line ---
-  workdirs.enter(
-      workdir,
-      workdirs.PRETRAINING,
-      config,
-      store.tokenizer(),
-      facts_of(store, origin),
-  )
   is_first = jax.process_index() == 0
   with contextlib.ExitStack() as stack:
+    entry = stack.enter_context(
+        workdirs.entered(
+            workdir,
+            workdirs.PRETRAINING,
+            config,
+            store.tokenizer(),
+            facts_of(store, origin),
+        )
+    )
     checkpointer = stack.enter_context(
         Checkpointer(
-            workdirs.checkpoints(workdir), config.train.keep_checkpoints
+            workdirs.checkpoints(workdir),
+            config.train.keep_checkpoints,
+            entry.still_ours,
         )
     )
     # --- State: (1) the workdir's checkpoint, else (2) init_from's weights,
@@ -112,6 +117,8 @@ def pretrain(
     del weights  # They would lie beside the state.
     step = int(state.step)
     _describe(trainer, store, step, origin, show)
+    if step < config.train.num_steps:  # Without a step nothing is changed.
+      entry.go_on(show, step=step)
     # --- Train ---
     writer = None
     if is_first:
@@ -224,14 +231,14 @@ def _pretrain_phases(
   # A mistake in the last phase is told before the first one has started.
   stores = [_checked_store(phase) for phase in left]
   _check_vocabularies(left, stores)
-  phases.record(chain, workdir)
-  for phase in left:
-    show(f"phase        {phase.name} of {len(chain)}, in {phase.workdir}")
-    result = None  # Frees the state of the phase before.
-    result = pretrain(phase.config, phase.workdir, quiet=quiet)
-    if result.stopped_by is not None:
-      break
-    phases.record(chain, workdir, finished=phase)
+  with workdirs.locked(workdir, lambda: phases.record(chain, workdir)):
+    for phase in left:
+      show(f"phase        {phase.name} of {len(chain)}, in {phase.workdir}")
+      result = None  # Frees the state of the phase before.
+      result = pretrain(phase.config, phase.workdir, quiet=quiet)
+      if result.stopped_by is not None:
+        break
+      phases.record(chain, workdir, finished=phase)
   return result
 
 

@@ -47,12 +47,18 @@ class Checkpointer:
     restored_step: step of what was last read or restored, None before that.
   """
 
-  def __init__(self, directory: epath.PathLike, keep: int = 3):
+  def __init__(
+      self,
+      directory: epath.PathLike,
+      keep: int = 3,
+      still_ours: Callable[[], None] = lambda: None,
+  ):
     """Opens the folder, which is made at the first save.
 
     Args:
       directory: a local or gs:// folder.
       keep: newest checkpoints to keep; 0 keeps all.
+      still_ours: raises a UserError where nothing may be saved any more.
 
     Raises:
       UserError: there is a file in the folder's place.
@@ -60,6 +66,7 @@ class Checkpointer:
     self.directory = epath.Path(directory).absolute()
     self.restored_step: int | None = None
     self._keep = keep
+    self._still_ours = still_ours
     if self.directory.exists() and not self.directory.is_dir():
       raise UserError(
           f"{self.directory} is a file, where a folder of checkpoints belongs;"
@@ -109,6 +116,7 @@ class Checkpointer:
     """
     if step in self.steps():
       return
+    self._still_ours()
     found = examine(state)
     if bad := [name for name, x in found.items() if not x.is_finite]:
       raise NonFiniteError(
