@@ -1,36 +1,91 @@
 """Paths that hold anywhere, files that are whole or not there at all."""
 
+import contextlib
+import errno
+import os
 import pathlib
+import secrets
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
 
 from etils import epath
 
 from electra_jax.errors import UserError
 
+_FIXES = {
+    errno.ENOSPC: "make room there, or choose another place",
+    errno.EDQUOT: "make room there, or choose another place",
+    errno.EFBIG: "lift the limit on the size of files, or choose another place",
+    errno.EACCES: "give yourself permission to write there, or choose another",
+    errno.EPERM: "give yourself permission to write there, or choose another",
+    errno.EROFS: "choose a place on a disk that can be written",
+    errno.EEXIST: "choose a place whose parents are all folders",
+    errno.ENOTDIR: "choose a place whose parents are all folders",
+}
+
 
 def absolute(path: str) -> str:
   """Returns a path that holds from any folder; "" and gs:// stay as they are."""
-  return path if not path or "://" in path else str(epath.Path(path).absolute())
+  return (
+      path if not path or is_remote(path) else str(epath.Path(path).absolute())
+  )
 
 
-def write_whole(path: epath.PathLike, lines: Iterable[str]) -> None:
-  """Writes text under another name first; an error leaves the path as it was.
+def is_remote(path: epath.PathLike) -> bool:
+  """Says whether a path is a URL such as gs://bucket/store."""
+  return "://" in os.fspath(path)
+
+
+@contextlib.contextmanager
+def writing(path: epath.PathLike) -> Iterator[None]:
+  """Raises UserError where the system does not let a place be written.
+
+  Args:
+    path: what the message calls the place.
+  """
+  try:
+    yield
+  except OSError as error:
+    reason = error.strerror or str(error).split("\n")[0][:200]
+    place = error.filename or path
+    beside = "" if str(place) == str(path) else f", at {place}"
+    fix = _FIXES.get(error.errno, "check the path, and its disk")
+    raise UserError(
+        f"{path} cannot be written ({reason}{beside}); {fix}"
+    ) from error
+
+
+def write_whole(path: epath.PathLike, lines: Iterable[str | bytes]) -> None:
+  """Writes a file under another name first; an error leaves it as it was.
+
+  The other name is a new one each time, so that nothing else is written over;
+  where the path is a symbolic link, a file takes the link's place.
 
   Args:
     path: a local or gs:// file.
-    lines: with their ends.
+    lines: with their ends; or parts of any kind.
+
+  Raises:
+    UserError: the disk is full, or the place cannot be written.
   """
   path = epath.Path(path)
-  partial = path.with_name(f"{path.name}.partial")
+  partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
   try:
-    with partial.open("wb") as file:
+    with writing(path), _create(partial) as file:
       for line in lines:
-        # Half a surrogate pair, as JSON may hold, is no reason to lose a file.
-        file.write(line.encode("utf-8", "replace"))
-    partial.replace(path)
+        if isinstance(line, str):
+          # Half a surrogate pair, as JSON may hold, is no reason to lose a file.
+          line = line.encode("utf-8", "replace")
+        file.write(line)
+      if not is_remote(path):  # A machine that stops keeps the file as well.
+        file.flush()
+        os.fsync(file.fileno())
+    with writing(path):
+      partial.replace(path)
   except BaseException:
-    partial.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+      partial.unlink(missing_ok=True)
     raise
 
 
@@ -40,7 +95,7 @@ def writable_folder(path: epath.PathLike, flag: str) -> pathlib.Path:
   Raises:
     UserError: it cannot.
   """
-  if "://" in str(path):
+  if is_remote(path):
     raise UserError(f"{flag} {path} is not a local folder; give one")
   folder = pathlib.Path(path)
   try:
@@ -52,3 +107,7 @@ def writable_folder(path: epath.PathLike, flag: str) -> pathlib.Path:
         f"{flag}: folder {folder} cannot be written: {error.strerror}; give"
         " another"
     ) from error
+
+
+def _create(path: epath.Path) -> BinaryIO:
+  return path.open("wb") if is_remote(path) else open(path, "xb")

@@ -8,11 +8,13 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "electra_jax"
 
-# A module imports only from modules above it.
 # A module imports only from modules above it, and so a room from rooms above it.
 PLAN = [
     "errors",
     "files",
+    "owner",
+    "scratch",
+    "json_files",
     "shapes",
     "trees",
     "config_files",
@@ -59,8 +61,11 @@ PLAN = [
     "objectives.pseudo_likelihood",
     "objectives.objective",
     "training.step",
+    "training.checksums",
+    "training.checkpoint_record",
     "training.checkpoint",
     "training.metrics",
+    "training.events",
     "training.writers",
     "training.loop",
     "training.optimizer",
@@ -73,6 +78,10 @@ PLAN = [
     "runs.config",
     "runs.console",
     "runs.finetune_config",
+    "runs.kinds",
+    "runs.environment",
+    "runs.lock",
+    "runs.history",
     "runs.workdir",
     "runs.networks",
     "runs.weights",

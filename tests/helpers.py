@@ -184,6 +184,18 @@ def read_params(workdir: pathlib.Path, step: int) -> dict[str, np.ndarray]:
   return {name: np.asarray(leaf) for name, leaf in path_names(tree)}
 
 
+def store_facts(tokenizer, **facts):
+  """What a workdir says of a token store that is not there."""
+  return {
+      "start": "random weights",
+      "rows_digest": "",
+      "tokenizer_digest": tokenizer.digest,
+      "sources": [],
+      "unigram_entropy": None,
+      **facts,
+  }
+
+
 def random_tree(abstract, seed: int = 0):
   """Normally distributed floats in the place of every leaf."""
   rng = np.random.default_rng(seed)

@@ -2,7 +2,7 @@
 
 import pathlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
 from apache_beam.io.filesystem import (
@@ -14,8 +14,9 @@ from apache_beam.io.filesystems import FileSystems
 
 from electra_jax.beam.spans import FileSpan, TfdsSpan, list_tfds
 from electra_jax.errors import UserError
+from electra_jax.files import is_remote
 from electra_jax.store.manifest import MANIFEST_FILE
-from electra_jax.store.reader import is_remote
+from electra_jax.store.writer import check_replaceable
 from electra_jax.text.sources import (
     FOLDER_SUFFIXES,
     MOVIE_REVIEWS,
@@ -68,24 +69,32 @@ def list_spans(sources: Sequence[str], field: str) -> list[FileSpan | TfdsSpan]:
   return spans
 
 
-def check_url(output: str, *, overwrite: bool) -> None:
+def check_url(output: str, *, overwrite: bool) -> list[str]:
   """Says whether a store may be written to a URL, as `check_output` does.
+
+  Returns:
+    The names of the files of the store that is to be replaced, if there is one.
 
   Raises:
     UserError: it is a finished store and `overwrite` is False; or something
-      else lies there.
+      else lies there, itself or beside the store.
   """
-  paths = [file.path for file in _match(f"{output}/**")]
-  if f"{output}/{MANIFEST_FILE}" in paths:
+  names = [
+      file.path.removeprefix(f"{output}/") for file in _match(f"{output}/**")
+  ]
+  if MANIFEST_FILE in names:
     if not overwrite:
       raise UserError(
           f"{output} already holds a finished token store; choose another"
           " output or pass overwrite"
       )
-  elif paths:
+    with open_file(f"{output}/{MANIFEST_FILE}") as file:
+      check_replaceable(output, file.read(), names)
+  elif names:
     raise UserError(
         f"{output} exists and is not a token store; choose another output"
     )
+  return names
 
 
 def make_folder(path: str) -> None:
@@ -100,6 +109,13 @@ def remove_folder(path: str) -> None:
     shutil.rmtree(path, ignore_errors=True)
   elif files := _match(f"{path}/**"):
     FileSystems.delete([file.path for file in files])
+
+
+def remove_files(folder: str, names: Iterable[str]) -> None:
+  """Removes files of a folder at a URL, where they are there."""
+  paths = [f"{folder}/{name}" for name in names]
+  if paths := [path for path in paths if FileSystems.exists(path)]:
+    FileSystems.delete(paths)
 
 
 def publish(folder: pathlib.Path, output: str) -> None:

@@ -11,17 +11,17 @@ import numpy as np
 
 from electra_jax.beam import files
 from electra_jax.beam.pipeline import PartResult
+from electra_jax.files import is_remote
 from electra_jax.preprocessing.rows import Recipe
 from electra_jax.store.manifest import Manifest
-from electra_jax.store.reader import is_remote
 from electra_jax.store.writer import StoreWriter
 
 
 class Output:
   """A store in the making.
 
-  On a disk the files lie in the partial folder of a `StoreWriter`. At a URL
-  they lie below OUTPUT.partial-ID; in the end they are moved, and the manifest
+  On a disk the files lie in the scratch folder of a `StoreWriter`. At a URL
+  they lie below OUTPUT.scratch-ID; in the end they are moved, and the manifest
   is written last. An exception removes them all.
 
   Attributes:
@@ -57,7 +57,7 @@ class Output:
           )
       )
       if is_remote(self._path):
-        self.scratch = f"{self._path}.partial-{uuid.uuid4().hex}"
+        self.scratch = f"{self._path}.scratch-{uuid.uuid4().hex}"
       else:
         self.scratch = str(self._writer.folder.absolute() / "parts")
       stack.callback(files.remove_folder, self.scratch)
@@ -94,8 +94,8 @@ class Output:
     """
     names = {}
     for result in results:
-      for split, (written, digest) in result.splits.items():
-        self._writer.adopt(split, written, digest)
+      for split, written in result.splits.items():
+        self._writer.adopt(split, written)
         for shard in written.shards:
           names[f"{result.attempt}-{shard.file}"] = shard.file
     dropped = sum(result.duplicates_dropped for result in results)
@@ -114,13 +114,13 @@ class Output:
       files.remove_folder(self.scratch)
       return self._writer.finish(**about)
     manifest = self._writer.finish(**about)
-    files.check_url(self._path, overwrite=self._overwrite)
-    files.remove_folder(self._path)
+    replaced = files.check_url(self._path, overwrite=self._overwrite)
+    files.remove_files(self._path, replaced)
     try:
       files.make_folder(self._path)
       files.move(names, self.scratch, self._path)
       files.publish(self._folder, self._path)
     except BaseException:
-      files.remove_folder(self._path)
+      files.remove_files(self._path, manifest.files)
       raise
     return manifest

@@ -96,7 +96,7 @@ class PartResult(NamedTuple):
     number: of the part.
     attempt: what the names of its files begin with in the scratch folder, as
       a part may be done twice.
-    splits: by name, with the hash of the blocks.
+    splits: by name.
     tokens_read: see `Manifest`, as are those that follow.
     tokens_kept: tokens that stand in rows.
     duplicates_dropped: documents.
@@ -106,7 +106,7 @@ class PartResult(NamedTuple):
 
   number: int
   attempt: str = ""
-  splits: Mapping[str, tuple[SplitManifest, bytes]] = {}
+  splits: Mapping[str, SplitManifest] = {}
   tokens_read: int = 0
   tokens_kept: int = 0
   duplicates_dropped: int = 0
@@ -308,10 +308,7 @@ def _write_part(
 
     built = (build_rows(chunk, recipe) for chunk in chunks)
     totals = write_rows(built, add, vocab_size)
-    splits = {
-        split: (writer.finish(), writer.digest.digest())
-        for split, writer in writers.items()
-    }
+    splits = {split: writer.finish() for split, writer in writers.items()}
     for path in folder.iterdir():
       copy_file(path, f"{settings.scratch}/{attempt}-{path.name}")
   counts = totals.pop("unigram_counts")

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 from electra_jax.beam.spans import Part, TfdsSpan, divide
 from electra_jax.errors import UserError
+from electra_jax.files import is_remote
 from electra_jax.preprocessing import prepare
 from electra_jax.preprocessing.progress import Reporter
 from electra_jax.preprocessing.rows import Recipe
 from electra_jax.store.manifest import Manifest
-from electra_jax.store.reader import is_remote
 from electra_jax.store.writer import check_output
 from electra_jax.text.sources import MOVIE_REVIEWS
 from electra_jax.text.tokenizer import Tokenizer, load_tokenizer

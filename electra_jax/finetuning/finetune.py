@@ -1,8 +1,10 @@
 """The verb `finetune`: one or several tasks, one or several seeds."""
 
+import contextlib
 import dataclasses
 import functools
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,11 +25,13 @@ from electra_jax.finetuning.pretrained_encoder import (
 from electra_jax.finetuning.seeds import as_text, summarise
 from electra_jax.finetuning.task_data import TaskData
 from electra_jax.finetuning.trainer import TaskTrainer, make_task_trainer
+from electra_jax.json_files import read_json
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.console import Show, shower
 from electra_jax.runs.finetune_config import FinetuneConfig
 from electra_jax.runs.sections import replaced
 from electra_jax.runs.weights import SCORES
+from electra_jax.scratch import open_scratch
 from electra_jax.tasks.batches import Batches
 from electra_jax.tasks.features import make_features
 from electra_jax.tasks.scoring import check_packages
@@ -73,6 +77,7 @@ def finetune(
       missing or broken, a loss that is not finite.
   """
   show = shower(quiet)
+  workdirs.check_ours(workdir)
   # --- Where to start, and what to learn ---
   mesh = sharding.make_mesh(**dataclasses.asdict(config.mesh))
   train = config.train
@@ -104,25 +109,27 @@ def finetune(
   )
   # --- Workdir; nothing has been written before this line ---
   facts = facts_of(start, tasks)
-  workdirs.enter(workdir, workdirs.FINETUNING, config, start.tokenizer, facts)
+  entered = workdirs.entered(
+      workdir, workdirs.FINETUNING, config, start.tokenizer, facts
+  )
   is_first = jax.process_index() == 0
-  _describe(start, tasks, trainer, batches, show)
-  # --- Seeds ---
-  scores, summary = _finished_seeds(workdir), {}
-  for seed in range(config.seeds):
-    if seed not in scores:
-      folder = epath.Path(workdir) / f"seed_{seed}"
-      init = functools.partial(trainer.init, seed, encoder_params)
-      scores[seed], signal = _run_seed(
-          folder, trainer, init, batches, evaluator, seed, quiet
-      )
-      if signal is not None:
-        return FinetuneResult(summary, signal)
-    summary = summarise(scores, evaluator.main_metrics)
-    if is_first:
-      _write_summary(workdir, summary)
-      if not config.train.keep_all_models:
-        _delete_other_models(workdir, scores, summary["best_seed"])
+  with entered as entry:
+    _describe(start, tasks, trainer, batches, show)
+    # --- Seeds ---
+    scores, summary = _finished_seeds(workdir), {}
+    for seed in range(config.seeds):
+      if seed not in scores:
+        init = functools.partial(trainer.init, seed, encoder_params)
+        scores[seed], signal = _run_seed(
+            entry, trainer, init, batches, evaluator, seed, quiet
+        )
+        if signal is not None:
+          return FinetuneResult(summary, signal)
+      summary = summarise(scores, evaluator.main_metrics)
+      if is_first:
+        _write_summary(workdir, summary)
+        if not config.train.keep_all_models:
+          _delete_other_models(workdir, scores, summary["best_seed"])
   show(as_text(summary))
   best = summary["best_seed"]
   show(f"the best model is of seed {best}; everything is in {workdir}")
@@ -158,7 +165,9 @@ def _with_synthetic_task(
   config = replaced(config, changes)
   workdirs.check(workdir, workdirs.FINETUNING, config)
   if jax.process_index() == 0 and not vocabulary.exists():
-    make_task(config.task.split("+"), folder)
+    with open_scratch(folder) as scratch:
+      make_task(config.task.split("+"), scratch.folder)
+      scratch.publish()
   if jax.process_count() > 1:
     multihost_utils.sync_global_devices("synthetic task")
   return config
@@ -212,15 +221,17 @@ def _training_batches(config, start, tasks, mesh) -> Batches:
 
 
 def _finished_seeds(workdir: epath.PathLike) -> dict[int, dict[str, float]]:
-  paths = epath.Path(workdir).glob(f"seed_*/{SCORES}")
-  return {
-      int(path.parent.name.removeprefix("seed_")): json.loads(path.read_text())
-      for path in paths
-  }
+  fix = "delete it, and the seed is scored again"
+  found = {}
+  for path in epath.Path(workdir).glob(f"seed_*/{SCORES}"):
+    seed = path.parent.name.removeprefix("seed_")
+    if seed.isdecimal():
+      found[int(seed)] = read_json(path, dict[str, float], fix)
+  return found
 
 
 def _run_seed(
-    folder: epath.Path,
+    entry: workdirs.Entry,
     trainer: TaskTrainer,
     init: Callable[[], TrainState],
     batches: Batches,
@@ -233,20 +244,29 @@ def _run_seed(
   Its scores are written last: they are the sign that it is finished.
   """
   show, is_first = shower(quiet), jax.process_index() == 0
+  folder = epath.Path(entry.workdir) / f"seed_{seed}"
   predicted = {}
 
   def evaluate(params):
     predicted.update(evaluator.predict(params, evaluator.dev_splits))
     return evaluator.scores(predicted)
 
-  checkpointer = Checkpointer(workdirs.checkpoints(folder), keep=2)
-  state = checkpointer.restore_latest(trainer.abstract, trainer.shardings)
-  if state is None:
-    state = init()
-  step = int(state.step)
-  show(f"seed {seed}: steps {step:,} to {trainer.num_steps:,}")
-  writer = ScalarWriter(folder, step) if is_first else None
-  try:
+  with contextlib.ExitStack() as stack:
+    checkpointer = stack.enter_context(
+        Checkpointer(workdirs.checkpoints(folder), 2, entry.still_ours)
+    )
+    state = checkpointer.restore_latest(trainer.abstract, trainer.shardings)
+    if state is None:
+      state = init()
+    step = int(state.step)
+    show(f"seed {seed}: steps {step:,} to {trainer.num_steps:,}")
+    if step < trainer.num_steps:  # Without a step nothing is changed.
+      entry.go_on(show, seed=seed, step=step)
+    writer = None
+    if is_first:
+      writer = stack.enter_context(
+          contextlib.closing(ScalarWriter(folder, step))
+      )
     result = loop.run(
         state,
         trainer.train_step,
@@ -257,10 +277,6 @@ def _run_seed(
         _loop_config(trainer),
         quiet=quiet or not is_first,
     )
-  finally:
-    if writer is not None:
-      writer.close()
-    checkpointer.close()
   if result.stopped_by is not None:
     show(
         f"stopped by signal {result.stopped_by} in seed {seed}, after"
@@ -298,15 +314,20 @@ def _to_global(mesh, batches) -> Iterator[Any]:
 
 def _write_summary(workdir: epath.PathLike, summary: Mapping[str, Any]) -> None:
   path = epath.Path(workdir)
-  write_whole(path / SCORES, [json.dumps(summary, indent=1)])
+  text = json.dumps(summary, indent=1)
+  if (path / SCORES).exists() and (path / SCORES).read_text() == text:
+    return
   write_whole(path / "scores.txt", [as_text(summary), "\n"])
+  write_whole(path / SCORES, [text])
 
 
 def _delete_other_models(workdir, scores, best_seed) -> None:
   for seed in scores:
-    folder = workdirs.checkpoints(epath.Path(workdir) / f"seed_{seed}")
-    if seed != best_seed and folder.exists():
-      folder.rmtree()
+    folder = epath.Path(workdir) / f"seed_{seed}"
+    models = workdirs.checkpoints(folder)
+    is_link = os.path.islink(folder) or os.path.islink(models)
+    if seed != best_seed and models.exists() and not is_link:
+      models.rmtree()
 
 
 def _describe(

@@ -150,11 +150,10 @@ class FinetunedModel:
     heads = [head_of(task) for task in self.tasks.values()]
     abstract = jax.eval_shape(lambda: init_params(encoder, heads, 0))
     folder = seed_folder(workdir, seed)
-    checkpointer = Checkpointer(workdirs.checkpoints(folder))
-    self._params = checkpointer.restore_params(
-        abstract, sharding.params_shardings(mesh, abstract)
-    )
-    checkpointer.close()
+    with Checkpointer(workdirs.checkpoints(folder)) as checkpointer:
+      self._params = checkpointer.read_params(
+          abstract, sharding.params_shardings(mesh, abstract)
+      )
 
   def task(self, name: str | None = None) -> Task:
     """Returns one of the tasks; the name may be left out where there is one.

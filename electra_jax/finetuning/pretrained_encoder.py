@@ -55,14 +55,11 @@ class PretrainedEncoder:
     like = {name: name for name in ENCODER}
     if self.networks is not None and self.networks.is_disentangled:
       like["generator_embeddings"] = "embeddings"
-    checkpointer = Checkpointer(self.checkpoints)
-    try:
-      params = checkpointer.restore_params(
+    with Checkpointer(self.checkpoints) as checkpointer:
+      params = checkpointer.read_params(
           {name: abstract[other] for name, other in like.items()},
           {name: shardings[other] for name, other in like.items()},
       )
-    finally:
-      checkpointer.close()
     if self.networks is not None:
       embeddings = discriminator_embeddings(params, self.networks)
       params = {**params, "embeddings": embeddings}

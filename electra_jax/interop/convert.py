@@ -2,11 +2,13 @@
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Iterator
 
 from etils import epath
 
 from electra_jax.errors import UserError
+from electra_jax.files import writing
 from electra_jax.interop import google, huggingface, tf_checkpoint
 from electra_jax.interop import workdir as runs
 from electra_jax.interop.huggingface_tokenizer import (
@@ -17,6 +19,7 @@ from electra_jax.interop.huggingface_tokenizer import (
 from electra_jax.interop.model import FinetunedState, PretrainedState
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.config import PretrainConfig
+from electra_jax.scratch import check_no_link, open_scratch
 from electra_jax.text.tokenizer import OPTIONS_FILE, Tokenizer, load_tokenizer
 from electra_jax.trees import count_parameters
 
@@ -84,7 +87,10 @@ def convert(
   """
   if to not in FORMATS:
     raise UserError(f"--to {to} is not one of {', '.join(FORMATS)}")
+  if not os.fspath(target):
+    raise UserError("TARGET is empty; give the folder to write")
   target = epath.Path(target)
+  check_no_link(target, "TARGET")
   if target.exists():
     raise UserError(f"{target} exists; choose another TARGET, or delete it")
   source_format = _format_of(source)
@@ -219,18 +225,7 @@ def _tags_of(model: FinetunedState) -> tuple[str, ...]:
 @contextlib.contextmanager
 def _whole(target: epath.Path) -> Iterator[epath.Path]:
   """Gives a folder that becomes the target if all goes well."""
-  partial = target.with_name(f"{target.name}.partial")
-  try:
-    if partial.exists():
-      partial.rmtree()
-    partial.mkdir(parents=True)
-    yield partial
-    partial.rename(target)
-  except OSError as error:
-    raise UserError(
-        f"{target} could not be written ({error}); free space there, or choose"
-        " another TARGET"
-    ) from error
-  finally:
-    if partial.exists():
-      partial.rmtree()
+  with open_scratch(target) as scratch:
+    with writing(target):
+      yield scratch.folder
+    scratch.publish()

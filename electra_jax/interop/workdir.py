@@ -52,9 +52,8 @@ def read_pretrained(
     UserError: there is no checkpoint, or none can be read.
   """
   trainer = _build(run.config, run.tokenizer)
-  checkpointer = Checkpointer(workdirs.checkpoints(workdir))
-  state = checkpointer.read_latest(trainer.abstract, trainer.shardings)
-  checkpointer.close()
+  with Checkpointer(workdirs.checkpoints(workdir)) as checkpointer:
+    state = checkpointer.read_latest(trainer.abstract, trainer.shardings)
   state = jax.device_get(state)
   moments = (
       optax.tree_utils.tree_get(state.opt_state, name)
@@ -81,10 +80,9 @@ def read_finetuned(
   heads = [head_of(task) for task in tasks]
   abstract = jax.eval_shape(lambda: init_params(encoder, heads, 0))
   folder = seed_folder(workdir, seed)
-  checkpointer = Checkpointer(workdirs.checkpoints(folder))
-  params = jax.device_get(checkpointer.restore_params(abstract))
-  step = checkpointer.steps()[-1]
-  checkpointer.close()
+  with Checkpointer(workdirs.checkpoints(folder)) as checkpointer:
+    params = jax.device_get(checkpointer.read_params(abstract))
+    step = checkpointer.restored_step
   return FinetunedState(encoder, tasks, params, step)
 
 
@@ -170,9 +168,8 @@ def write_pretrained(
       "unigram_entropy": None,
   }
   workdirs.begin(workdir, workdirs.PRETRAINING, config, tokenizer, facts)
-  checkpointer = Checkpointer(workdirs.checkpoints(workdir))
-  checkpointer.save(jax.device_put(state, trainer.shardings), model.step)
-  checkpointer.close()
+  with Checkpointer(workdirs.checkpoints(workdir)) as checkpointer:
+    checkpointer.save(jax.device_put(state, trainer.shardings), model.step)
 
 
 def _build(config: PretrainConfig, tokenizer: Tokenizer) -> Trainer:

@@ -2,9 +2,11 @@
 
 import pathlib
 import random
+import tempfile
 
 from etils import epath
 
+from electra_jax.errors import UserError
 from electra_jax.preprocessing.prepare import prepare
 from electra_jax.store.reader import open_store
 
@@ -39,24 +41,30 @@ def make_store(path: epath.PathLike, *, length: int) -> None:
   Args:
     path: a local or remote folder.
     length: tokens of a row.
+
+  Raises:
+    UserError: another store is there, or something else.
   """
-  is_there = (epath.Path(path) / "manifest.json").exists()
-  if is_there and open_store(path).manifest.length == length:
+  if (epath.Path(path) / "manifest.json").exists():
+    made = open_store(path).manifest.length
+    if made != length:
+      raise UserError(
+          f"{path} holds made-up rows of {made} tokens and config.data.length is"
+          f" {length}; choose another --workdir"
+      )
     return
-  corpus = pathlib.Path(f"{path}_text.txt")
-  corpus.parent.mkdir(parents=True, exist_ok=True)
-  corpus.write_text(make_text(), encoding="utf-8")
-  prepare(
-      [str(corpus)],
-      str(path),
-      train_vocab=_VOCAB_SIZE,
-      length=length,
-      validation_percent=10.0,
-      num_workers=1,
-      overwrite=True,
-      progress=False,
-  )
-  corpus.unlink()
+  with tempfile.TemporaryDirectory() as folder:
+    corpus = pathlib.Path(folder, f"{pathlib.Path(path).name}_text.txt")
+    corpus.write_text(make_text(), encoding="utf-8")
+    prepare(
+        [str(corpus)],
+        str(path),
+        train_vocab=_VOCAB_SIZE,
+        length=length,
+        validation_percent=10.0,
+        num_workers=1,
+        progress=False,
+    )
 
 
 def make_text(documents: int = _DOCUMENTS, seed: int = 0) -> str:

@@ -61,14 +61,15 @@ def evaluate_run(
         f" than the run in {workdir}; prepare it with --tokenizer"
         f" {workdir}/tokenizer"
     )
+  if store is None:
+    workdirs.check_rows(run, opened, "name it by --store, if it is meant")
   config = replaced(config, {"data.length": opened.manifest.length})
   mesh = sharding.make_mesh()
   trainer = make_trainer(config, vocabulary_of_run(run), mesh)
-  checkpointer = Checkpointer(workdirs.checkpoints(workdir))
-  params = checkpointer.restore_params(
-      trainer.abstract.params, trainer.shardings.params
-  )
-  checkpointer.close()
+  with Checkpointer(workdirs.checkpoints(workdir)) as checkpointer:
+    params = checkpointer.read_params(
+        trainer.abstract.params, trainer.shardings.params
+    )
   figures = make_evaluate(
       trainer,
       opened.split(split),

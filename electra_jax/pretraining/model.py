@@ -90,9 +90,8 @@ class PretrainedModel:
     model_config = electra_config(run.config, run.tokenizer.vocab_size)
     self._model = Electra(model_config)
     abstract = jax.eval_shape(lambda: init_params_of(self._model, 0))
-    checkpointer = Checkpointer(workdirs.checkpoints(workdir))
-    self._params = checkpointer.restore_params(abstract)
-    checkpointer.close()
+    with Checkpointer(workdirs.checkpoints(workdir)) as checkpointer:
+      self._params = checkpointer.read_params(abstract)
     self._run = run
     self._recipe = method_of(run.config)
     self._detect = jax.jit(self._detect_batch, static_argnames="corrupted")
@@ -122,7 +121,9 @@ class PretrainedModel:
 
   def detect_held_out(self, count: int, *, seed: int = 0) -> list[Detection]:
     """Corrupts and judges the first rows that training has held out."""
-    split = open_store(self.config.data.store).split("validation")
+    store = open_store(self.config.data.store)
+    workdirs.check_rows(self._run, store, "give the texts themselves")
+    split = store.split("validation")
     count = min(count, split.num_rows)
     batch = next(iter(evaluation_batches(split, batch_size=count)))
     return self.detect_rows(batch, corrupted=True, seed=seed)

@@ -150,11 +150,12 @@ def record(
   """
   if jax.process_index() > 0:
     return
-  ends = workdirs.phases(workdir)
-  ends = {phase.name: ends.get(phase.name) for phase in phases}
+  before = workdirs.phases(workdir)
+  ends = {phase.name: before.get(phase.name) for phase in phases}
   if finished is not None:
     ends[finished.name] = _last_step(finished)
-  workdirs.write_phases(workdir, ends)
+  if ends != before:
+    workdirs.write_phases(workdir, ends)
 
 
 def _last_step(phase: Phase) -> int:

@@ -1,5 +1,6 @@
 """The verb `pretrain`: config to data, networks, state; then the loop."""
 
+import contextlib
 import dataclasses
 import itertools
 import logging
@@ -56,6 +57,7 @@ def pretrain(
     UserError: values that do not fit each other, a broken store or workdir, a
       full disk, a loss that is not finite.
   """
+  workdirs.check_ours(workdir)
   if config.phases:
     return _pretrain_phases(config, workdir, quiet)
   show = shower(quiet)
@@ -89,29 +91,41 @@ def pretrain(
     origin = workdirs.RANDOM_WEIGHTS if start is None else start.origin
     weights = None if start is None else start.restore(trainer)
   # --- Workdir; nothing has been written before this line ---
-  workdirs.enter(
-      workdir,
-      workdirs.PRETRAINING,
-      config,
-      store.tokenizer(),
-      facts_of(store, origin),
-  )
   is_first = jax.process_index() == 0
-  checkpointer = Checkpointer(
-      workdirs.checkpoints(workdir), config.train.keep_checkpoints
-  )
-  # --- State: (1) the workdir's checkpoint, else (2) init_from's weights,
-  # else (3) fresh ---
-  state = checkpointer.restore_latest(trainer.abstract, trainer.shardings)
-  if state is None:
-    state = trainer.init() if start is None else start.init(trainer, weights)
-  del weights  # They would lie beside the state.
-  step = int(state.step)
-  _describe(trainer, store, step, origin, show)
-  # --- Train ---
-  writer = ScalarWriter(workdir, step) if is_first else None
-  batches = train_feed.iterate(step)
-  try:
+  with contextlib.ExitStack() as stack:
+    entry = stack.enter_context(
+        workdirs.entered(
+            workdir,
+            workdirs.PRETRAINING,
+            config,
+            store.tokenizer(),
+            facts_of(store, origin),
+        )
+    )
+    checkpointer = stack.enter_context(
+        Checkpointer(
+            workdirs.checkpoints(workdir),
+            config.train.keep_checkpoints,
+            entry.still_ours,
+        )
+    )
+    # --- State: (1) the workdir's checkpoint, else (2) init_from's weights,
+    # else (3) fresh ---
+    state = checkpointer.restore_latest(trainer.abstract, trainer.shardings)
+    if state is None:
+      state = trainer.init() if start is None else start.init(trainer, weights)
+    del weights  # They would lie beside the state.
+    step = int(state.step)
+    _describe(trainer, store, step, origin, show)
+    if step < config.train.num_steps:  # Without a step nothing is changed.
+      entry.go_on(show, step=step)
+    # --- Train ---
+    writer = None
+    if is_first:
+      writer = stack.enter_context(
+          contextlib.closing(ScalarWriter(workdir, step))
+      )
+    batches = stack.enter_context(contextlib.closing(train_feed.iterate(step)))
     result = loop.run(
         state,
         trainer.train_step,
@@ -122,11 +136,6 @@ def pretrain(
         _loop_config(config),
         quiet=quiet or not is_first,
     )
-  finally:
-    batches.close()
-    if writer is not None:
-      writer.close()
-    checkpointer.close()
   _summarise(result, store, workdir, show)
   return result
 
@@ -146,10 +155,8 @@ def _has_checkpoint(workdir: epath.PathLike) -> bool:
   folder = workdirs.checkpoints(workdir)
   if not folder.exists():
     return False
-  checkpointer = Checkpointer(folder)
-  steps = checkpointer.steps()
-  checkpointer.close()
-  return bool(steps)
+  with Checkpointer(folder) as checkpointer:
+    return bool(checkpointer.steps())
 
 
 def _to_global(mesh, batches) -> Iterator[Any]:
@@ -224,14 +231,14 @@ def _pretrain_phases(
   # A mistake in the last phase is told before the first one has started.
   stores = [_checked_store(phase) for phase in left]
   _check_vocabularies(left, stores)
-  phases.record(chain, workdir)
-  for phase in left:
-    show(f"phase        {phase.name} of {len(chain)}, in {phase.workdir}")
-    result = None  # Frees the state of the phase before.
-    result = pretrain(phase.config, phase.workdir, quiet=quiet)
-    if result.stopped_by is not None:
-      break
-    phases.record(chain, workdir, finished=phase)
+  with workdirs.locked(workdir, lambda: phases.record(chain, workdir)):
+    for phase in left:
+      show(f"phase        {phase.name} of {len(chain)}, in {phase.workdir}")
+      result = None  # Frees the state of the phase before.
+      result = pretrain(phase.config, phase.workdir, quiet=quiet)
+      if result.stopped_by is not None:
+        break
+      phases.record(chain, workdir, finished=phase)
   return result
 
 

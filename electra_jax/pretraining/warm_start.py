@@ -86,15 +86,12 @@ class WarmStart:
       UserError: no checkpoint, a broken one, or one of other shapes.
     """
     abstract = self.transfer.abstract
-    checkpointer = Checkpointer(self.checkpoints)
-    try:
+    with Checkpointer(self.checkpoints) as checkpointer:
       if self.transfer.with_optimizer:
         state = checkpointer.read_latest(trainer.abstract, trainer.shardings)
         return Weights(state.params, state.opt_state)
       shardings = sharding.params_shardings(trainer.mesh, abstract)
-      return Weights(checkpointer.restore_params(abstract, shardings))
-    finally:
-      checkpointer.close()
+      return Weights(checkpointer.read_params(abstract, shardings))
 
   def init(self, trainer: Trainer, weights: Weights) -> TrainState:
     """Builds the state of step 0 in its shards, as `trainer.init` does."""

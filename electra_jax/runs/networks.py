@@ -61,6 +61,7 @@ def vocabulary_of_run(run: workdirs.Run) -> Vocabulary:
   store = None
   if run.config.objective.generator == "unigram":
     store = open_store(run.config.data.store)
+    workdirs.check_rows(run, store, "train with another generator")
   return vocabulary_of(run.tokenizer, store)
 
 

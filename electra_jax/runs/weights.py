@@ -1,11 +1,11 @@
 """Which networks a run has, and where their weights lie."""
 
-import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from etils import epath
 
 from electra_jax.errors import UserError
+from electra_jax.json_files import read_json
 from electra_jax.models.config import ElectraConfig, EncoderConfig
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.networks import electra_config
@@ -40,9 +40,8 @@ def find_weights(workdir: epath.PathLike, run: workdirs.Run) -> RunWeights:
   if run.kind is workdirs.FINETUNING:
     folder = seed_folder(folder, None)
   folder = workdirs.checkpoints(folder)
-  checkpointer = Checkpointer(folder)
-  step = max(checkpointer.steps(), default=0)
-  checkpointer.close()
+  with Checkpointer(folder) as checkpointer:
+    step = max(checkpointer.steps(), default=0)
   origin = f"weights of step {step:,} in {folder}"
   return RunWeights(folder, origin, length)
 
@@ -77,7 +76,10 @@ def seed_folder(workdir: epath.PathLike, seed: int | None) -> epath.Path:
         " finetune command again until it ends"
     )
   if seed is None:
-    seed = json.loads(scores.read_text())["best_seed"]
+    fix = "run the same finetune command again, which writes it"
+    seed = read_json(scores, dict[str, Any], fix).get("best_seed")
+    if type(seed) is not int:
+      raise UserError(f"{scores} is damaged: it names no best_seed; {fix}")
   folder = epath.Path(workdir) / f"seed_{seed}"
   is_finished = (folder / SCORES).exists()
   if not is_finished or not workdirs.checkpoints(folder).exists():

@@ -1,97 +1,36 @@
 """A workdir is the whole truth of a run: config, environment, tokenizer."""
 
+import contextlib
 import dataclasses
 import json
-import pathlib
-import platform
-import subprocess
-import sys
+import os
+import re
 from collections.abc import Callable, Iterator, Mapping
-from importlib import metadata
 from typing import Any
 
 import jax
+import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 
-from electra_jax import __version__
 from electra_jax.errors import UserError
-from electra_jax.files import write_whole
-from electra_jax.runs.config import PretrainConfig, read_pretrain_config
-from electra_jax.runs.finetune_config import (
-    FinetuneConfig,
-    read_finetune_config,
-)
+from electra_jax.files import write_whole, writing
+from electra_jax.json_files import as_kind, read_json
+from electra_jax.runs import history, lock
+from electra_jax.runs.console import Show
+from electra_jax.runs.environment import environment, session
+from electra_jax.runs.kinds import FINETUNING, PRETRAINING, Config, Kind
+from electra_jax.store.manifest import MANIFEST_FILE
+from electra_jax.store.reader import Store
 from electra_jax.text.tokenizer import Tokenizer, load_tokenizer
 
-Config = PretrainConfig | FinetuneConfig
-
-_PACKAGES = (
-    "jax",
-    "jaxlib",
-    "flax",
-    "optax",
-    "orbax-checkpoint",
-    "numpy",
-    "tokenizers",
-)
-_PHASES = "phases.json"
+_CONFIG, _PHASES = "config.json", "phases.json"
+_ENVIRONMENT = "environment.json"
+_RESTORE = "restore it from a copy, or choose another workdir"
+_TOLD_BYTES = 2000  # Of a message that all processes are told.
+# What others lay into a workdir, and a run never touches.
+_BESIDE = re.compile(r"\..*|lost\+found|lock|log.*\.txt|synthetic_(store|task)")
 RANDOM_WEIGHTS = "random weights"  # The start of a run that has no other.
-
-
-@dataclasses.dataclass(frozen=True)
-class Kind:
-  """What sort of run a workdir holds.
-
-  Attributes:
-    verb: the command that makes it.
-    facts_file: where the facts about its data stand.
-    immutable_facts: those that a run keeps.
-    immutable: beginnings of config keys that a run keeps from its first step to
-      its last; the rest may change when it is resumed.
-    free: keys excepted from them.
-    read: turns the values of a config file into the config.
-  """
-
-  verb: str
-  facts_file: str
-  immutable_facts: tuple[str, ...]
-  immutable: tuple[str, ...]
-  read: Callable[[Mapping[str, Any]], Config]
-  free: tuple[str, ...] = ("model.attention", "model.remat")
-
-
-PRETRAINING = Kind(
-    "pretrain",
-    "store.json",
-    ("rows_digest", "start"),
-    (
-        *("seed", "data.length", "model.", "objective.", "optimizer.name"),
-        *("train.batch_size", "init_from", "init."),
-    ),
-    read=read_pretrain_config,
-)
-FINETUNING = Kind(
-    "finetune",
-    "task.json",
-    ("start", "tokenizer_digest", "tasks", "examples_digest"),
-    (
-        "task",
-        "random_init",
-        "data.max_length",
-        "data.max_query_length",
-        "data.doc_stride",
-        "data.released_answer_spans",
-        "data.double_unordered",
-        "model.",
-        "optimizer.",
-        "questions.",
-        "train.batch_size",
-        "train.num_epochs",
-        "train.loss_reduction",
-    ),
-    read=read_finetune_config,
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,33 +59,62 @@ def check(workdir: epath.PathLike, kind: Kind, config: Config) -> None:
   """Checks that a workdir is free or holds a run of this very config.
 
   Raises:
-    UserError: it holds a run of another kind or config or one of phases, or is
-      a file.
+    UserError: it holds a run of another kind or config or one of phases, or
+      something else.
   """
   path = epath.Path(workdir)
-  if path.exists() and not path.is_dir():
-    raise UserError(f"workdir {workdir} is a file; give a folder")
+  check_ours(workdir)
   if names := phases(workdir):
     raise UserError(
         f"workdir {workdir} holds a run of {len(names)} phases and this config"
         " has none; choose another --workdir"
     )
-  if not (path / "config.json").exists():
+  if not (path / _CONFIG).exists():
     return
   if not (path / kind.facts_file).exists():
     raise UserError(
         f"workdir {workdir} holds a run of another verb than {kind.verb};"
         " choose another --workdir"
     )
-  old = dict(_flat(_plain(_read_config(path, kind))))
-  for name, value in _flat(_plain(config)):
-    is_fixed = name.startswith(kind.immutable) and name not in kind.free
-    if is_fixed and old.get(name) != value:
+  old = _plain(_read_config(path, kind))
+  for change in history.changes(old, _plain(config)):
+    name = change.name
+    if name.startswith(kind.immutable) and name not in kind.free:
       raise UserError(
           f"workdir {workdir} holds a run with config.{name} ="
-          f" {old.get(name)!r} and this one has {value!r}; choose another"
+          f" {change.old!r} and this one has {change.new!r}; choose another"
           " --workdir or the same value"
       )
+
+
+def check_ours(workdir: epath.PathLike) -> None:
+  """Checks that a folder is a workdir, or holds nothing that is in the way.
+
+  Raises:
+    UserError: it is something else, which is not written into.
+  """
+  if not os.fspath(workdir):
+    raise UserError("--workdir is empty; give a folder for the run")
+  path = epath.Path(workdir)
+  if path.exists() and not path.is_dir():
+    raise UserError(f"workdir {workdir} is a file; give a folder")
+  if not path.exists():
+    return
+  names = {x.name for x in path.iterdir() if not _BESIDE.fullmatch(x.name)}
+  if not names or phases(workdir) or lock.is_lock(path / lock.LOCK_FILE):
+    return
+  for kind in (PRETRAINING, FINETUNING):
+    if kind.facts_file in names:
+      _read_facts(path, kind)
+      return
+  if MANIFEST_FILE in names:
+    what = "a token store"
+  else:
+    what = f"no workdir: it holds {sorted(names)[0]}"
+  raise UserError(
+      f"{workdir} is {what}; give a new or an empty folder, or that of a"
+      " pretrain or finetune run, as --workdir"
+  )
 
 
 def check_facts(
@@ -157,11 +125,11 @@ def check_facts(
   Raises:
     UserError: it holds a run on other data, or from another start.
   """
-  path = epath.Path(workdir) / kind.facts_file
-  if not path.exists():
+  path = epath.Path(workdir)
+  if not (path / _CONFIG).exists() or not (path / kind.facts_file).exists():
     return
   # As JSON gives them back: a tuple is a list there.
-  old, new = json.loads(path.read_text()), json.loads(json.dumps(facts))
+  old, new = _read_facts(path, kind), json.loads(json.dumps(facts))
   for name in kind.immutable_facts:
     if old.get(name) != new[name]:
       raise UserError(
@@ -171,25 +139,104 @@ def check_facts(
       )
 
 
-def enter(
+@dataclasses.dataclass(frozen=True)
+class Entry:
+  """A workdir that a verb has entered, and is alone in.
+
+  Attributes:
+    workdir: the folder.
+    kind: PRETRAINING or FINETUNING.
+    config: what holds from now on.
+    still_ours: raises a UserError once another process has taken the lock over.
+  """
+
+  workdir: epath.PathLike
+  kind: Kind
+  config: Config
+  still_ours: Callable[[], None]
+
+  def go_on(self, show: Show, **at: int) -> None:
+    """Takes note of a run that goes on; to be called before its first step.
+
+    Args:
+      show: is told what differs from what held before.
+      **at: where the run stands, as step=52.
+    """
+    path, config = epath.Path(self.workdir), _plain(self.config)
+    old = _plain(_read_config(path, self.kind))
+    changed = history.changes(old, config)
+    for change in changed:
+      show(f"changed      {change} from step {at['step']:,}")
+    if jax.process_index() == 0 and (any(at.values()) or changed):
+      history.append(path, at, session(), changed=changed)
+      _write_json(path / _ENVIRONMENT, environment())
+      if changed:
+        _write_json(path / _CONFIG, config)
+
+
+@contextlib.contextmanager
+def entered(
     workdir: epath.PathLike,
     kind: Kind,
     config: Config,
     tokenizer: Tokenizer,
     facts: Mapping[str, Any],
-) -> None:
-  """Checks a workdir in every process, then begins it in the first.
+) -> Iterator[Entry]:
+  """Checks a workdir in every process, locks it, and begins it if it is new.
+
+  The first process does what is written; the others wait for it.
 
   Raises:
-    UserError: it holds another run, or is a file.
+    UserError: it holds another run, or something else, or is in use.
   """
   check(workdir, kind, config)
   check_facts(workdir, kind, facts)
-  if jax.process_count() > 1:  # No one reads what another is writing.
-    # By name: processes of two runs that meet by mistake end here.
-    multihost_utils.sync_global_devices(f"workdir {workdir} checked")
-  if jax.process_index() == 0:
-    begin(workdir, kind, config, tokenizer, facts)
+
+  def begin_if_new() -> None:
+    check(workdir, kind, config)
+    check_facts(workdir, kind, facts)
+    if not (epath.Path(workdir) / _CONFIG).exists():
+      begin(workdir, kind, config, tokenizer, facts)
+
+  with locked(workdir, begin_if_new) as still_ours:
+    yield Entry(workdir, kind, config, still_ours)
+
+
+@contextlib.contextmanager
+def locked(
+    workdir: epath.PathLike, then: Callable[[], None]
+) -> Iterator[Callable[[], None]]:
+  """Locks a workdir in the first process, which then does something in it.
+
+  Raises:
+    UserError: in all processes, if either fails.
+  """
+  with contextlib.ExitStack() as stack:
+    still_ours, problem = _nothing, ""
+    if jax.process_index() == 0:
+      try:
+        still_ours = stack.enter_context(lock.locked(workdir))
+        then()
+      except UserError as error:
+        problem = str(error)
+    if problem := _told_by_first(problem):
+      raise UserError(problem)
+    yield still_ours
+
+
+def _nothing() -> None:
+  pass
+
+
+def _told_by_first(text: str) -> str:
+  """Returns the text of the first process, which all wait for."""
+  if jax.process_count() == 1:
+    return text
+  content = np.zeros(_TOLD_BYTES, np.uint8)
+  encoded = text.encode()[:_TOLD_BYTES]
+  content[: len(encoded)] = np.frombuffer(encoded, np.uint8)
+  content = np.asarray(multihost_utils.broadcast_one_to_all(content))
+  return content.tobytes().rstrip(b"\0").decode("utf-8", "ignore")
 
 
 def begin(
@@ -201,15 +248,15 @@ def begin(
 ) -> None:
   """Writes all that resuming, evaluating and explaining the run need."""
   path = epath.Path(workdir)
-  path.mkdir(parents=True, exist_ok=True)
-  tokenizer.save(path / "tokenizer")
-  contents = {
-      "environment.json": environment(),
-      kind.facts_file: facts,
-      "config.json": _plain(config),  # Last: the sign that all is there.
-  }
-  for name, content in contents.items():
-    write_whole(path / name, [json.dumps(content, indent=1)])
+  with writing(workdir):
+    path.mkdir(parents=True, exist_ok=True)
+    _write_json(path / kind.facts_file, facts)  # First: the sign of a workdir.
+    tokenizer.save(path / "tokenizer")
+  _write_json(path / _ENVIRONMENT, environment())
+  if not (path / history.HISTORY_FILE).exists():
+    origin = {"step": 0, "start": facts.get("start", RANDOM_WEIGHTS)}
+    history.append(path, origin, session(), config=_plain(config))
+  _write_json(path / _CONFIG, _plain(config))  # Last: all is there.
 
 
 def phases(workdir: epath.PathLike) -> dict[str, int | None]:
@@ -219,7 +266,9 @@ def phases(workdir: epath.PathLike) -> dict[str, int | None]:
   has no names.
   """
   path = epath.Path(workdir) / _PHASES
-  return json.loads(path.read_text()) if path.exists() else {}
+  if not path.exists():
+    return {}
+  return read_json(path, dict[str, int | None], _RESTORE)
 
 
 def write_phases(
@@ -227,15 +276,17 @@ def write_phases(
 ) -> None:
   """Writes what `phases` reads."""
   path = epath.Path(workdir)
-  path.mkdir(parents=True, exist_ok=True)
-  write_whole(path / _PHASES, [json.dumps(steps, indent=1)])
+  with writing(workdir):
+    path.mkdir(parents=True, exist_ok=True)
+  _write_json(path / _PHASES, steps)
 
 
 def start_of(workdir: epath.PathLike) -> str:
   """Returns where a pretrain run's first weights came from, in words."""
-  path = epath.Path(workdir) / PRETRAINING.facts_file
-  facts = json.loads(path.read_text()) if path.exists() else {}
-  return facts.get("start", RANDOM_WEIGHTS)
+  path = epath.Path(workdir)
+  if not (path / PRETRAINING.facts_file).exists():
+    return RANDOM_WEIGHTS
+  return _read_facts(path, PRETRAINING)["start"]
 
 
 def load(workdir: epath.PathLike) -> Run:
@@ -251,18 +302,34 @@ def load(workdir: epath.PathLike) -> Run:
         f" {path / list(names)[-1]}"
     )
   for kind in (PRETRAINING, FINETUNING):
-    if (path / "config.json").exists() and (path / kind.facts_file).exists():
-      return Run(
-          kind,
-          _read_config(path, kind),
-          load_tokenizer(path / "tokenizer"),
-          json.loads((path / kind.facts_file).read_text()),
-      )
+    if (path / _CONFIG).exists() and (path / kind.facts_file).exists():
+      facts = _read_facts(path, kind)
+      tokenizer = load_tokenizer(path / "tokenizer")
+      if tokenizer.digest != facts["tokenizer_digest"]:
+        raise UserError(
+            f"the tokenizer files in {path / 'tokenizer'} were changed after"
+            " the run began; restore them from a copy"
+        )
+      return Run(kind, _read_config(path, kind), tokenizer, facts)
   raise UserError(
       f"{workdir} is not a workdir: it lacks config.json and"
       f" {PRETRAINING.facts_file} or {FINETUNING.facts_file}; name the --workdir"
       " of a pretrain or finetune run"
   )
+
+
+def check_rows(run: Run, store: Store, fix: str) -> None:
+  """Checks that a store holds the rows that a run was trained on.
+
+  Raises:
+    UserError: it holds others.
+  """
+  recorded, found = run.facts["rows_digest"], store.manifest.rows_digest
+  if recorded != found:
+    raise UserError(
+        f"store {store.path} holds other rows ({found[:12]}…) than the run was"
+        f" trained on ({recorded[:12]}…); restore that store, or {fix}"
+    )
 
 
 def check_not_given(run: Run, **arguments: Any) -> None:
@@ -275,22 +342,24 @@ def check_not_given(run: Run, **arguments: Any) -> None:
       )
 
 
-def environment() -> dict[str, Any]:
-  """Returns what a figure depends on beside its config, for the record."""
-  return {
-      "electra_jax": __version__,
-      "commit": _commit(),
-      "command": sys.argv,
-      "python": platform.python_version(),
-      "packages": {name: metadata.version(name) for name in _PACKAGES},
-      "devices": [str(device) for device in jax.devices()],
-      "device_kind": jax.devices()[0].device_kind,
-      "processes": jax.process_count(),
-  }
-
-
 def _read_config(path: epath.Path, kind: Kind) -> Config:
-  return kind.read(json.loads((path / "config.json").read_text()))
+  file = path / _CONFIG
+  values = read_json(file, dict[str, Any], _RESTORE)
+  try:
+    return kind.read(values)
+  except UserError as error:
+    raise UserError(f"{file} is damaged: {error}; {_RESTORE}") from error
+
+
+def _read_facts(path: epath.Path, kind: Kind) -> dict[str, Any]:
+  file = path / kind.facts_file
+  facts = read_json(file, dict[str, Any], _RESTORE)
+  as_kind(facts, kind.facts, str(file), _RESTORE)
+  return facts
+
+
+def _write_json(path: epath.Path, content: Any) -> None:
+  write_whole(path, [json.dumps(content, indent=1)])
 
 
 def _short(value: Any) -> str:
@@ -301,24 +370,3 @@ def _short(value: Any) -> str:
 def _plain(config: Config) -> dict[str, Any]:
   # As JSON gives it back: a tuple is a list there.
   return json.loads(json.dumps(dataclasses.asdict(config)))
-
-
-def _flat(tree: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
-  for key, value in tree.items():
-    if isinstance(value, dict):
-      yield from _flat(value, f"{prefix}{key}.")
-    else:
-      yield prefix + key, value
-
-
-def _commit() -> str | None:
-  try:
-    return subprocess.run(
-        ["git", "rev-parse", "HEAD"],
-        cwd=pathlib.Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-  except (OSError, subprocess.CalledProcessError):
-    return None

@@ -1,17 +1,25 @@
 """What a token store says of itself: `manifest.json`."""
 
 import dataclasses
+import functools
+import hashlib
 import json
-from collections.abc import Mapping
+import pathlib
+from typing import Any
 
 import numpy as np
 
-from electra_jax.text.tokenizer import SpecialIds
+from electra_jax.errors import UserError
+from electra_jax.json_files import as_kind, parse_json
+from electra_jax.text.tokenizer import FILE_NAMES, OPTIONS_FILE, SpecialIds
 
-VERSION = 1
+VERSION = 2
 MANIFEST_FILE = "manifest.json"
 COUNTS_FILE = "unigram_counts.npy"
 SPLITS = ("train", "validation")
+CHECKSUM_DIGITS = 16
+
+_FIX = "restore the file or prepare the store again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,11 +30,13 @@ class Shard:
     file: its name.
     size_bytes: its size.
     num_rows: rows in it; every block but the last is full.
+    checksums: of its blocks in order, `block_checksum` of each.
   """
 
   file: str
   size_bytes: int
   num_rows: int
+  checksums: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +76,7 @@ class Manifest:
       none were looked for.
     tokens_read: tokens of all documents, without special tokens.
     tokens_kept: those of them that stand in a row.
-    rows_digest: hexadecimal SHA-256 of all blocks in order; where parts of the
-      store were written apart, of the digests of these.
+    counts_digest: hexadecimal SHA-256 of the file of unigram counts.
     splits: by name.
   """
 
@@ -85,36 +94,89 @@ class Manifest:
   duplicates_dropped: int | None
   tokens_read: int
   tokens_kept: int
-  rows_digest: str
-  splits: Mapping[str, SplitManifest]
+  counts_digest: str
+  splits: dict[str, SplitManifest]
+
+  @functools.cached_property
+  def rows_digest(self) -> str:
+    """Hexadecimal SHA-256 of all that decides which rows are read, in order.
+
+    It is the root of a tree: it stands on the checksums of the blocks, and
+    these on the rows.
+    """
+    splits = {
+        name: [[x.num_rows, x.checksums] for x in split.shards]
+        for name, split in self.splits.items()
+    }
+    about = [self.length, self.rows_per_block, self.dtype]
+    return _digest([*about, *sorted(splits.items())])
 
   @property
   def num_documents(self) -> int:
     """Documents of all splits, dropped duplicates not included."""
     return sum(split.num_documents for split in self.splits.values())
 
+  @property
+  def files(self) -> frozenset[str]:
+    """Names of all files that a store may hold."""
+    shards = {x.file for split in self.splits.values() for x in split.shards}
+    return frozenset(
+        (MANIFEST_FILE, COUNTS_FILE, OPTIONS_FILE, *FILE_NAMES.values())
+    ).union(shards)
+
   def to_json(self) -> str:
     """Returns the text of `manifest.json`."""
     fields = dataclasses.asdict(self)
     fields["special_ids"] = self.special_ids._asdict()
-    return json.dumps(fields, indent=1) + "\n"
+    return json.dumps({**fields, "digest": _digest(fields)}, indent=1) + "\n"
 
   @classmethod
-  def from_json(cls, text: str) -> "Manifest":
-    """Reads the text of `manifest.json`.
+  def from_json(cls, text: bytes | str, place: str) -> "Manifest":
+    """Reads the text of `manifest.json`, which messages call `place`.
 
     Raises:
-      ValueError, KeyError, TypeError: it is damaged.
+      UserError: it is damaged, of another version, or was edited.
     """
-    fields = json.loads(text)
-    splits = {}
-    for name, split in fields["splits"].items():
-      shards = tuple(Shard(**shard) for shard in split["shards"])
-      splits[name] = SplitManifest(**{**split, "shards": shards})
-    fields["splits"] = splits
-    fields["special_ids"] = SpecialIds(**fields["special_ids"])
-    fields["sources"] = tuple(fields["sources"])
-    return cls(**fields)
+    fields = parse_json(text, dict[str, Any], place, _FIX)
+    version = fields.get("version")
+    if type(version) is int and version != VERSION:
+      raise UserError(
+          f"{place} is of a token store of version {version}, and this program"
+          f" reads version {VERSION}; prepare the store again"
+      )
+    digest = fields.pop("digest", None)
+    manifest = as_kind(fields, cls, place, _FIX)
+    if digest != _digest(fields):
+      raise UserError(
+          f"{place} was changed after the store was made: it does not have the"
+          f" digest that it names; {_FIX}"
+      )
+    manifest._check(place)
+    return manifest
+
+  def _check(self, place: str) -> None:
+    """Raises UserError where parts contradict each other."""
+    for name, split in self.splits.items():
+      for shard in split.shards:
+        blocks = -(-shard.num_rows // self.rows_per_block)
+        if (
+            pathlib.PurePath(shard.file).name != shard.file
+            or len(shard.checksums) != blocks * CHECKSUM_DIGITS
+        ):
+          raise UserError(
+              f"{place} is damaged: shard {shard.file!r} of {name} is not that"
+              f" of a store; {_FIX}"
+          )
+
+
+def block_checksum(record: bytes) -> str:
+  """Returns the checksum of a block's bytes: 16 digits of its SHA-256."""
+  return hashlib.sha256(record).hexdigest()[:CHECKSUM_DIGITS]
+
+
+def _digest(fields: Any) -> str:
+  text = json.dumps(fields, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()
 
 
 def row_dtype(vocab_size: int) -> np.dtype:

@@ -12,9 +12,10 @@ whole. Blocks are raw little-endian integers, so that reading is a copy.
 
 import functools
 import hashlib
-import json
+import io
 import os
 import pathlib
+import secrets
 import threading
 from collections.abc import Sequence
 
@@ -23,14 +24,21 @@ from array_record.python import array_record_module
 from etils import epath
 
 from electra_jax.errors import UserError
+from electra_jax.files import is_remote, writing
 from electra_jax.store.manifest import (
+    CHECKSUM_DIGITS,
     COUNTS_FILE,
     MANIFEST_FILE,
-    VERSION,
     Manifest,
+    block_checksum,
     row_dtype,
 )
-from electra_jax.text.tokenizer import OPTIONS_FILE, Tokenizer, load_tokenizer
+from electra_jax.text.tokenizer import (
+    FILE_NAMES,
+    OPTIONS_FILE,
+    Tokenizer,
+    load_tokenizer,
+)
 
 # Both set to 0 for random access, as ArrayRecord's own documentation advises.
 _READER_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"
@@ -77,13 +85,14 @@ class Split:
       [rows, L + 2], not to be written to.
 
     Raises:
-      UserError: the file is gone or damaged.
+      UserError: the file is gone or damaged, or holds other rows.
     """
     shard = int(np.searchsorted(self._first_blocks, index, side="right")) - 1
     position = index - int(self._first_blocks[shard])
     rows = int(self.block_sizes[index])
     try:
       [record] = self._reader(shard).read([position])
+      self._check(record, shard, position)
       block = np.frombuffer(record, self.dtype)
       return block.reshape(rows, self.length + 2)
     except (ValueError, IndexError, RuntimeError, OSError) as error:
@@ -93,6 +102,12 @@ class Split:
           f"cannot read block {position} of {file}: {reason}; restore the file"
           " or prepare the store again"
       ) from error
+
+  def _check(self, record: bytes, shard: int, position: int) -> None:
+    first = position * CHECKSUM_DIGITS
+    expected = self._shards[shard].checksums[first : first + CHECKSUM_DIGITS]
+    if block_checksum(record) != expected:
+      raise ValueError("it holds other rows than were prepared")
 
   def _reader(self, shard: int) -> array_record_module.ArrayRecordReader:
     with self._lock:
@@ -152,7 +167,14 @@ class Store:
 
   @functools.cached_property
   def _counts(self) -> np.ndarray:
-    return np.load(self._folder.local(COUNTS_FILE))
+    path = self._folder.local(COUNTS_FILE)
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != self.manifest.counts_digest:
+      raise UserError(
+          f"{self._folder.name_of(COUNTS_FILE)} was changed after the store was"
+          " made; restore the file or prepare the store again"
+      )
+    return np.load(io.BytesIO(content))
 
   def unigram_counts(self) -> np.ndarray:
     """Returns [V] int64: how often each id occurs in the train rows.
@@ -193,26 +215,19 @@ def open_store(
     )
   root = epath.Path(path)
   try:
-    text = (root / MANIFEST_FILE).read_text()
+    content = (root / MANIFEST_FILE).read_bytes()
   except (FileNotFoundError, NotADirectoryError) as error:
     raise UserError(
         f"{path} is not a finished token store (it holds no {MANIFEST_FILE});"
         " run electra-jax prepare"
     ) from error
-  try:
-    version = json.loads(text)["version"]
-    if version != VERSION:
-      raise UserError(
-          f"{path} is a token store of version {version}, and this program"
-          f" reads version {VERSION}; prepare the store again"
-      )
-    manifest = Manifest.from_json(text)
-  except (ValueError, KeyError, TypeError) as error:
+  except OSError as error:
     raise UserError(
-        f"{path}/{MANIFEST_FILE} is damaged ({error!r}); prepare the store"
-        " again"
+        f"{root / MANIFEST_FILE} cannot be read ({error.strerror or error});"
+        " restore the file or prepare the store again"
     ) from error
-  folder = _Folder(root, manifest, text, cache)
+  manifest = Manifest.from_json(content, f"{path}/{MANIFEST_FILE}")
+  folder = _Folder(root, manifest, cache)
   folder.check_sizes()
   return Store(os.fspath(path), manifest, folder)
 
@@ -222,11 +237,6 @@ def entropy(counts: Sequence[int] | np.ndarray) -> float:
   counts = np.asarray(counts, np.float64)
   shares = counts[counts > 0] / max(counts.sum(), 1.0)
   return float(-np.sum(shares * np.log(shares)))
-
-
-def is_remote(path: str | os.PathLike) -> bool:
-  """Says whether a path is a URL such as gs://bucket/store."""
-  return "://" in os.fspath(path)
 
 
 def _block_sizes(num_rows: int, rows_per_block: int) -> np.ndarray:
@@ -246,20 +256,21 @@ class _Folder:
       self,
       root: epath.Path,
       manifest: Manifest,
-      manifest_text: str,
       cache: str | os.PathLike | None,
   ):
     self.root = root
     self._manifest = manifest
     self._is_remote = is_remote(root)
     # Keyed by content, so that a store made anew is not taken for the old one.
-    key = hashlib.sha256(f"{root}\n{manifest_text}".encode()).hexdigest()[:16]
+    text = f"{root}\n{manifest.to_json()}"
+    key = hashlib.sha256(text.encode()).hexdigest()[:16]
     base = pathlib.Path(cache or pathlib.Path.home() / ".cache/electra_jax")
     self._cache = base / key
 
   def name_of(self, file: str) -> str:
     """Returns what an error message calls a file."""
-    return os.fspath(self.root / file)
+    copied = f" (copied to {self._cache / file})" if self._is_remote else ""
+    return f"{self.root / file}{copied}"
 
   def local(self, file: str, size_bytes: int | None = None) -> pathlib.Path:
     """Returns the path of a file on the local disk.
@@ -284,8 +295,10 @@ class _Folder:
     """Returns a local folder with the tokenizer's files."""
     if not self._is_remote:
       return pathlib.Path(self.root)
-    options = json.loads(self.local(OPTIONS_FILE).read_text())
-    self.local(options["file"])
+    self.local(OPTIONS_FILE)
+    for file in FILE_NAMES.values():  # It is one of them.
+      if (self.root / file).exists():
+        self.local(file)
     return self._cache
 
   def check_sizes(self) -> None:
@@ -296,17 +309,18 @@ class _Folder:
           self.local(shard.file, shard.size_bytes)
 
   def _copy(self, file: str, target: pathlib.Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
     # Processes of one machine share the cache: each copies under its own name.
-    partial = target.with_name(f"{file}.partial-{os.getpid()}")
-    try:
-      (self.root / file).copy(partial, overwrite=True)
-    except FileNotFoundError as error:
-      raise self._missing(file) from error
-    os.replace(partial, target)
+    partial = target.with_name(f".{file}.{secrets.token_hex(8)}")
+    with writing(target):
+      target.parent.mkdir(parents=True, exist_ok=True)
+      try:
+        (self.root / file).copy(partial, overwrite=True)
+      except FileNotFoundError as error:
+        raise self._missing(file) from error
+      os.replace(partial, target)
 
   def _missing(self, file: str) -> UserError:
     return UserError(
-        f"{self.name_of(file)} is missing from the token store; restore the"
+        f"{self.root / file} is missing from the token store; restore the"
         " file or prepare the store again"
     )

@@ -1,16 +1,17 @@
 """Writes a token store that appears whole or not at all."""
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import pathlib
-import shutil
+from collections.abc import Iterable
 
 import numpy as np
 from array_record.python import array_record_module
 
+from electra_jax import scratch
 from electra_jax.errors import UserError
+from electra_jax.files import is_remote
 from electra_jax.store.manifest import (
     COUNTS_FILE,
     MANIFEST_FILE,
@@ -19,6 +20,7 @@ from electra_jax.store.manifest import (
     Manifest,
     Shard,
     SplitManifest,
+    block_checksum,
     row_dtype,
 )
 from electra_jax.text.tokenizer import Tokenizer
@@ -27,23 +29,20 @@ ROWS_PER_BLOCK = 1024
 SHARD_BYTES = 64 << 20
 
 _WRITER_OPTIONS = "group_size:1,uncompressed"
-_LOCK_FILE = ".lock"
 
 
 class StoreWriter:
   """Collects rows and leaves a finished store, or nothing.
 
-  It writes into a folder beside the output, `OUTPUT.partial-PID`, and renames
-  it at the very end. An exception removes that folder. A killed process leaves
-  it behind without a manifest; the next writer of the same output finds its
-  lock free and removes it.
+  It writes into a scratch folder beside the output, which takes the output's
+  place at the very end, see `scratch`.
 
     with StoreWriter(output, tokenizer=tokenizer, length=128) as writer:
       writer.add("train", rows)
       manifest = writer.finish(packing="full", ...)
 
   Attributes:
-    folder: the partial folder; scratch files may lie there until finish().
+    folder: the scratch folder; other files may lie there until finish().
   """
 
   def __init__(
@@ -69,12 +68,11 @@ class StoreWriter:
     self._overwrite = overwrite
     self._tokenizer = tokenizer
     self._length = length
-    self.folder = self._output.with_name(
-        f"{self._output.name}.partial-{os.getpid()}"
+    self._stack = contextlib.ExitStack()
+    self._scratch = self._stack.enter_context(
+        scratch.open_scratch(self._output)
     )
-    _remove_leftovers(self._output)
-    self.folder.mkdir(parents=True)
-    self._lock = _lock(self.folder / _LOCK_FILE)
+    self.folder = pathlib.Path(self._scratch.folder)
     self._splits = {
         name: SplitWriter(self.folder, name, length, tokenizer.vocab_size)
         for name in SPLITS
@@ -86,8 +84,7 @@ class StoreWriter:
   def __exit__(self, *exception) -> None:
     for split in self._splits.values():
       split.abandon()
-    os.close(self._lock)
-    shutil.rmtree(self.folder, ignore_errors=True)
+    self._stack.close()
 
   def add(self, split: str, rows: np.ndarray, *, num_documents: int = 0):
     """Appends rows to a split.
@@ -99,15 +96,14 @@ class StoreWriter:
     """
     self._splits[split].add(rows, num_documents)
 
-  def adopt(self, split: str, written: SplitManifest, digest: bytes) -> None:
+  def adopt(self, split: str, written: SplitManifest) -> None:
     """Appends files that a `SplitWriter` has written elsewhere.
 
     Args:
       split: "train" or "validation"; no rows may be added to it besides.
       written: what the files hold; they lie in `folder` before finish().
-      digest: of that `SplitWriter`.
     """
-    self._splits[split].adopt(written, digest)
+    self._splits[split].adopt(written)
 
   def finish(
       self,
@@ -140,9 +136,8 @@ class StoreWriter:
       UserError: another process has finished the same output meanwhile.
     """
     splits = {name: s.finish() for name, s in self._splits.items()}
-    digest = hashlib.sha256()
-    for split in self._splits.values():
-      digest.update(split.digest.digest())
+    counts = self.folder / COUNTS_FILE
+    np.save(counts, unigram_counts.astype("<i8"))
     manifest = Manifest(
         version=VERSION,
         length=self._length,
@@ -158,25 +153,14 @@ class StoreWriter:
         duplicates_dropped=duplicates_dropped,
         tokens_read=tokens_read,
         tokens_kept=tokens_kept,
-        rows_digest=digest.hexdigest(),
+        counts_digest=hashlib.sha256(counts.read_bytes()).hexdigest(),
         splits=splits,
     )
     self._tokenizer.save(self.folder)
-    np.save(self.folder / COUNTS_FILE, unigram_counts.astype("<i8"))
     _write_durably(self.folder / MANIFEST_FILE, manifest.to_json())
-    (self.folder / _LOCK_FILE).unlink()
-    self._appear()
-    return manifest
-
-  def _appear(self) -> None:
     check_output(self._output, overwrite=self._overwrite)
-    replaced = self._output.with_name(
-        f"{self._output.name}.replaced-{os.getpid()}"
-    )
-    if self._output.exists():
-      os.rename(self._output, replaced)
-    os.rename(self.folder, self._output)
-    shutil.rmtree(replaced, ignore_errors=True)
+    self._scratch.publish(replace=self._overwrite)
+    return manifest
 
 
 def check_output(
@@ -184,40 +168,74 @@ def check_output(
 ) -> pathlib.Path:
   """Says whether a store may be written there, before any work is done.
 
+  What killed processes left of the same output is removed.
+
   Returns:
     The output as a path.
 
   Raises:
-    UserError: it is not on a local disk; it is a finished store and `overwrite`
-      is False; or something else lies there, which is never removed.
+    UserError: it is empty, or not on a local disk; it is a finished store and
+      `overwrite` is False; or something else lies there, which is never
+      removed.
   """
-  if "://" in os.fspath(output):
+  if not os.fspath(output):
+    raise UserError("--output is empty; give the folder to write the store to")
+  if is_remote(output):
     raise UserError(
         f"{output} is not on a local disk; write the store to a local folder"
         " and copy it there"
     )
+  scratch.check_no_link(output, "--output")
+  scratch.remove_leftovers(output)
   output = pathlib.Path(output)
   if not output.exists():
     return output
-  if output.is_dir() and (output / MANIFEST_FILE).exists():
+  names = [path.name for path in output.iterdir()] if output.is_dir() else []
+  if MANIFEST_FILE in names:
     if not overwrite:
       raise UserError(
           f"{output} already holds a finished token store; choose another"
           " output or pass overwrite"
       )
-  elif not output.is_dir() or any(output.iterdir()):
+    check_replaceable(output, (output / MANIFEST_FILE).read_bytes(), names)
+  elif names or not output.is_dir():
     raise UserError(
         f"{output} exists and is not a token store; choose another output"
     )
   return output
 
 
-class SplitWriter:
-  """Gathers rows into blocks and blocks into files.
+def check_replaceable(
+    output: str | os.PathLike, manifest: bytes, names: Iterable[str]
+) -> None:
+  """Checks that a folder holds a token store and nothing besides.
 
-  Attributes:
-    digest: SHA-256 of the blocks that were written.
+  Args:
+    output: the folder.
+    manifest: the content of its manifest.json.
+    names: of the files in it.
+
+  Raises:
+    UserError: something in it is not of a store.
   """
+  try:
+    ours = Manifest.from_json(manifest, f"{output}/{MANIFEST_FILE}").files
+  except UserError as error:
+    raise UserError(
+        f"{output}/{MANIFEST_FILE} is not that of a token store, so nothing in"
+        f" {output} is overwritten; choose another output, or delete it yourself"
+    ) from error
+  if others := sorted(set(names) - ours):
+    raise UserError(
+        f"{output} holds {others[0]}"
+        f"{f' and {len(others) - 1} more files' if others[1:] else ''}, which"
+        " is no part of the token store, so it is not overwritten; move that"
+        " elsewhere, or choose another output"
+    )
+
+
+class SplitWriter:
+  """Gathers rows into blocks and blocks into files."""
 
   def __init__(
       self, folder: pathlib.Path, name: str, length: int, vocab_size: int
@@ -230,7 +248,6 @@ class SplitWriter:
       length: L, tokens of a row.
       vocab_size: V.
     """
-    self.digest = hashlib.sha256()
     self._folder = folder
     self._name = name
     self._width = length + 2
@@ -244,6 +261,7 @@ class SplitWriter:
     self._writer = None
     self._num_blocks = 0  # Of the open file, as the rows.
     self._num_rows = 0
+    self._checksums = []
     self._shards = []
 
   def add(self, rows: np.ndarray, num_documents: int) -> None:
@@ -261,11 +279,10 @@ class SplitWriter:
       self._waiting = [rows[whole:]]
       self._num_waiting = len(rows) - whole
 
-  def adopt(self, written: SplitManifest, digest: bytes) -> None:
+  def adopt(self, written: SplitManifest) -> None:
     self._num_documents += written.num_documents
     self._num_tokens += written.num_tokens
     self._shards += written.shards
-    self.digest.update(digest)
 
   def finish(self) -> SplitManifest:
     if self._num_waiting:
@@ -291,7 +308,7 @@ class SplitWriter:
       )
     record = rows.tobytes()
     self._writer.write(record)
-    self.digest.update(record)
+    self._checksums.append(block_checksum(record))
     self._num_blocks += 1
     self._num_rows += len(rows)
     if self._num_blocks == self._blocks_per_shard:
@@ -310,46 +327,14 @@ class SplitWriter:
       ) from error
     self._writer = None
     size_bytes = path.stat().st_size
-    self._shards.append(Shard(path.name, size_bytes, self._num_rows))
+    self._shards.append(
+        Shard(path.name, size_bytes, self._num_rows, "".join(self._checksums))
+    )
     self._num_blocks = self._num_rows = 0
+    self._checksums = []
 
   def _path(self) -> pathlib.Path:
     return self._folder / f"{self._name}-{len(self._shards):05d}.array_record"
-
-
-def _remove_leftovers(output: pathlib.Path) -> None:
-  """Removes what killed runs left beside the output."""
-  if not output.parent.is_dir():
-    return
-  for path in list(output.parent.iterdir()):
-    if path.name.startswith(f"{output.name}.partial-"):
-      if _is_abandoned(path):
-        shutil.rmtree(path, ignore_errors=True)
-    elif path.name.startswith(f"{output.name}.replaced-"):
-      if output.exists():
-        shutil.rmtree(path, ignore_errors=True)
-      else:
-        os.rename(path, output)  # Killed between two renames.
-
-
-def _is_abandoned(folder: pathlib.Path) -> bool:
-  """Says whether no living process holds the folder's lock."""
-  try:
-    os.close(_lock(folder / _LOCK_FILE))
-  except BlockingIOError:
-    return False
-  return True
-
-
-def _lock(path: pathlib.Path) -> int:
-  """Locks a file for as long as the returned descriptor stays open."""
-  descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
-  try:
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError:
-    os.close(descriptor)
-    raise
-  return descriptor
 
 
 def _write_durably(path: pathlib.Path, text: str) -> None:

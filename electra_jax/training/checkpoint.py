@@ -1,37 +1,77 @@
-"""Checkpoints by orbax: whole or not at all, the newest K kept.
+"""Checkpoints by orbax: whole or not at all, the newest K kept, all checked.
 
 The data position is the step, since a batch is a pure function of it; so the
-train state is all there is to save.
+train state is all there is to save. Beside it lies a record of checksums, which
+every array that is read must have; no state that is not finite is saved.
 """
 
+import json
 import logging
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
+from jax.experimental import multihost_utils
 
 from electra_jax.errors import UserError
+from electra_jax.files import writing
+from electra_jax.training.checkpoint_record import (
+    DamagedError,
+    Record,
+    Window,
+    make_record,
+)
+from electra_jax.training.checksums import examine
 from electra_jax.training.step import TrainState
-from electra_jax.trees import path_names
 
 _log = logging.getLogger(__name__)
-_STATE = "state"
+_STATE, _RECORD = "state", "record"
+_RECORD_FILE = "metadata"  # Orbax calls it so.
+
+
+class NonFiniteError(UserError):
+  """A state that is not finite was to be saved."""
 
 
 class Checkpointer:
-  """Saves and restores train states under one folder."""
+  """Saves and restores train states under one folder.
 
-  def __init__(self, directory: epath.PathLike, keep: int = 3):
+    with Checkpointer(folder) as checkpointer:
+      params = checkpointer.read_params(abstract)
+
+  Attributes:
+    directory: the folder.
+    restored_step: step of what was last read or restored, None before that.
+  """
+
+  def __init__(
+      self,
+      directory: epath.PathLike,
+      keep: int = 3,
+      still_ours: Callable[[], None] = lambda: None,
+  ):
     """Opens the folder, which is made at the first save.
 
     Args:
       directory: a local or gs:// folder.
       keep: newest checkpoints to keep; 0 keeps all.
+      still_ours: raises a UserError where nothing may be saved any more.
+
+    Raises:
+      UserError: there is a file in the folder's place.
     """
     self.directory = epath.Path(directory).absolute()
+    self.restored_step: int | None = None
     self._keep = keep
+    self._still_ours = still_ours
+    if self.directory.exists() and not self.directory.is_dir():
+      raise UserError(
+          f"{self.directory} is a file, where a folder of checkpoints belongs;"
+          " move it away"
+      )
     self._manager = self._open()
 
   def _open(self) -> ocp.CheckpointManager:
@@ -41,24 +81,58 @@ class Checkpointer:
             max_to_keep=self._keep or None,
             enable_async_checkpointing=True,
         ),
-        item_names=(_STATE,),
+        item_names=(_STATE, _RECORD),
     )
+
+  def __enter__(self) -> "Checkpointer":
+    return self
+
+  def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
+    if kind is None:
+      self.close()
+      return
+    try:  # What ended the run is told, not what it has led to.
+      self.close()
+    except UserError as error:
+      _log.warning("%s", error)
 
   def steps(self) -> list[int]:
     """Returns the steps that have a checkpoint, oldest first."""
     return sorted(self._manager.all_steps())
 
-  def save(self, state: TrainState, step: int) -> None:
+  def save(
+      self, state: TrainState, step: int, window: Window | None = None
+  ) -> None:
     """Writes in the background; the state may be donated at once.
 
+    Args:
+      state: what is saved, unless that step is saved already.
+      step: updates done.
+      window: see `Record`.
+
     Raises:
+      NonFiniteError: a value of it is infinite or NaN; nothing is written.
       UserError: this or an earlier write failed (a full disk, say).
     """
     if step in self.steps():
       return
+    self._still_ours()
+    found = examine(state)
+    if bad := [name for name, x in found.items() if not x.is_finite]:
+      raise NonFiniteError(
+          f"the update of step {step} has made {bad[0]}"
+          f"{f' and {len(bad) - 1} more arrays' if bad[1:] else ''} infinite or"
+          " NaN, so that step is not saved"
+      )
+    sums = {name: x.checksum for name, x in found.items()}
+    record = make_record(step, state, sums, window).to_json()
     try:
       self._manager.save(
-          step, args=ocp.args.Composite(state=ocp.args.StandardSave(state))
+          step,
+          args=ocp.args.Composite(
+              state=ocp.args.StandardSave(state),
+              record=ocp.args.JsonSave(record),
+          ),
       )
     except (OSError, ValueError, RuntimeError) as error:
       raise self._write_error(step, error) from error
@@ -77,13 +151,15 @@ class Checkpointer:
 
   def close(self) -> None:
     """Waits for writes and releases threads."""
-    self.wait()
-    self._manager.close()
+    try:
+      self.wait()
+    finally:
+      self._manager.close()
 
   def restore_latest(
       self, abstract: TrainState, shardings: TrainState
   ) -> TrainState | None:
-    """Restores the newest checkpoint that can be read.
+    """Restores the newest checkpoint that can be read and is what was saved.
 
     A broken one is named, put aside, and the one before it is used.
 
@@ -98,9 +174,7 @@ class Checkpointer:
       UserError: the checkpoint is of another model, or none can be read.
     """
     target = _with_shardings(abstract, shardings)
-    restored, broken = self._first_readable(
-        lambda step: self._restore(step, target)
-    )
+    restored, broken = self._first_sound(target, self._restore_state)
     self._put_aside(broken)
     return restored
 
@@ -114,14 +188,14 @@ class Checkpointer:
         be read.
     """
     target = _with_shardings(abstract, shardings)
-    restored, _ = self._first_readable(lambda step: self._restore(step, target))
+    restored, _ = self._first_sound(target, self._restore_state)
     return self._existing(restored)
 
-  def restore_params(self, abstract: Any, shardings: Any = None) -> Any:
-    """Restores the parameters alone, of the newest readable checkpoint.
+  def read_params(self, abstract: Any, shardings: Any = None) -> Any:
+    """Reads the parameters alone, of the newest sound checkpoint.
 
     Args:
-      abstract: shapes and dtypes of the parameters.
+      abstract: shapes and dtypes of the parameters, all or some of them.
       shardings: where each is to lie, or None for the first device.
 
     Raises:
@@ -131,11 +205,13 @@ class Checkpointer:
     if shardings is None:
       here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
       shardings = jax.tree.map(lambda _: here, abstract)
-    target = _with_shardings(abstract, shardings)
-    restored, _ = self._first_readable(
-        lambda step: self._restore_params(step, target)
-    )
-    return self._existing(restored)
+    target = {"params": _with_shardings(abstract, shardings)}
+    restored, _ = self._first_sound(target, self._restore_part)
+    return self._existing(restored)["params"]
+
+  def window(self, step: int) -> Window | None:
+    """Returns the open window of a checkpoint, None where there is none."""
+    return self._record(step).window if step in self.steps() else None
 
   def _existing(self, restored: Any) -> Any:
     if restored is None:
@@ -145,20 +221,22 @@ class Checkpointer:
       )
     return restored
 
-  def _first_readable(self, restore: Callable[[int], Any]):
+  def _first_sound(
+      self, target: Any, restore: Callable[[int, Any], Any]
+  ) -> tuple[Any, list[int]]:
+    """Returns what the newest sound checkpoint holds, and the broken ones."""
     broken = []
     for step in reversed(self.steps()):
-      try:
-        return restore(step), broken
-      except UserError:
-        raise
-      except Exception as error:  # Any reader's error means a broken file.
-        broken.append(step)
-        _log.warning(
-            "checkpoint %s cannot be read (%s); trying the one before it",
-            self.directory / str(step),
-            str(error).split("\n")[0][:200],
-        )
+      restored, reason = self._try(step, target, restore)
+      if reason is None:
+        self.restored_step = step
+        return restored, broken
+      broken.append(step)
+      _log.warning(
+          "checkpoint %s cannot be read (%s); trying the one before it",
+          self.directory / str(step),
+          reason,
+      )
     if broken:
       raise UserError(
           f"none of the checkpoints {broken} in {self.directory} can be read;"
@@ -166,38 +244,75 @@ class Checkpointer:
       )
     return None, broken
 
-  def _restore(self, step: int, target: TrainState) -> TrainState:
-    self._check_shapes(step, target.params)
+  def _try(
+      self, step: int, target: Any, restore: Callable[[int, Any], Any]
+  ) -> tuple[Any, str | None]:
+    """Returns what was read, or why it is not what was saved."""
+    restored = record = reason = None
+    try:
+      record = self._record(step)
+      self._check_fit(step, record, target)
+      restored = restore(step, target)
+    except UserError:
+      raise
+    except Exception as error:  # Any reader's error means a broken file.
+      reason = str(error).split("\n")[0][:200] or repr(error)
+      self._check_blame(step, error)
+    if _in_any_process(reason is not None):
+      return None, reason or "another process cannot read it"
+    try:
+      record.check({n: x.checksum for n, x in examine(restored).items()})
+    except DamagedError as error:
+      return None, str(error)
+    return restored, None
+
+  def _check_blame(self, step: int, error: Exception) -> None:
+    """Raises UserError where an error says nothing against the files."""
+    if isinstance(error, MemoryError | PermissionError) or (
+        "RESOURCE_EXHAUSTED" in str(error)
+    ):
+      raise UserError(
+          f"checkpoint {self.directory / str(step)} is not read for want of"
+          f" memory or permission ({str(error)[:200]}); mend that and run the"
+          " same command again"
+      ) from error
+
+  def _record(self, step: int) -> Record:
+    path = self.directory / str(step) / _RECORD / _RECORD_FILE
+    try:
+      record = Record.from_json(json.loads(path.read_text()))
+    except FileNotFoundError as error:
+      raise DamagedError("it has no record of checksums") from error
+    except (ValueError, RecursionError) as error:
+      raise DamagedError("its record is damaged") from error
+    if record.step != step:
+      raise DamagedError(f"it holds step {record.step}")
+    return record
+
+  def _check_fit(self, step: int, record: Record, target: Any) -> None:
+    if misfit := record.misfit(target):
+      name, saved, wanted = misfit
+      raise UserError(
+          f"checkpoint {self.directory / str(step)} holds {name!r} as {saved}"
+          f" and this model needs {wanted}; give the config it was trained"
+          " with, or another workdir"
+      )
+
+  def _restore_state(self, step: int, target: TrainState) -> TrainState:
     return self._manager.restore(
         step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
     )[_STATE]
 
-  def _restore_params(self, step: int, target: Any) -> Any:
-    self._check_shapes(step, target)
-    item = {"params": target}
+  def _restore_part(self, step: int, target: Any) -> Any:
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
       return reader.restore(
           self.directory / str(step) / _STATE,
           args=ocp.args.PyTreeRestore(
-              item=item,
-              restore_args=ocp.checkpoint_utils.construct_restore_args(item),
+              item=target,
+              restore_args=ocp.checkpoint_utils.construct_restore_args(target),
               partial_restore=True,
           ),
-      )["params"]
-
-  def _check_shapes(self, step: int, params: Any) -> None:
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-      saved = reader.metadata(self.directory / str(step) / _STATE)
-    tree = saved.item_metadata.tree
-    shapes = {n: tuple(x.shape) for n, x in path_names(tree["params"])}
-    for name, leaf in path_names(params):
-      if shapes.get(name) != tuple(leaf.shape):
-        raise UserError(
-            f"checkpoint {self.directory / str(step)} holds {name!r} with"
-            f" shape {shapes.get(name)} and this model needs"
-            f" {tuple(leaf.shape)}; give the config it was trained with, or"
-            " another workdir"
-        )
+      )
 
   def _put_aside(self, broken: list[int]) -> None:
     # A step that is taken again must find its name free.
@@ -206,13 +321,18 @@ class Checkpointer:
     self._manager.close()
     if jax.process_index() == 0:
       for step in broken:
-        folder = self.directory / str(step)
-        folder.rename(self.directory / f"broken-{step}")
+        with writing(self.directory):
+          (self.directory / str(step)).rename(self._free_name(step))
     if jax.process_count() > 1:
-      from jax.experimental import multihost_utils
-
       multihost_utils.sync_global_devices("broken checkpoints put aside")
     self._manager = self._open()
+
+  def _free_name(self, step: int) -> epath.Path:
+    path, number = self.directory / f"broken-{step}", 1
+    while path.exists():
+      number += 1
+      path = self.directory / f"broken-{step}-{number}"
+    return path
 
   def _write_error(self, step: int | None, error: Exception) -> UserError:
     what = "a checkpoint" if step is None else f"checkpoint {step}"
@@ -223,6 +343,13 @@ class Checkpointer:
         f" good one is {saved[-1] if saved else 'none'}; free space there and"
         " run the same command again"
     )
+
+
+def _in_any_process(failed: bool) -> bool:
+  """Says whether something failed in a process; all must ask alike."""
+  if jax.process_count() == 1:
+    return failed
+  return bool(multihost_utils.process_allgather(np.asarray(failed)).any())
 
 
 def _with_shardings(abstract: Any, shardings: Any) -> Any:

@@ -15,8 +15,8 @@ from jax.experimental import multihost_utils
 
 from electra_jax.errors import UserError
 from electra_jax.shapes import Params
-from electra_jax.training import metrics
-from electra_jax.training.checkpoint import Checkpointer
+from electra_jax.training import checkpoint_record, metrics
+from electra_jax.training.checkpoint import Checkpointer, NonFiniteError
 from electra_jax.training.step import TrainState
 from electra_jax.training.writers import ProgressLine, ScalarWriter
 
@@ -34,7 +34,7 @@ class LoopConfig:
     checkpoint_every_steps: interval of checkpoints.
     batch_size: rows (of fine-tuning: texts) per step over all processes, for
       the rate.
-    advice: what to do about a loss that is not finite.
+    advice: what to do with the last checkpoint about a loss that is not finite.
   """
 
   num_train_steps: int
@@ -42,7 +42,10 @@ class LoopConfig:
   eval_every_steps: int
   checkpoint_every_steps: int
   batch_size: int
-  advice: str = "resume from it with a smaller config.optimizer.learning_rate"
+  advice: str = (
+      "resume from it with a smaller --config.optimizer.learning_rate, or delete"
+      " it to resume from the one before"
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +116,8 @@ def run(
   """Trains until `num_train_steps` or a signal.
 
   Step n is dispatched before the metrics of step n-1 are read. A checkpoint
-  is written only after every loss before it has been seen to be finite.
+  is written only after every loss before it, and its own values, have been seen
+  to be finite. Records are on disk before the checkpoint that comes after them.
 
   Args:
     state: where to start; donated to the first step.
@@ -126,11 +130,12 @@ def run(
     quiet: whether to show no progress.
 
   Raises:
-    UserError: a loss is not finite; the last good checkpoint is intact.
+    UserError: a loss or an update is not finite; the last good checkpoint is
+      intact.
   """
   step = int(state.step)
   progress = ProgressLine(config.num_train_steps, step, quiet)
-  window = Window(config, writer, progress, step)
+  window = Window(config, writer, progress, step, checkpointer.window(step))
   began, evaluation, stopped_by = time.monotonic(), {}, None
 
   def evaluate_now():
@@ -139,6 +144,12 @@ def run(
     if writer is not None:
       writer.write(step, "validation", figures)
     return figures
+
+  def save_now():
+    window.flush(step)
+    if writer is not None:
+      writer.flush()
+    checkpointer.save(state, step, window.open_part())
 
   try:
     with StopSignal() as stop, jax.transfer_guard("disallow"):
@@ -153,17 +164,27 @@ def run(
           window.flush(step)
           evaluation = evaluate_now()
         if _due(step, config.checkpoint_every_steps):
-          window.flush(step)
-          checkpointer.save(state, step)
-      window.flush(step)
-      checkpointer.save(state, step)
+          save_now()
+      save_now()
       if stopped_by is None and not _due(step, config.eval_every_steps):
         evaluation = evaluate_now()
         stopped_by = stop.received
+  except NonFiniteError as error:
+    checkpointer.wait()
+    raise UserError(f"{error}; {_way_back(checkpointer, config)}") from error
   finally:
     progress.close()
     checkpointer.wait()
   return Result(state, step, evaluation, stopped_by, time.monotonic() - began)
+
+
+def _way_back(checkpointer: Checkpointer, config: LoopConfig) -> str:
+  if steps := checkpointer.steps():
+    return f"the last good checkpoint is of step {steps[-1]}: {config.advice}"
+  return (
+      "nothing has been saved yet: start again in another --workdir with a"
+      " smaller --config.optimizer.learning_rate"
+  )
 
 
 class Window:
@@ -175,12 +196,25 @@ class Window:
       writer: ScalarWriter | None,
       progress: ProgressLine,
       step: int,
+      open_part: checkpoint_record.Window | None = None,
   ):
+    """Begins a window, or goes on with one.
+
+    Args:
+      config: intervals.
+      writer: where records go, or None.
+      progress: where they are shown.
+      step: updates done.
+      open_part: what a run before this one left of a window.
+    """
     self._config = config
     self._writer = writer
     self._progress = progress
     self._pending: list[tuple[int, Any]] = []
-    self._first_step = step
+    # Of steps whose metrics have been read and are in no record yet.
+    self._sums = {} if open_part is None else dict(open_part.sums)
+    self._first_step = step if open_part is None else open_part.first_step
+    self._timed_from = step
     self._began = time.monotonic()
 
   def add(self, step: int, sums: Any) -> None:
@@ -202,6 +236,14 @@ class Window:
     else:
       self._check([(s, jax.device_get(sums)) for s, sums in self._pending])
 
+  def open_part(self) -> checkpoint_record.Window | None:
+    """Returns what a checkpoint must hold of the window; None if it is new."""
+    pending = jax.device_get([sums for _, sums in self._pending])
+    if not pending and not self._sums:
+      return None
+    sums = metrics.add_up(pending, self._sums)
+    return checkpoint_record.Window(self._first_step, sums)
+
   def paused(self):
     """Keeps the time of evaluations out of the rate."""
     return _Pause(self)
@@ -213,23 +255,24 @@ class Window:
       return
     ready = jax.device_get(ready)
     self._check(ready)
-    figures = metrics.divide(metrics.add_up(sums for _, sums in ready))
+    sums = (sums for _, sums in ready)
+    figures = metrics.divide(metrics.add_up(sums, self._sums))
     now = time.monotonic()
-    steps = until - self._first_step
+    steps = until - self._timed_from
     figures["steps_per_sec"] = steps / max(now - self._began, 1e-9)
     figures["rows_per_sec"] = figures["steps_per_sec"] * self._config.batch_size
     if self._writer is not None:
       self._writer.write(until, "train", figures)
-    self._first_step, self._began = until, now
+    self._sums, self._first_step = {}, until
+    self._timed_from, self._began = until, now
     self._progress.update(until, _describe(figures))
 
   def _check(self, ready) -> None:
     for step, sums in ready:
-      if not np.isfinite(sums["loss"][0]):
-        raise UserError(
-            f"the loss of step {step} is {float(sums['loss'][0])}; the last"
-            f" checkpoint is intact: {self._config.advice}"
-        )
+      for name, told in (("loss", "loss"), ("grad_norm", "gradient")):
+        value = float(sums[name][0]) if name in sums else 0.0
+        if not np.isfinite(value):
+          raise NonFiniteError(f"the {told} of step {step} is {value}")
 
 
 class _Pause:

@@ -1,6 +1,7 @@
 """Sums on the device, one division on the host."""
 
 from collections.abc import Iterable, Mapping
+from typing import SupportsFloat
 
 import jax.numpy as jnp
 import numpy as np
@@ -52,10 +53,16 @@ def divide(sums: Mapping[str, tuple[float, float]]) -> dict[str, float]:
 
 
 def add_up(
-    steps: Iterable[Mapping[str, tuple[float, float]]],
+    steps: Iterable[Mapping[str, tuple[SupportsFloat, SupportsFloat]]],
+    before: Mapping[str, tuple[float, float]] | None = None,
 ) -> dict[str, tuple[float, float]]:
-  """Adds sums and weights of several steps, in float64."""
-  totals: dict[str, tuple[float, float]] = {}
+  """Adds sums and weights of several steps, in float64.
+
+  Args:
+    steps: of each, sum and weight by name.
+    before: of the steps before them; adding in two parts changes no bit.
+  """
+  totals: dict[str, tuple[float, float]] = dict(before or {})
   for sums in steps:
     for name, (total, weight) in sums.items():
       old_total, old_weight = totals.get(name, (0.0, 0.0))

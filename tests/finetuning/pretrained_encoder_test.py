@@ -56,7 +56,11 @@ def pretrained(folder, **overrides):
       }
   )
   workdirs.begin(
-      folder, workdirs.PRETRAINING, config, TOKENIZER, {"rows_digest": ""}
+      folder,
+      workdirs.PRETRAINING,
+      config,
+      TOKENIZER,
+      helpers.store_facts(TOKENIZER),
   )
   shapes = electra_config(config, TOKENIZER.vocab_size)
   return save(folder, helpers.abstract_params(Electra(shapes)))

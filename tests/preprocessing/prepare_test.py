@@ -249,8 +249,10 @@ def test_interrupted_run_leaves_nothing_that_opens(tmp_path, name):
       stderr=subprocess.PIPE,
       start_new_session=True,
   )
-  processes.wait_until(lambda: list(tmp_path.glob("store.partial-*/train-*")))
-  [partial] = tmp_path.glob("store.partial-*")
+  processes.wait_until(
+      lambda: list(tmp_path.glob("store.scratch-*/content/train-*"))
+  )
+  [partial] = tmp_path.glob("store.scratch-*")
   children = find_children(process.pid)
   if name == "SIGINT":  # A terminal sends it to the workers as well.
     os.killpg(process.pid, signal.SIGINT)
@@ -260,7 +262,7 @@ def test_interrupted_run_leaves_nothing_that_opens(tmp_path, name):
   assert b"SpawnProcess" not in shown  # Workers end without a word.
   assert process.returncode != 0
   assert partial.exists() == (name != "SIGINT")
-  for path in (output, partial):
+  for path in (output, partial / "content"):
     with pytest.raises(UserError, match="not a finished token store"):
       open_store(path)
   # No worker outlives the process that it works for.

@@ -59,7 +59,7 @@ def read(workdir):
   config = networks_of(run)
   abstract = helpers.abstract_params(Electra(config))
   checkpointer = Checkpointer(workdirs.checkpoints(workdir))
-  params = checkpointer.restore_params(abstract)
+  params = checkpointer.read_params(abstract)
   checkpointer.close()
   return config, params
 

@@ -49,7 +49,11 @@ def pretrained(folder, **overrides):
 
   state = jax.tree.map(draw, trainer.abstract)
   workdirs.begin(
-      folder, workdirs.PRETRAINING, config, TOKENIZER, {"rows_digest": ""}
+      folder,
+      workdirs.PRETRAINING,
+      config,
+      TOKENIZER,
+      helpers.store_facts(TOKENIZER),
   )
   checkpointer = Checkpointer(workdirs.checkpoints(folder))
   checkpointer.save(state, STEP)

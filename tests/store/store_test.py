@@ -1,13 +1,12 @@
 """The store: what is written is read, and half a store does not open."""
 
-import fcntl
 import json
-import os
 
 import numpy as np
 import pytest
 
 from electra_jax.errors import UserError
+from electra_jax.store import manifest as manifest_module
 from electra_jax.store import reader as store_module
 from electra_jax.store import writer as store_writer
 from electra_jax.store.manifest import Manifest, row_dtype
@@ -34,7 +33,9 @@ def test_rows_come_back(make_store, tokenizer):
   assert store.manifest.splits["train"].num_tokens == 3000 * 5
   assert store.manifest.num_documents == 14
   assert store.tokenizer().digest == tokenizer.digest
-  assert Manifest.from_json(store.manifest.to_json()) == store.manifest
+  again = Manifest.from_json(store.manifest.to_json(), "a manifest")
+  assert again == store.manifest
+  assert again.rows_digest == store.manifest.rows_digest
 
 
 def test_several_shards(make_store, monkeypatch):
@@ -90,7 +91,7 @@ def test_nothing_appears_before_the_end(tmp_path, tokenizer):
   with pytest.raises(RuntimeError, match="stop"), writer:
     writer.add("train", np.zeros((5000, 10), np.uint16))
     assert not output.exists()
-    assert [p.name for p in tmp_path.iterdir()] == [writer.folder.name]
+    assert list(tmp_path.iterdir()) == [writer.folder.parent]
     raise RuntimeError("stop")
   assert not list(tmp_path.iterdir())
 
@@ -116,26 +117,31 @@ def test_what_is_no_store_is_never_replaced(make_store, tmp_path):
     make_store(path="gs://bucket/store")
 
 
-def test_folders_of_dead_runs_are_removed(make_store, tmp_path):
-  dead = tmp_path / "store.partial-1"
-  dead.mkdir()
-  (dead / "train-00000.array_record").write_text("half")
-  alive = tmp_path / "store.partial-2"
-  alive.mkdir()
-  other = tmp_path / "storehouse.partial-3"
-  other.mkdir()
-  with (alive / ".lock").open("w") as lock:
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    make_store(train=5)
-  assert not dead.exists() and alive.exists() and other.exists()
-
-
-def test_killed_between_two_renames(make_store, tmp_path):
+def test_nothing_but_a_store_is_overwritten(make_store, tmp_path):
   make_store(train=5)
-  os.rename(tmp_path / "store", tmp_path / "store.replaced-1")
-  with pytest.raises(UserError, match="already holds a finished"):
-    make_store(train=6)
-  assert open_store(tmp_path / "store").split("train").num_rows == 5
+  notes = tmp_path / "store" / "notes.txt"
+  notes.write_text("mine")
+  with pytest.raises(UserError, match=r"holds notes.txt, which is no part"):
+    make_store(train=6, overwrite=True)
+  notes.unlink()
+  manifest = tmp_path / "store" / "manifest.json"
+  for content in ('{"name": "a web page"}', "[]", "null", "{", ""):
+    manifest.write_text(content)
+    with pytest.raises(UserError, match=r"not that of a token store"):
+      make_store(train=6, overwrite=True)
+    assert manifest.read_text() == content
+
+
+def test_no_store_is_written_through_a_link(make_store, tmp_path):
+  (tmp_path / "elsewhere").mkdir()
+  (tmp_path / "store").symlink_to(tmp_path / "elsewhere")
+  with pytest.raises(UserError, match=r"store is a symbolic link to .*else"):
+    make_store(train=5)
+  (tmp_path / "elsewhere").rmdir()
+  with pytest.raises(UserError, match=r"store is a symbolic link"):
+    make_store(train=5)
+  with pytest.raises(UserError, match="--output is empty"):
+    make_store(path="")
 
 
 def test_manifest_is_checked(make_store, tmp_path):
@@ -143,22 +149,87 @@ def test_manifest_is_checked(make_store, tmp_path):
   with pytest.raises(UserError, match=r"not a finished .*electra-jax prepare"):
     open_store(path)
   make_store()
-  manifest = json.loads((path / "manifest.json").read_text())
-
-  def opens_with(change):
-    (path / "manifest.json").write_text(json.dumps({**manifest, **change}))
-    open_store(path)
-
-  opens_with({})
-  with pytest.raises(UserError, match="version 99"):
-    opens_with({"version": 99})
-  with pytest.raises(UserError, match="damaged"):
-    opens_with({"unheard_of": 1})
-  (path / "manifest.json").write_text("{")
-  with pytest.raises(UserError, match="damaged"):
-    open_store(path)
   with pytest.raises(UserError, match="not a finished"):
     open_store(path / "manifest.json")
+  text = (path / "manifest.json").read_text()
+  for old, new, message in (
+      ('"version": 2', '"version": 99', "version 99"),
+      ('"length": 8', '"length": 9', "changed after the store was made"),
+      ('"num_rows": 3000', '"num_rows": 2000', "changed after the store"),
+      ('"packing": "full"', '"packing": "released"', "changed after the"),
+      ('"length": 8', '"length": "8"', "'length' must be a whole number"),
+      ('"length": 8,', "", "an object with 'length' in it"),
+      ('"length": 8', '"length": 8, "b": 1', "one with 'b' in it"),
+      (text, "null", "the whole must be an object and is null"),
+      (text, "", "it is empty"),
+      (text, text[:99], "damaged"),
+  ):
+    (path / "manifest.json").write_text(text.replace(old, new))
+    with pytest.raises(UserError, match=message):
+      open_store(path)
+  (path / "manifest.json").write_text(text)
+  open_store(path)
+
+
+def sign(path, fields):
+  """Writes a manifest as one who knows the digest does."""
+  del fields["digest"]
+  digest = manifest_module._digest(fields)
+  (path / "manifest.json").write_text(json.dumps(fields | {"digest": digest}))
+
+
+def test_a_shards_path_stays_in_the_store(make_store, tmp_path):
+  make_store()
+  path = tmp_path / "store"
+  fields = json.loads((path / "manifest.json").read_text())
+  fields["splits"]["train"]["shards"][0]["file"] = "../train.array_record"
+  sign(path, fields)
+  with pytest.raises(
+      UserError, match=r"shard '../train.array_record' of train"
+  ):
+    open_store(path)
+
+
+def test_shards_in_another_order_are_noticed(make_store, tmp_path, monkeypatch):
+  monkeypatch.setattr(store_writer, "ROWS_PER_BLOCK", 100)
+  monkeypatch.setattr(store_writer, "SHARD_BYTES", 4000)
+  store = make_store(train=400)
+  path, split = tmp_path / "store", store.split("train")
+  first, second = (path / f"train-0000{i}.array_record" for i in range(2))
+  first.rename(tmp_path / "x")
+  second.rename(first)
+  (tmp_path / "x").rename(second)
+  with pytest.raises(
+      UserError, match=r"block 0 of .*holds other rows than were"
+  ):
+    open_store(path).split("train").read_block(0)
+  fields = json.loads((path / "manifest.json").read_text())
+  shards = fields["splits"]["train"]["shards"]
+  for name in ("size_bytes", "num_rows", "checksums"):  # As if prepared so.
+    a, b = (shard[name] for shard in shards[:2])
+    shards[0][name], shards[1][name] = b, a
+  sign(path, fields)
+  again = open_store(path)
+  assert again.split("train").read_block(0)[0, 0] == 200
+  assert again.manifest.rows_digest != store.manifest.rows_digest
+  assert split.num_rows == 400
+
+
+@pytest.mark.parametrize("change", ["half", "swap", "empty", "pickle"])
+def test_changed_counts_are_noticed(make_store, tmp_path, change):
+  make_store()
+  path = tmp_path / "store" / "unigram_counts.npy"
+  content = path.read_bytes()
+  if change == "swap":
+    counts = np.load(path)
+    counts[[5, 6]] = counts[[6, 5]]
+    np.save(path, counts)
+  elif change == "pickle":
+    np.save(path, np.array([{}], object), allow_pickle=True)
+  else:
+    path.write_bytes(content[: len(content) // 2 * (change == "half")])
+  with pytest.raises(UserError, match=r"unigram_counts.npy was changed after"):
+    open_store(tmp_path / "store").unigram_counts()
 
 
 def test_lost_and_cut_files_are_named(make_store, tmp_path):

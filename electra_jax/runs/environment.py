@@ -1,0 +1,56 @@
+"""Where a command runs, for the record."""
+
+import pathlib
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from typing import Any
+
+import jax
+
+from electra_jax import __version__
+
+_PACKAGES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+    "tokenizers",
+)
+
+
+def environment() -> dict[str, Any]:
+  """Returns what a figure depends on beside its config, for the record."""
+  return {
+      "electra_jax": __version__,
+      "commit": _commit(),
+      "command": sys.argv,
+      "python": platform.python_version(),
+      "packages": {name: metadata.version(name) for name in _PACKAGES},
+      "devices": [str(device) for device in jax.devices()],
+      "device_kind": jax.devices()[0].device_kind,
+      "processes": jax.process_count(),
+  }
+
+
+def session() -> dict[str, Any]:
+  """Returns what a line of the history says of the command that wrote it."""
+  about = environment()
+  names = ("command", "electra_jax", "commit", "device_kind", "processes")
+  return {**{x: about[x] for x in names}, "num_devices": len(about["devices"])}
+
+
+def _commit() -> str | None:
+  try:
+    return subprocess.run(
+        ["git", "rev-parse", "HEAD"],
+        cwd=pathlib.Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+  except (OSError, subprocess.CalledProcessError):
+    return None

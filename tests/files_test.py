@@ -1,0 +1,64 @@
+"""Files that are whole, and what a disk's refusals are turned into."""
+
+import errno
+import os
+
+import pytest
+
+from electra_jax.errors import UserError
+from electra_jax.files import write_whole, writing
+
+
+def lines_of_an_error():
+  yield "half"
+  raise RuntimeError
+
+
+def test_an_error_leaves_the_file_as_it_was(tmp_path):
+  path = tmp_path / "file"
+  write_whole(path, ["old\n"])
+  with pytest.raises(RuntimeError):
+    write_whole(path, lines_of_an_error())
+  assert path.read_text() == "old\n"
+  assert os.listdir(tmp_path) == ["file"]
+
+
+def test_nothing_beside_is_written_over(tmp_path):
+  for name in ("file.partial", ".file", "file.tmp"):
+    (tmp_path / name).write_text("mine")
+  write_whole(tmp_path / "file", ["new"])
+  assert {p.read_text() for p in tmp_path.iterdir()} == {"mine", "new"}
+
+
+def test_a_file_takes_the_place_of_a_link(tmp_path):
+  (tmp_path / "mine").write_text("mine")
+  (tmp_path / "file").symlink_to(tmp_path / "mine")
+  write_whole(tmp_path / "file", ["new"])
+  assert (tmp_path / "mine").read_text() == "mine"
+  assert (tmp_path / "file").read_text() == "new"
+
+
+def test_the_usual_permissions_are_given(tmp_path):
+  write_whole(tmp_path / "file", ["new"])
+  (tmp_path / "other").write_text("")
+  modes = {(tmp_path / x).stat().st_mode for x in ("file", "other")}
+  assert len(modes) == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.ENOSPC, r"No space left on device\); make room"),
+        (errno.EACCES, r"Permission denied\); give yourself permission"),
+        (errno.EROFS, r"Read-only file system\); choose a place"),
+        (errno.EIO, r"Input/output error\); check the path"),
+    ],
+)
+def test_refusals_are_one_sentence(number, message):
+  with pytest.raises(UserError, match=message), writing("there"):
+    raise OSError(number, os.strerror(number))
+
+
+def test_a_missing_folder_is_named(tmp_path):
+  with pytest.raises(UserError, match="No such file or directory"):
+    write_whole(tmp_path / "none" / "file", ["new"])
