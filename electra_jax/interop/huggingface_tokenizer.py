@@ -148,14 +148,16 @@ def check_exportable(tokenizer: Tokenizer) -> None:
 
 def _wordpiece(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
   splitter = wordpiece.WordSplitter(
-      lowercase=tokenizer.lowercase, strip_accents=tokenizer.strip_accents
+      lowercase=tokenizer.lowercase,
+      strip_accents=tokenizer.strip_accents,
+      split_chinese=tokenizer.split_chinese,
   )
   pieces = tokenizer.tokens(range(tokenizer.vocab_size))
   whole = tokenizers.Tokenizer(
       models.WordPiece(
           vocab={piece: i for i, piece in enumerate(pieces)},
           unk_token=pieces[tokenizer.special.unk],
-          max_input_chars_per_word=wordpiece.MAX_WORD_CHARACTERS,
+          max_input_chars_per_word=tokenizer.max_word_length,
       )
   )
   whole.normalizer = splitter.normalizer

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from etils import epath
 
@@ -20,6 +20,12 @@ KINDS = ("wordpiece", "sentencepiece")
 FILE_NAMES = {"wordpiece": "vocab.txt", "sentencepiece": "spiece.model"}
 OPTIONS_FILE = "tokenizer_options.json"
 WORD_START = "\u2581"  # SentencePiece's mark for the space before a word.
+_USUAL = ("lowercase", "strip_accents")
+# Options that only vocabularies of others have, and what the release does.
+_RARE = {
+    "split_chinese": True,
+    "max_word_length": wordpiece.MAX_WORD_CHARACTERS,
+}
 
 # Names under which a special token is looked for, the first found wins: those
 # of BERT, then those of SentencePiece models such as ALBERT's and XLNet's.
@@ -50,6 +56,8 @@ class Tokenizer:
     data: content of the vocabulary's file.
     lowercase: whether text is lower-cased.
     strip_accents: whether accents are dropped; only together with `lowercase`.
+    split_chinese: of WordPiece, whether each Chinese character is a word.
+    max_word_length: of WordPiece, letters of a word above which it is unknown.
     special: ids of the special tokens.
     digest: hexadecimal SHA-256 of the vocabulary and the options: two
       tokenizers with the same digest give the same ids.
@@ -62,6 +70,8 @@ class Tokenizer:
       *,
       lowercase: bool = True,
       strip_accents: bool = True,
+      split_chinese: bool = True,
+      max_word_length: int = wordpiece.MAX_WORD_CHARACTERS,
       origin: str = "the vocabulary",
   ):
     """Builds a tokenizer from the bytes of a vocabulary file.
@@ -71,6 +81,8 @@ class Tokenizer:
       data: content of a `vocab.txt` or of a SentencePiece `.model`.
       lowercase: lower-cases text.
       strip_accents: drops accents; only has an effect with `lowercase`.
+      split_chinese: makes each Chinese character a word; of WordPiece alone.
+      max_word_length: letters of the longest word; of WordPiece alone.
       origin: what an error message calls the vocabulary.
 
     Raises:
@@ -84,27 +96,32 @@ class Tokenizer:
     self.kind = kind
     self.lowercase = lowercase
     self.strip_accents = strip_accents
+    self.split_chinese = split_chinese
+    self.max_word_length = max_word_length
     self.data = data
     self._origin = origin
     engine = _WordPiece if kind == "wordpiece" else _SentencePiece
-    self._engine = engine(
-        data, lowercase=lowercase, strip_accents=strip_accents, origin=origin
-    )
+    self._engine = engine(data, origin=origin, **self._options())
     self._pieces = self._engine.pieces
     self.special = _find_special(self._pieces, origin)
     options = [kind, lowercase, strip_accents]
+    # As before for those who do not have them.
+    options += [[k, x] for k, x in self._options().items() if k in _RARE]
     self.digest = hashlib.sha256(
         json.dumps(options).encode() + b"\0" + data
     ).hexdigest()
 
   def __reduce__(self):
-    make = functools.partial(
-        Tokenizer,
-        lowercase=self.lowercase,
-        strip_accents=self.strip_accents,
-        origin=self._origin,
-    )
+    make = functools.partial(Tokenizer, origin=self._origin, **self._options())
     return make, (self.kind, self.data)
+
+  def _options(self) -> dict[str, Any]:
+    """Returns how text is prepared; rare options only where they are set."""
+    options = {name: getattr(self, name) for name in (*_USUAL, *_RARE)}
+    for name, default in _RARE.items():
+      if self.kind != "wordpiece" or options[name] == default:
+        del options[name]
+    return options
 
   @property
   def vocab_size(self) -> int:
@@ -157,12 +174,7 @@ class Tokenizer:
     directory.mkdir(parents=True, exist_ok=True)
     file = FILE_NAMES[self.kind]
     (directory / file).write_bytes(self.data)
-    options = {
-        "kind": self.kind,
-        "file": file,
-        "lowercase": self.lowercase,
-        "strip_accents": self.strip_accents,
-    }
+    options = {"kind": self.kind, "file": file, **self._options()}
     text = json.dumps(options, indent=2) + "\n"
     (directory / OPTIONS_FILE).write_text(text)
 
@@ -189,12 +201,11 @@ def load_tokenizer(
       special token is missing.
   """
   path = epath.Path(path)
+  options = {"lowercase": lowercase, "strip_accents": strip_accents}
   if path.is_dir():
     options = _read_options(path)
-    path = path / options["file"]
-    kind = options["kind"]
-    lowercase = options["lowercase"]
-    strip_accents = options["strip_accents"]
+    path = path / options.pop("file")
+    kind = options.pop("kind")
   else:
     kind = "sentencepiece" if path.suffix == ".model" else "wordpiece"
   try:
@@ -204,21 +215,15 @@ def load_tokenizer(
         f"cannot read the vocabulary {path}: {error.strerror}; give a"
         " vocab.txt, a SentencePiece .model or a folder with a saved tokenizer"
     ) from error
-  return Tokenizer(
-      kind,
-      data,
-      lowercase=lowercase,
-      strip_accents=strip_accents,
-      origin=str(path),
-  )
+  return Tokenizer(kind, data, origin=str(path), **options)
 
 
 def _read_options(directory: epath.Path) -> dict:
   path = directory / OPTIONS_FILE
   try:
     options = json.loads(path.read_text())
-    return {
-        k: options[k] for k in ("kind", "file", "lowercase", "strip_accents")
+    return {k: options[k] for k in ("kind", "file", *_USUAL)} | {
+        k: options[k] for k in _RARE if k in options
     }
   except FileNotFoundError as error:
     raise UserError(

@@ -39,16 +39,20 @@ class WordSplitter:
     lowercase: whether words are lower-cased.
     strip_accents: whether accents are dropped; only has an effect together with
       `lowercase`, as in the release.
+    split_chinese: whether each Chinese character is a word, as in the release.
     normalizer: the Rust counterpart of cleaning.
     pre_tokenizer: the Rust counterpart of splitting.
   """
 
-  def __init__(self, *, lowercase: bool, strip_accents: bool):
+  def __init__(
+      self, *, lowercase: bool, strip_accents: bool, split_chinese: bool = True
+  ):
     self.lowercase = lowercase
     self.strip_accents = strip_accents
+    self.split_chinese = split_chinese
     self.normalizer = normalizers.BertNormalizer(
         clean_text=True,
-        handle_chinese_chars=True,
+        handle_chinese_chars=split_chinese,
         strip_accents=lowercase and strip_accents,
         lowercase=lowercase,
     )
@@ -71,7 +75,10 @@ class WordSplitter:
   def words(self, text: str) -> list[str]:
     """Splits one text into words by the release's rules."""
     return release_words(
-        text, lowercase=self.lowercase, strip_accents=self.strip_accents
+        text,
+        lowercase=self.lowercase,
+        strip_accents=self.strip_accents,
+        split_chinese=self.split_chinese,
     )
 
   def _agrees_on(self, character: str) -> bool:
@@ -94,16 +101,25 @@ class WordPiece:
   """
 
   def __init__(
-      self, pieces: Sequence[str], *, lowercase: bool, strip_accents: bool
+      self,
+      pieces: Sequence[str],
+      *,
+      max_word_length: int = MAX_WORD_CHARACTERS,
+      **splitting: bool,
   ):
+    """Builds it.
+
+    Args:
+      pieces: the vocabulary.
+      max_word_length: letters of a word above which it is unknown.
+      **splitting: options of `WordSplitter`.
+    """
     self.pieces = list(pieces)
-    self.splitter = WordSplitter(
-        lowercase=lowercase, strip_accents=strip_accents
-    )
+    self.splitter = WordSplitter(**splitting)
     model = models.WordPiece(
         vocab={piece: i for i, piece in enumerate(self.pieces)},
         unk_token=UNKNOWN,
-        max_input_chars_per_word=MAX_WORD_CHARACTERS,
+        max_input_chars_per_word=max_word_length,
         continuing_subword_prefix=CONTINUATION,
     )
     # No special token is made known to the library, so that a literal "[MASK]"
@@ -132,7 +148,11 @@ class WordPiece:
 
 
 def release_words(
-    text: str, *, lowercase: bool, strip_accents: bool
+    text: str,
+    *,
+    lowercase: bool,
+    strip_accents: bool,
+    split_chinese: bool = True,
 ) -> list[str]:
   """Cleans text and splits it at white space, punctuation and Chinese.
 
@@ -140,6 +160,7 @@ def release_words(
     text: any string.
     lowercase: lower-cases each word.
     strip_accents: drops combining marks; ignored unless `lowercase`.
+    split_chinese: makes each Chinese character a word, as the release does.
 
   Returns:
     The words in order, none of them empty.
@@ -147,7 +168,10 @@ def release_words(
   Source: release model/tokenization.py:BasicTokenizer.
   """
   words = []
-  for word in "".join(map(_clean, text)).split():
+  cleaned = map(_clean, text)
+  if split_chinese:
+    cleaned = map(_widen_chinese, cleaned)
+  for word in "".join(cleaned).split():
     if lowercase:
       word = word.lower()
       if strip_accents:
@@ -183,7 +207,7 @@ def _ids(
 
 
 def _clean(character: str) -> str:
-  """Drops a control character, widens a space, sets Chinese apart."""
+  """Drops a control character, makes any space a plain one."""
   if character in " \t\n\r":
     return " "
   category = unicodedata.category(character)
@@ -191,7 +215,12 @@ def _clean(character: str) -> str:
     return ""
   if category == "Zs":
     return " "
-  code = ord(character)
+  return character
+
+
+def _widen_chinese(character: str) -> str:
+  """Puts spaces around a Chinese character."""
+  code = ord(character) if character else 0
   if any(first <= code <= last for first, last in _CHINESE):
     return f" {character} "
   return character

@@ -1,5 +1,6 @@
 """Tokenizers of both kinds: special tokens, options, files, errors."""
 
+import hashlib
 import io
 import pathlib
 import pickle
@@ -46,6 +47,22 @@ def test_special_ids_are_found_by_name():
   }  # fmt: skip
   assert tokenizer.vocab_size == 7
   assert tokenizer.encode("The thes the x") == [1, 1, 4, 1, 5]
+
+
+def test_rare_options_are_kept_and_change_the_digest_only_where_set(tmp_path):
+  data = b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nthe\n"
+  plain = Tokenizer("wordpiece", data)
+  assert plain.digest == (  # Of every store and workdir that there is.
+      hashlib.sha256(b'["wordpiece", true, true]\0' + data).hexdigest()
+  )
+  rare = {"split_chinese": False, "max_word_length": 100}
+  own = Tokenizer("wordpiece", data, **rare)
+  own.save(tmp_path)
+  for again in (load_tokenizer(tmp_path), pickle.loads(pickle.dumps(own))):
+    assert (again.split_chinese, again.max_word_length) == (False, 100)
+    assert again.digest == own.digest != plain.digest
+  plain.save(tmp_path / "plain")
+  assert load_tokenizer(tmp_path / "plain").split_chinese
 
 
 def test_windows_line_ends_are_no_part_of_a_piece():

@@ -79,6 +79,28 @@ def test_words_by_hand():
   assert words("Crème", lowercase=False) == ["Crème"]
   assert words("a中b\u200bc") == ["a", "中", "bc"]
   assert words("ΛΟΓΟΣ") == ["λογος"]
+  assert words("É中文a", split_chinese=False) == ["e中文a"]
+
+
+def test_chinese_is_kept_together_on_both_ways_through_the_library():
+  pieces = ["[UNK]", "中", "##国", "国", "a"]
+  for split, ids in ((True, [1, 3]), (False, [1, 2])):
+    engine = wordpiece.WordPiece(
+        pieces, lowercase=True, strip_accents=True, split_chinese=split
+    )
+    # A final sigma takes the way of the release's own rules.
+    assert engine.encode_batch(["中国", "中国 ΟΣ"]) == [ids, [*ids, 0]]
+
+
+def test_longer_words_than_the_limit_are_unknown():
+  for limit, ids in ((3, [[1, 2, 2], [0]]), (4, [[1, 2, 2], [1, 2, 2, 2]])):
+    engine = wordpiece.WordPiece(
+        ["[UNK]", "a", "##a"],
+        lowercase=True,
+        strip_accents=True,
+        max_word_length=limit,
+    )
+    assert engine.encode_batch(["aaa", "aaaa"]) == ids
 
 
 def longest_match(word, vocabulary):
