@@ -85,7 +85,9 @@ def read_finetuned(
   params = jax.device_get(checkpointer.restore_params(abstract))
   step = checkpointer.steps()[-1]
   checkpointer.close()
-  return FinetunedState(encoder, tasks, params, step)
+  return FinetunedState(
+      encoder, tasks, params, step, run.config.data.max_length
+  )
 
 
 def config_of(model: PretrainedState, recipe: PretrainConfig) -> PretrainConfig:

@@ -188,7 +188,7 @@ def test_of_a_fine_tuned_checkpoint_the_encoder_is_taken(tmp_path):
   ]
   abstract = jax.eval_shape(lambda: init_params(encoder, heads, 0))
   params = helpers.random_tree(abstract)
-  google.write_model(tmp_path, FinetunedState(encoder, (), params, 30))
+  google.write_model(tmp_path, FinetunedState(encoder, (), params, 30, 64))
   prefix = tmp_path / "model.ckpt-30"
   variables = tf_checkpoint.read_variables(prefix)
   # The released code's has slots as well.
