@@ -116,6 +116,7 @@ PLAN = [
     "finetuning.inputs",
     "interop.model",
     "interop.names",
+    "interop.json_files",
     "interop.crc32c",
     "interop.leveldb_table",
     "interop.tf_checkpoint",

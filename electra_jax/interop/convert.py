@@ -112,6 +112,7 @@ def convert(
       runs.write_pretrained(folder, model, config, own, str(source))
     elif to == "google":
       google.write_model(folder, model)
+      notes += _notes_of(model)
       own.save(folder)
     else:
       left_out += write_hugging_face(folder, model, own)
@@ -193,6 +194,17 @@ def _fitted(
       f" the last {rows - pieces:,}, which no text can reach, were dropped"
   )
   return with_vocabulary(model, pieces), (note,)
+
+
+def _notes_of(model: Model) -> tuple[str, ...]:
+  """Says what a TensorFlow checkpoint cannot hold."""
+  return tuple(
+      f"the {name} has {key} {value}, which a TensorFlow checkpoint has no place"
+      f" for; it stands in {google.SETTINGS_FILE}, and the released code has to"
+      " be told"
+      for name, values in google.settings_beside(model).items()
+      for key, value in values.items()
+  )
 
 
 def _tokenizer_beside(prefix, tokenizer, lowercase) -> Tokenizer:

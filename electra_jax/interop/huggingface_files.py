@@ -17,6 +17,7 @@ import numpy as np
 from etils import epath
 
 from electra_jax.errors import UserError
+from electra_jax.interop.json_files import described, read_object
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE, OLD_WEIGHTS_FILE = "model.safetensors", "pytorch_model.bin"
@@ -46,32 +47,6 @@ def read_config(folder: epath.Path) -> dict[str, Any]:
     UserError: it is damaged, or no JSON object.
   """
   return read_object(folder / CONFIG_FILE)
-
-
-def read_object(path: epath.Path) -> dict[str, Any]:
-  """Returns the JSON object of a file, an empty one where there is no file.
-
-  Raises:
-    UserError: the file cannot be read, or holds something else.
-  """
-  try:
-    value = json.loads(path.read_bytes())
-  except FileNotFoundError:
-    return {}
-  except NotADirectoryError:
-    return {}
-  except OSError as error:
-    raise UserError(
-        f"cannot read {path}: {error.strerror}; copy the folder again"
-    ) from error
-  except (ValueError, RecursionError) as error:
-    raise UserError(f"{path} is damaged ({error}); copy it again") from error
-  if not isinstance(value, dict):
-    raise UserError(
-        f"{path} is damaged: it holds {_told(value)} where a JSON object"
-        " belongs; copy it again"
-    )
-  return value
 
 
 def read_tensors(folder: epath.Path) -> dict[str, np.ndarray]:
@@ -113,7 +88,7 @@ def _read_shards(
   places = read_object(index).get("weight_map")
   if not isinstance(places, dict) or not places:
     raise UserError(
-        f"{index} is damaged: its weight_map is {_told(places)} where the file"
+        f"{index} is damaged: its weight_map is {described(places)} where the file"
         " of each tensor belongs; copy it again"
     )
   found = {}
@@ -189,13 +164,13 @@ def _read_pickled(path: epath.Path) -> dict[str, np.ndarray]:
     ) from error
   if not isinstance(values, Mapping):
     raise UserError(
-        f"{path} holds {_told(values)} where tensors by name belong; save the"
+        f"{path} holds {described(values)} where tensors by name belong; save the"
         f" model's state_dict, or the model as {WEIGHTS_FILE}"
     )
   for name, value in values.items():
     if not isinstance(value, torch.Tensor) or value.layout != torch.strided:
       raise UserError(
-          f"{path} holds {_told(value)} as {name!r} where a dense tensor"
+          f"{path} holds {described(value)} as {name!r} where a dense tensor"
           f" belongs; save the model's state_dict, or the model as"
           f" {WEIGHTS_FILE}"
       )
@@ -203,14 +178,6 @@ def _read_pickled(path: epath.Path) -> dict[str, np.ndarray]:
       str(name): (x.float() if x.is_floating_point() else x).detach().numpy()
       for name, x in values.items()
   }
-
-
-def _told(value: Any) -> str:
-  """Says what a value is that should be something else."""
-  kinds = {dict: "an object", list: "a list", str: "a text", type(None): "null"}
-  if isinstance(value, bool | int | float):
-    return repr(value)
-  return kinds.get(type(value), f"a {type(value).__name__}")
 
 
 def _import_safetensors() -> types.ModuleType:

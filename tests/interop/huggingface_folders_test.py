@@ -308,7 +308,7 @@ def test_weights_that_torch_wrote(folder):
   refuse({**tensors, "x": 3}, "holds 3 as 'x' where a dense tensor")
   refuse({**tensors, WORDS: tensors[WORDS].to_sparse()}, "where a dense tensor")
   refuse({**tensors, WORDS: tensors[WORDS].int()}, "as int32 where weights")
-  refuse({**tensors, "x": pytest}, "could run code and are not loaded")
+  refuse({**tensors, "x": folder}, "could run code and are not loaded")
   files = {name: f"part-{i % 2}.bin" for i, name in enumerate(tensors)}
   path.unlink()
   for file in set(files.values()):
