@@ -102,8 +102,7 @@ def convert(
   model, own = _read(source, source_format, tokenizer, lowercase, seed, sharing)
   model, notes = _fitted(model, own, source, source_format, tokenizer)
   if to == "workdir":
-    config = _config_of(model, source, source_format, config)
-    config.model.dtype = dtype
+    config = _config_of(model, source, source_format, config, dtype)
   elif to == "huggingface":
     check_exportable(own)
   left_out = model.left_out
@@ -220,14 +219,14 @@ def _tokenizer_beside(prefix, tokenizer, lowercase) -> Tokenizer:
   return load_tokenizer(path, lowercase=lowercase)
 
 
-def _config_of(model, source, source_format, config) -> PretrainConfig:
+def _config_of(model, source, source_format, config, dtype) -> PretrainConfig:
   if source_format == "workdir":
     raise UserError(f"{source} is a workdir already; choose another --to")
   if config is None:
     raise UserError(
         "a workdir needs a recipe; give the config of configs/pretrain.py"
     )
-  return runs.config_of(model, config)
+  return runs.config_of(model, config, dtype)
 
 
 def write_hugging_face(

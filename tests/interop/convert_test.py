@@ -175,7 +175,7 @@ def test_the_recipe_decides_what_shapes_do_not(parts, asked, found):
       "objective.temperature": 1.5,
   }
   config = helpers.override(config, learned)
-  config = config_of(google_models.make_model(**parts), config)
+  config = config_of(google_models.make_model(**parts), config, "float32")
   objective = config.objective
   assert f"{objective.name} {objective.generator}" == found
   # Electric's noise must be of the generator's own distribution.
