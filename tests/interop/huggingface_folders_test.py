@@ -11,9 +11,12 @@ from electra_jax.cli import main as cli
 from electra_jax.errors import UserError
 from electra_jax.interop import huggingface
 from electra_jax.interop.convert import convert
+from electra_jax.interop.huggingface_tokenizer import write_tokenizer
+from electra_jax.interop.huggingface_vocabulary import read_tokenizer
 from electra_jax.interop.workdir import read_pretrained
 from electra_jax.models.config import ElectraConfig, EncoderConfig
 from electra_jax.runs import workdir as workdirs
+from electra_jax.text.tokenizer import load_tokenizer
 from tests import helpers
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnop"]
@@ -321,3 +324,60 @@ def test_weights_that_torch_wrote(folder):
       lambda x: np.asarray(x, np.float16).astype(np.float32), whole.params
   )
   helpers.assert_equal_trees(again, expected)
+
+
+ODD = (
+    None,
+    [],
+    {},
+    "x",
+    -1,
+    0,
+    True,
+    1e308,
+    10**30,
+    [None],
+    {"a": 1},
+    "\ud800",
+)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
+def test_any_value_of_any_key_is_read_or_told(name, folder):
+  """Without a traceback; of hundreds of pairs most are told."""
+  path = folder / name
+  whole = json.loads(path.read_text())
+  keys = [
+      *whole,
+      *("do_lower_case", "strip_accents", "tokenize_chinese_chars"),
+      *("added_tokens_decoder", "additional_special_tokens", "mask_token"),
+      *("never_split", "auto_map", "layer_norm_eps", "electra_jax_segments"),
+  ]
+  told = 0
+  for key in keys:
+    for value in ODD:
+      path.write_text(json.dumps({**whole, key: value}))
+      try:
+        read_tokenizer(folder)
+        huggingface.read_model(folder, seed=0)
+      except UserError:
+        told += 1
+  assert told > 5 * len(ODD)
+
+
+def test_any_value_in_a_tokenizer_json_is_read_or_told(folder):
+  write_tokenizer(folder, load_tokenizer(folder / "vocab.txt"), 32)
+  path = folder / "tokenizer.json"
+  whole = json.loads(path.read_text())
+  told = total = 0
+  for key, part in whole.items():
+    inside = list(part) if isinstance(part, dict) else []
+    for value in ODD:
+      for changed in (value, *({**part, k: value} for k in inside)):
+        path.write_text(json.dumps({**whole, key: changed}))
+        total += 1
+        try:
+          read_tokenizer(folder)
+        except UserError:
+          told += 1
+  assert told > total // 3

@@ -137,7 +137,8 @@ def test_models_that_would_give_other_ids_are_refused(
 def test_other_vocabularies_are_refused(tmp_path):
   with pytest.raises(UserError, match=r"neither tokenizer.json nor vocab.txt"):
     read_tokenizer(tmp_path)
-  write_tokenizer(tmp_path, load_tokenizer(VOCABULARY), 512)
+  own = load_tokenizer(VOCABULARY)
+  write_tokenizer(tmp_path, own, 512)
   path = tmp_path / "tokenizer.json"
   whole = json.loads(path.read_text())
 
@@ -162,7 +163,14 @@ def test_other_vocabularies_are_refused(tmp_path):
   refuse({"model": prefix}, "model.continuing_subword_prefix '@@', which")
   refuse({"added_tokens": 3}, "its added tokens are not texts")
   refuse({"added_tokens": [{"id": 3}]}, "its added tokens are not texts")
-  refuse({"decoder": {"type": "No"}}, "tokenizer.json is damaged")
+  vocab = {**whole["model"]["vocab"], "a\nb": own.vocab_size}
+  refuse(
+      {"model": {**whole["model"], "vocab": vocab}}, "piece of several lines"
+  )
+  frame = {"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]}
+  path.write_text(json.dumps({**whole, "post_processor": frame}))
+  assert read_tokenizer(tmp_path).vocab_size == own.vocab_size
+  refuse({"post_processor": {**frame, "sep": ["[SEP]", 4]}}, "BertProcessing'")
   path.write_text("{")
   with pytest.raises(UserError, match=r"tokenizer.json is damaged"):
     read_tokenizer(tmp_path)
