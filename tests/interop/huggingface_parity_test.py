@@ -260,6 +260,36 @@ def test_weights_that_torch_wrote_are_read(tmp_path):
       read(tmp_path)
 
 
+def test_their_shards_are_read(tmp_path):
+  config = their_config("ElectraConfig", embedding_size=32)
+  theirs = randomise(transformers.ElectraForPreTraining(config))
+  theirs.save_pretrained(tmp_path, max_shard_size="100KB")
+  assert len(list(tmp_path.glob("model-*.safetensors"))) > 2
+  model = read(tmp_path)
+  logits = our_logits(model.config, model.params, generator=False)
+  assert_close(logits, their_output(theirs).logits)
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("ForSequenceClassification", "classifier"),
+        ("ForTokenClassification", "classifier"),
+        ("ForQuestionAnswering", "qa_outputs"),
+        ("ForMultipleChoice", "classifier, sequence_summary"),
+    ],
+)
+def test_their_fine_tuned_models_are_a_start(name, head, tmp_path):
+  config = their_config("ElectraConfig", embedding_size=32)
+  theirs = randomise(getattr(transformers, f"Electra{name}")(config))
+  theirs.save_pretrained(tmp_path)
+  model = read(tmp_path)
+  assert ", ".join(model.left_out) == head
+  assert model.fresh == ("discriminator_head",)
+  states = their_output(theirs.electra).last_hidden_state
+  assert_close(our_states(model), states)
+
+
 def test_their_tokenizer_gives_the_released_ids(tmp_path):
   cases = helpers.read_json(helpers.GOLDEN / "tokenization.json")["cases"]
   names = ("[CLS]", "[SEP]", "[MASK]", "[UNK]", "[PAD]")
