@@ -203,7 +203,7 @@ def convert(
     to: "workdir", "huggingface" or "google".
     config: the recipe to write into a workdir, "pretrain:small_pp" by default;
       shapes are the model's.
-    **options: `tokenizer`, `lowercase` and `seed`, as of
+    **options: `tokenizer`, `lowercase`, `seed` and `dtype`, as of
       `electra_jax.interop.convert.convert`.
 
   Returns:

@@ -284,6 +284,13 @@ def _add_convert(verb: argparse.ArgumentParser) -> None:
       " are the model's",
   )
   verb.add_argument(
+      "--dtype",
+      choices=("float32", "bfloat16"),
+      default="float32",
+      help="activations of the new workdir (%(default)s: it answers as the"
+      " source does); a training that starts from it has its own",
+  )
+  verb.add_argument(
       "--seed",
       type=int,
       help="of what the source lacks (0); of a finetune run, whose model (the"

@@ -241,6 +241,7 @@ def _convert(args: argparse.Namespace, rest: Sequence[str]) -> int:
       tokenizer=args.tokenizer,
       lowercase=not args.cased,
       seed=args.seed,
+      dtype=args.dtype,
   )
   moments = "with" if done.has_moments else "without"
   print(
@@ -254,6 +255,8 @@ def _convert(args: argparse.Namespace, rest: Sequence[str]) -> int:
         "left out, since the target has no place for it:"
         f" {', '.join(done.left_out)}"
     )
+  for note in done.notes:
+    print(note)
   return 0
 
 

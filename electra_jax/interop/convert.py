@@ -13,10 +13,14 @@ from electra_jax.interop import google, huggingface, tf_checkpoint
 from electra_jax.interop import workdir as runs
 from electra_jax.interop.huggingface_tokenizer import (
     check_exportable,
-    read_tokenizer,
     write_tokenizer,
 )
-from electra_jax.interop.model import FinetunedState, PretrainedState
+from electra_jax.interop.huggingface_vocabulary import read_tokenizer
+from electra_jax.interop.model import (
+    FinetunedState,
+    PretrainedState,
+    with_vocabulary,
+)
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.config import PretrainConfig
 from electra_jax.scratch import check_no_link, open_scratch
@@ -24,6 +28,7 @@ from electra_jax.text.tokenizer import OPTIONS_FILE, Tokenizer, load_tokenizer
 from electra_jax.trees import count_parameters
 
 FORMATS = ("workdir", "huggingface", "google")
+_PADDING = 1024
 
 Model = PretrainedState | FinetunedState
 
@@ -39,6 +44,7 @@ class Conversion:
     has_moments: whether the optimizer's moments went along.
     fresh: parts that the source lacks, freshly initialised.
     left_out: parts of the source that the target lacks, for want of a place.
+    notes: what else differs, a sentence each.
   """
 
   source_format: str
@@ -47,6 +53,7 @@ class Conversion:
   has_moments: bool
   fresh: tuple[str, ...]
   left_out: tuple[str, ...]
+  notes: tuple[str, ...] = ()
 
 
 def convert(
@@ -58,6 +65,7 @@ def convert(
     tokenizer: epath.PathLike | None = None,
     lowercase: bool = True,
     seed: int | None = None,
+    dtype: str = "float32",
 ) -> Conversion:
   """Reads a model of any format and writes it in another.
 
@@ -80,6 +88,8 @@ def convert(
     lowercase: whether a vocab.txt or .model is for lower case.
     seed: of what the source lacks and is initialised (0); of a finetune run,
       whose model (the best).
+    dtype: of a workdir's activations, "float32" or "bfloat16". In float32 it
+      answers as its source does; a training that starts from it has its own.
 
   Raises:
     UserError: there is no such model, it is damaged, or the format cannot
@@ -96,13 +106,9 @@ def convert(
   source_format = _format_of(source)
   sharing = config.model.embedding_sharing if config is not None else None
   model, own = _read(source, source_format, tokenizer, lowercase, seed, sharing)
-  if own.vocab_size != model.encoder.vocab_size:
-    raise UserError(
-        f"the vocabulary has {own.vocab_size} pieces and the model in {source}"
-        f" {model.encoder.vocab_size}; give the model's own by --tokenizer"
-    )
+  model, notes = _fitted(model, own, source, source_format, tokenizer)
   if to == "workdir":
-    config = _config_of(model, source, source_format, config)
+    config = _config_of(model, source, source_format, config, dtype)
   elif to == "huggingface":
     check_exportable(own)
   left_out = model.left_out
@@ -111,9 +117,10 @@ def convert(
       runs.write_pretrained(folder, model, config, own, str(source))
     elif to == "google":
       google.write_model(folder, model)
+      notes += _notes_of(model)
       own.save(folder)
     else:
-      left_out += _write_hugging_face(folder, model, own)
+      left_out += write_hugging_face(folder, model, own)
   return Conversion(
       source_format,
       count_parameters(model.params),
@@ -121,6 +128,7 @@ def convert(
       model.moments is not None and to != "huggingface",
       model.fresh,
       left_out,
+      notes,
   )
 
 
@@ -164,6 +172,46 @@ def _read(
   return huggingface.read_model(source, seed or 0, sharing), own
 
 
+def _fitted(
+    model: Model,
+    own: Tokenizer,
+    source: epath.PathLike,
+    source_format: str,
+    given: epath.PathLike | None,
+) -> tuple[Model, tuple[str, ...]]:
+  """Takes rows off a word table that are of no piece, and says so.
+
+  Tables are padded to a multiple of 8 to 1,024 for speed; a row more is another
+  vocabulary. Other formats than Hugging Face's are not padded.
+  """
+  rows, pieces = model.encoder.vocab_size, own.vocab_size
+  if rows == pieces:
+    return model, ()
+  if source_format != "huggingface" or not pieces < rows < pieces + _PADDING:
+    whose = "--tokenizer" if given is not None else "the tokenizer beside it"
+    raise UserError(
+        f"the vocabulary has {pieces:,} pieces and the model in {source}"
+        f" {rows:,} embeddings, so {whose} is not the one that it was trained"
+        " with; give that one by --tokenizer"
+    )
+  note = (
+      f"the word table has {rows:,} rows and the vocabulary {pieces:,} pieces;"
+      f" the last {rows - pieces:,}, which no text can reach, were dropped"
+  )
+  return with_vocabulary(model, pieces), (note,)
+
+
+def _notes_of(model: Model) -> tuple[str, ...]:
+  """Says what a TensorFlow checkpoint cannot hold."""
+  return tuple(
+      f"the {name} has {key} {value}, which a TensorFlow checkpoint has no place"
+      f" for; it stands in {google.SETTINGS_FILE}, and the released code has to"
+      " be told"
+      for name, values in google.settings_beside(model).items()
+      for key, value in values.items()
+  )
+
+
 def _tokenizer_beside(prefix, tokenizer, lowercase) -> Tokenizer:
   folder = prefix.parent
   if tokenizer is None and (folder / OPTIONS_FILE).exists():
@@ -177,49 +225,30 @@ def _tokenizer_beside(prefix, tokenizer, lowercase) -> Tokenizer:
   return load_tokenizer(path, lowercase=lowercase)
 
 
-def _config_of(model, source, source_format, config) -> PretrainConfig:
+def _config_of(model, source, source_format, config, dtype) -> PretrainConfig:
   if source_format == "workdir":
     raise UserError(f"{source} is a workdir already; choose another --to")
   if config is None:
     raise UserError(
         "a workdir needs a recipe; give the config of configs/pretrain.py"
     )
-  return runs.config_of(model, config)
+  return runs.config_of(model, config, dtype)
 
 
-def _write_hugging_face(
+def write_hugging_face(
     folder: epath.Path, model: Model, tokenizer: Tokenizer
 ) -> tuple[str, ...]:
   """Writes networks and vocabulary, and returns what was left out."""
-  pad_id, positions = (
-      tokenizer.special.pad,
-      model.encoder.max_position_embeddings,
-  )
-  if isinstance(model, PretrainedState):
-    written = huggingface.write_model(
-        folder, model.config, model.params, pad_id
-    )
-  else:
-    huggingface.write_tagger(
-        folder, model.encoder, model.params, _tags_of(model), pad_id
-    )
-    written = huggingface.Written((folder,), ())
+  pad_id = tokenizer.special.pad
+  if isinstance(model, FinetunedState):
+    huggingface.write_finetuned(folder, model, pad_id)
+    length = min(model.max_length, model.encoder.max_position_embeddings)
+    write_tokenizer(folder, tokenizer, length, fills_in=False)
+    return ()
+  written = huggingface.write_model(folder, model.config, model.params, pad_id)
   for part in written.folders:
-    write_tokenizer(part, tokenizer, positions)
+    write_tokenizer(part, tokenizer, model.encoder.max_position_embeddings)
   return written.left_out
-
-
-def _tags_of(model: FinetunedState) -> tuple[str, ...]:
-  kinds = {task.name: task.kind for task in model.tasks}
-  if list(kinds.values()) != ["tagging"]:
-    told = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
-    raise UserError(
-        f"the model has learned {told}, and of the heads here only that of one"
-        " tagging task is Hugging Face's as well (their classifier has a"
-        " further layer, their span head no answerable one); convert to google,"
-        " or convert the pretrain run"
-    )
-  return model.tasks[0].labels
 
 
 @contextlib.contextmanager

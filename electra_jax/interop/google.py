@@ -1,5 +1,7 @@
 """The released code's checkpoints: both networks, slots and step."""
 
+import dataclasses
+import json
 import re
 from collections.abc import Mapping
 
@@ -8,6 +10,7 @@ from etils import epath
 
 from electra_jax.errors import UserError
 from electra_jax.interop import tf_checkpoint
+from electra_jax.interop.json_files import read_object
 from electra_jax.interop.model import (
     FinetunedState,
     PretrainedState,
@@ -25,6 +28,16 @@ from electra_jax.pretraining.trainer import abstract_params
 from electra_jax.training.optimizer import AdamState
 
 Shapes = Mapping[str, tuple[int, ...]]
+Settings = dict[str, dict[str, int | float]]
+
+SETTINGS_FILE = "networks.json"  # Beside a checkpoint, where it needs one.
+# Of a network, which no variable tells.
+_SETTINGS = (
+    "num_heads",
+    "hidden_dropout",
+    "attention_dropout",
+    "initializer_range",
+)
 
 _STEP = "global_step"
 _SLOTS = ("/adam_m", "/adam_v")  # Release, model/optimization.py.
@@ -56,11 +69,12 @@ def read_model(
   tasks = [name for name in shapes if name.startswith(_TASKS)]
   for name in {_UNUSED, *tasks} & shapes.keys():
     del shapes[name]
-  config = _networks(shapes, prefix, sharing)
+  config = _with_settings(_networks(shapes, prefix, sharing), prefix)
   fresh = ()
   if config.has_discriminator_head and _DETECTS not in shapes:
     fresh = ("discriminator_head",)
   variables = tf_checkpoint.read_variables(prefix, tuple(shapes))
+  _check_values(variables, prefix)
   step = int(variables.pop(_STEP, 0))
   slots = {slot: _take_slot(variables, slot) for slot in _SLOTS}
   params = read_params(
@@ -83,6 +97,8 @@ def write_model(
 ) -> None:
   """Writes a model as FOLDER/model.ckpt-STEP, with slots if it has moments.
 
+  Beside it goes what a checkpoint cannot hold, where there is such.
+
   Raises:
     UserError: the released code has no such parameter.
   """
@@ -97,6 +113,81 @@ def write_model(
   variables[_STEP] = np.asarray(model.step, np.int64)
   prefix = epath.Path(folder) / f"model.ckpt-{model.step}"
   tf_checkpoint.write_variables(prefix, variables)
+  if settings := settings_beside(model):
+    (epath.Path(folder) / SETTINGS_FILE).write_text(
+        json.dumps(settings, indent=2) + "\n"
+    )
+
+
+def settings_beside(model: PretrainedState | FinetunedState) -> Settings:
+  """Returns what the format has no place for, by network; {} where nothing.
+
+  The released code derives heads from the width, and has the rates in its
+  configuration; a checkpoint holds neither.
+  """
+  found = {}
+  if isinstance(model, PretrainedState):
+    networks = {
+        name: getattr(model.config, name)
+        for name in ("discriminator", "generator")
+    }
+  else:
+    networks = {"discriminator": model.encoder}
+  for name, network in networks.items():
+    if network is None:
+      continue
+    usual = encoder_config(1, 1, network.hidden_size, 1)
+    values = {
+        key: getattr(network, key)
+        for key in _SETTINGS
+        if getattr(network, key) != getattr(usual, key)
+    }
+    if values:
+      found[name] = values
+  return found
+
+
+def _with_settings(
+    config: ElectraConfig, prefix: epath.PathLike
+) -> ElectraConfig:
+  """Puts in what `write_model` has left beside the checkpoint."""
+  path = epath.Path(prefix).parent / SETTINGS_FILE
+  networks = {}
+  for name, values in read_object(path).items():
+    network = getattr(config, name, None)
+    if not isinstance(network, EncoderConfig) or not isinstance(values, dict):
+      raise UserError(
+          f"{path} says {name} {values!r}, which is no network of the"
+          " checkpoint beside it; copy the folder again"
+      )
+    for key, value in values.items():
+      if key == "num_heads":
+        is_right = type(value) is int and value > 0
+      else:
+        is_number = key in _SETTINGS and type(value) in (int, float)
+        is_right = is_number and 0 <= value < 1
+      if not is_right:
+        raise UserError(
+            f"{path} says {name}.{key} {value!r}, which is no such setting or"
+            f" no such value; it has {', '.join(_SETTINGS)}"
+        )
+    networks[name] = dataclasses.replace(network, **values)
+  return dataclasses.replace(config, **networks)
+
+
+def _check_values(
+    variables: Mapping[str, np.ndarray], prefix: epath.PathLike
+) -> None:
+  for name, array in variables.items():
+    if name == _STEP:
+      is_right = array.ndim == 0 and array.dtype.kind == "i" and array >= 0
+    else:
+      is_right = array.dtype.kind == "f" and bool(np.isfinite(array).all())
+    if not is_right:
+      raise UserError(
+          f"{prefix} holds in {name!r} what is no finite number or, of"
+          f" {_STEP}, no step; give a checkpoint from before its training failed"
+      )
 
 
 def _take_slot(
@@ -160,20 +251,32 @@ def _networks(
 
 
 def _encoder(shapes: Shapes, scope: str, tables: str) -> EncoderConfig:
-  vocab_size, embedding_size = shapes[f"{tables}/word_embeddings"]
   layer = re.compile(rf"{scope}/encoder/layer_(\d+)/.+")
   layers = {match[1] for match in map(layer.fullmatch, shapes) if match}
-  bias = f"{scope}/encoder/layer_0/output/dense/bias"
-  positions = f"{tables}/position_embeddings"
-  for name in (bias, positions):
+  sizes = []
+  for name in (
+      f"{tables}/word_embeddings",
+      f"{scope}/encoder/layer_0/intermediate/dense/kernel",
+      f"{tables}/position_embeddings",
+  ):
     if name not in shapes:
       raise UserError(
           f"the checkpoint has no variable {name!r}; it is not whole"
       )
-  return encoder_config(
-      vocab_size,
-      len(layers),
-      shapes[bias][0],
-      embedding_size,
-      max_position_embeddings=shapes[positions][0],
+    if len(shapes[name]) != 2 or 0 in shapes[name]:
+      raise UserError(
+          f"variable {name!r} of the checkpoint has the shape {shapes[name]}"
+          " where a matrix belongs; give another checkpoint"
+      )
+    sizes += shapes[name]
+  vocab_size, embedding_size, width, intermediate_size, positions, _ = sizes
+  return dataclasses.replace(
+      encoder_config(
+          vocab_size,
+          len(layers),
+          width,
+          embedding_size,
+          max_position_embeddings=positions,
+      ),
+      intermediate_size=intermediate_size,
   )

@@ -6,17 +6,20 @@ and DIR/generator (ElectraForMaskedLM). One folder alone is read as well. The
 discriminator of "replace_mlm", which fills in, is an ElectraForMaskedLM too.
 """
 
-import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
 from electra_jax.errors import UserError
+from electra_jax.interop import huggingface_config as configs
 from electra_jax.interop import huggingface_files as files
+from electra_jax.interop.huggingface_heads import export_head, in_our_segments
 from electra_jax.interop.model import (
+    FinetunedState,
     PretrainedState,
     own_tables_sharing,
     read_params,
@@ -27,11 +30,7 @@ from electra_jax.interop.names import (
     hugging_face_from_params,
     params_from_hugging_face,
 )
-from electra_jax.models.config import (
-    LAYER_NORM_EPSILON,
-    ElectraConfig,
-    EncoderConfig,
-)
+from electra_jax.models.config import ElectraConfig, EncoderConfig
 from electra_jax.shapes import Params
 
 NETWORKS = ("discriminator", "generator")
@@ -40,21 +39,14 @@ _CLASSES = {  # By the head.
     "generator_head": "ElectraForMaskedLM",
     "token_head": "ElectraForMaskedLM",
 }
-# What the networks need besides their shapes: (key, default, value).
-_REQUIRED = (
-    ("hidden_act", "gelu", "gelu"),
-    ("layer_norm_eps", LAYER_NORM_EPSILON, LAYER_NORM_EPSILON),
-    ("position_embedding_type", "absolute", "absolute"),
-    ("is_decoder", False, False),
-)
 # Counters, and BERT's next-sentence layers, which ELECTRA has no place for.
 _IGNORED = re.compile(
     r"(electra\.embeddings\.position_ids|electra\.pooler\..+"
     r"|cls\.seq_relationship\..+)"
 )
-_TABLE = "electra.embeddings.word_embeddings.weight"
 _TIED = "generator_lm_head.weight"
 _GENERATOR_HEAD = ("generator_lm_head.", "generator_predictions.")
+_PARTS = ("electra.", "discriminator_predictions.", *_GENERATOR_HEAD)
 
 
 class _Network(NamedTuple):
@@ -65,7 +57,8 @@ class _Network(NamedTuple):
     encoder: its shapes.
     tensors: by the names of ELECTRA.
     is_generator: whether its head, or the head to come, is a masked-LM one.
-    has_head: whether the folder holds a head.
+    has_head: whether the folder holds a head of pre-training.
+    left_out: names of its other heads, which are those of tasks.
   """
 
   folder: epath.Path
@@ -73,6 +66,7 @@ class _Network(NamedTuple):
   tensors: dict[str, np.ndarray]
   is_generator: bool
   has_head: bool
+  left_out: tuple[str, ...]
 
 
 class Written(NamedTuple):
@@ -148,35 +142,30 @@ def write_model(
     tensors = hugging_face_from_params({part: params[part] for part in parts})
     written.append(epath.Path(folder) / network)
     files.write_model(
-        written[-1], _config_of(shapes, _CLASSES[parts[-1]], pad_id), tensors
+        written[-1],
+        configs.config_of(shapes, _CLASSES[parts[-1]], pad_id),
+        tensors,
     )
     used.update(parts)
   return Written(tuple(written), tuple(sorted(set(params) - used)))
 
 
-def write_tagger(
-    folder: epath.PathLike,
-    encoder: EncoderConfig,
-    params: Params,
-    labels: Sequence[str],
-    pad_id: int,
+def write_finetuned(
+    folder: epath.PathLike, model: FinetunedState, pad_id: int
 ) -> None:
-  """Writes a fine-tuned tagging model as ElectraForTokenClassification.
+  """Writes a fine-tuned model as transformers' class of its task.
 
   Args:
     folder: is there.
-    encoder: of the model.
-    params: of the encoder and one tagging head.
-    labels: the tags in the order of their ids.
+    model: of one task.
     pad_id: of the vocabulary.
+
+  Raises:
+    UserError: there is no such class.
   """
-  config = _config_of(encoder, "ElectraForTokenClassification", pad_id)
-  config["classifier_dropout"] = 0.0
-  config["id2label"] = {str(i): label for i, label in enumerate(labels)}
-  config["label2id"] = {label: i for i, label in enumerate(labels)}
-  files.write_model(
-      epath.Path(folder), config, hugging_face_from_params(params)
-  )
+  head = export_head(model.tasks, model.params)
+  config = configs.config_of(model.encoder, head.class_name, pad_id)
+  files.write_model(epath.Path(folder), config | head.settings, head.tensors)
 
 
 def _networks(
@@ -211,7 +200,7 @@ def _alone(network: _Network, seed: int) -> PretrainedState:
       fresh,
       seed,
   )
-  return PretrainedState(config, params, fresh=fresh)
+  return PretrainedState(config, params, fresh=fresh, left_out=network.left_out)
 
 
 def _joined(
@@ -241,7 +230,11 @@ def _joined(
         **params_from_hugging_face(others, rest),
     }
 
-  return PretrainedState(config, read_params(config, read))
+  return PretrainedState(
+      config,
+      read_params(config, read),
+      left_out=discriminator.left_out + generator.left_out,
+  )
 
 
 def _sharing(
@@ -275,115 +268,65 @@ def _sharing(
 
 def _read_network(folder: epath.Path) -> _Network:
   config = files.read_config(folder)
-  if config["model_type"] not in ("electra", "bert"):
-    raise UserError(
-        f"{folder} holds a model of type {config['model_type']!r}; give one of"
-        " type 'electra' or 'bert'"
-    )
-  for key, default, value in _REQUIRED:
-    if config.get(key, default) != value:
-      raise UserError(
-          f"{folder / files.CONFIG_FILE} says {key} {config[key]!r}, and this package"
-          f" runs {value!r} alone; give another model"
-      )
-  tensors = _clean(files.read_tensors(folder), config["model_type"] == "bert")
+  configs.check_runnable(folder, config)
+  is_bert = config["model_type"] == "bert"
+  tensors = _clean(folder, files.read_tensors(folder), is_bert)
   _check_tied(tensors, folder)
+  config, tensors = in_our_segments(folder, config, tensors)
+  heads = {n.split(".")[0] for n in tensors if not n.startswith(_PARTS)}
+  tensors = {n: x for n, x in tensors.items() if n.split(".")[0] not in heads}
   detects = any(name.startswith("discriminator_") for name in tensors)
   fills = any(name.startswith(_GENERATOR_HEAD) for name in tensors)
   return _Network(
       folder,
-      _encoder(folder, config, tensors),
+      configs.encoder_of(folder, config, tensors),
       tensors,
-      is_generator=fills or (config["model_type"] == "bert" and not detects),
+      is_generator=fills or (is_bert and not detects),
       has_head=detects or fills,
+      left_out=tuple(sorted(heads)),
   )
 
 
 def _clean(
-    tensors: Mapping[str, np.ndarray], is_bert: bool
+    folder: epath.Path, tensors: Mapping[str, np.ndarray], is_bert: bool
 ) -> dict[str, np.ndarray]:
   """Names tensors as ELECTRA's, without those that do not count."""
   cleaned = {}
   for name, tensor in tensors.items():
+    own = name
     # A bare encoder's names have no prefix.
     if name.startswith(("embeddings", "encoder.", "pooler.")):
       name = f"{'bert' if is_bert else 'electra'}.{name}"
     name = electra_name(name)
-    if not _IGNORED.fullmatch(name):
-      if cleaned.get(name) is not None and not np.array_equal(
-          cleaned[name], tensor
-      ):
-        raise UserError(
-            f"the model holds two different tensors for {name!r}; tie them"
-        )
-      cleaned[name] = np.asarray(tensor, np.float32)
+    if _IGNORED.fullmatch(name):
+      continue
+    if not jnp.issubdtype(tensor.dtype, jnp.floating):
+      raise UserError(
+          f"{folder} holds {own!r} as {tensor.dtype} where weights belong; a"
+          " quantised model cannot be read, give the one that it was made of"
+      )
+    with np.errstate(over="ignore"):  # It is told in our own words.
+      tensor = np.asarray(tensor, np.float32)
+    if not np.isfinite(tensor).all():
+      raise UserError(
+          f"{folder} holds numbers in {own!r} that are not finite; give a model"
+          " that was saved before its training failed, or copy it again"
+      )
+    if cleaned.get(name) is not None and not np.array_equal(
+        cleaned[name], tensor
+    ):
+      raise UserError(
+          f"the model holds two different tensors for {name!r}; tie them"
+      )
+    cleaned[name] = tensor
   return cleaned
 
 
 def _check_tied(tensors: dict[str, np.ndarray], folder: epath.Path) -> None:
   """Takes the second copy of the word table out."""
   tied = tensors.pop(_TIED, None)
-  if tied is not None and not np.array_equal(tied, tensors.get(_TABLE)):
+  if tied is not None and not np.array_equal(tied, tensors.get(configs.TABLE)):
     raise UserError(
         f"the output embeddings of {folder} are not its word embeddings, and"
         " this package runs tied ones alone; give another model"
     )
-
-
-def _encoder(
-    folder: epath.Path, config: Mapping[str, Any], tensors: Mapping[str, Any]
-) -> EncoderConfig:
-  layer = re.compile(r"electra\.encoder\.layer\.(\d+)\..+")
-  layers = {match[1] for match in map(layer.fullmatch, tensors) if match}
-  try:
-    vocab_size, embedding_size = tensors[_TABLE].shape
-    intermediate = tensors["electra.encoder.layer.0.intermediate.dense.weight"]
-    positions = tensors["electra.embeddings.position_embeddings.weight"]
-    segments = tensors["electra.embeddings.token_type_embeddings.weight"]
-    num_heads = config["num_attention_heads"]
-  except KeyError as error:
-    raise UserError(
-        f"{folder} has no {error}; give the whole folder that transformers'"
-        " save_pretrained wrote"
-    ) from error
-  return EncoderConfig(
-      vocab_size=vocab_size,
-      embedding_size=embedding_size,
-      hidden_size=intermediate.shape[1],
-      num_layers=len(layers),
-      num_heads=num_heads,
-      intermediate_size=intermediate.shape[0],
-      max_position_embeddings=positions.shape[0],
-      type_vocab_size=segments.shape[0],
-      hidden_dropout=config.get("hidden_dropout_prob", 0.1),
-      attention_dropout=config.get("attention_probs_dropout_prob", 0.1),
-      initializer_range=config.get("initializer_range", 0.02),
-  )
-
-
-def _config_of(
-    encoder: EncoderConfig, class_name: str, pad_id: int
-) -> dict[str, Any]:
-  shapes = dataclasses.asdict(encoder)
-  names = {
-      "vocab_size": "vocab_size",
-      "embedding_size": "embedding_size",
-      "hidden_size": "hidden_size",
-      "num_hidden_layers": "num_layers",
-      "num_attention_heads": "num_heads",
-      "intermediate_size": "intermediate_size",
-      "max_position_embeddings": "max_position_embeddings",
-      "type_vocab_size": "type_vocab_size",
-      "initializer_range": "initializer_range",
-      "hidden_dropout_prob": "hidden_dropout",
-      "attention_probs_dropout_prob": "attention_dropout",
-  }
-  return {
-      "model_type": "electra",
-      "architectures": [class_name],
-      **{theirs: shapes[ours] for theirs, ours in names.items()},
-      **{key: value for key, _, value in _REQUIRED},
-      "tie_word_embeddings": True,
-      "pad_token_id": pad_id,
-      "torch_dtype": "float32",
-  }

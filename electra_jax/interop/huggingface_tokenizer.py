@@ -1,4 +1,4 @@
-"""Vocabularies of Hugging Face's folders: WordPiece, and SentencePiece out.
+"""Tokenizers for Hugging Face's library, written: WordPiece and SentencePiece.
 
 A SentencePiece model goes out as a tokenizer.json of the same pieces, with the
 model beside it, which is what is read when the folder comes back.
@@ -13,17 +13,14 @@ from etils import epath
 from tokenizers import decoders, models, normalizers, processors
 
 from electra_jax.errors import UserError
+from electra_jax.interop.huggingface_vocabulary import SETTINGS_FILE, WHOLE_FILE
 from electra_jax.text import wordpiece
 from electra_jax.text.tokenizer import (
     FILE_NAMES,
-    OPTIONS_FILE,
     WORD_START,
     Tokenizer,
-    load_tokenizer,
 )
 
-_WHOLE_FILE = "tokenizer.json"
-_CONFIG_FILE = "tokenizer_config.json"
 # Spaces, capitals, accents, ligatures, widths, scripts, and what has no width.
 _PROBES = (
     *(" ", "  a  b ", "a\tb\nc\r\nd", "\u2581a", "a\u00a0b\u3000c"),
@@ -33,55 +30,25 @@ _PROBES = (
 )
 
 
-def read_tokenizer(folder: epath.PathLike) -> Tokenizer:
-  """Reads tokenizer.json, or vocab.txt with tokenizer_config.json.
-
-  Where `Tokenizer.save` has put a vocabulary beside them, it reads that.
-
-  Raises:
-    UserError: there is neither, or it is no BERT vocabulary.
-  """
-  path = epath.Path(folder)
-  if (path / OPTIONS_FILE).exists():
-    return load_tokenizer(path)
-  if (path / _WHOLE_FILE).exists():
-    pieces, options = _parse_whole(path / _WHOLE_FILE)
-    data = "".join(f"{piece}\n" for piece in pieces).encode()
-  elif (path / FILE_NAMES["wordpiece"]).exists():
-    data = (path / FILE_NAMES["wordpiece"]).read_bytes()
-    options = {}
-    if (path / _CONFIG_FILE).exists():
-      options = _read_json(path / _CONFIG_FILE)
-      options["lowercase"] = options.get("do_lower_case", True)
-  else:
-    raise UserError(
-        f"{folder} holds neither {_WHOLE_FILE} nor vocab.txt; give the model's"
-        " vocabulary by --tokenizer"
-    )
-  lowercase = options.get("lowercase", True)
-  strip_accents = options.get("strip_accents")
-  return Tokenizer(
-      "wordpiece",
-      data,
-      lowercase=lowercase,
-      strip_accents=lowercase if strip_accents is None else strip_accents,
-      origin=str(folder),
-  )
-
-
 def write_tokenizer(
-    folder: epath.PathLike, tokenizer: Tokenizer, max_length: int
+    folder: epath.PathLike,
+    tokenizer: Tokenizer,
+    max_length: int,
+    *,
+    fills_in: bool = True,
 ) -> None:
   """Writes the files that transformers' AutoTokenizer opens.
 
   The class is the one that takes tokenizer.json as it is: BERT's own would
-  make every word of more than 100 characters unknown, and not of 200. A
-  special token that is written out in a text stands for itself there.
+  make every word of more than 100 characters unknown, and not of 200.
 
   Args:
     folder: is there.
     tokenizer: of `check_exportable`.
-    max_length: positions of the model.
+    max_length: tokens that a text is cut to where transformers is asked to.
+    fills_in: whether a special token that is written out in a text stands for
+      itself, as the [MASK] that a generator fills; else it is split into its
+      letters, as here.
   """
   path = epath.Path(folder)
   pieces = tokenizer.tokens(range(tokenizer.vocab_size))
@@ -100,11 +67,12 @@ def write_tokenizer(
       "do_lower_case": tokenizer.lowercase,
       "strip_accents": tokenizer.strip_accents,
       "model_max_length": max_length,
+      "split_special_tokens": not fills_in,
       "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
       **names,
   }
-  (path / _WHOLE_FILE).write_text(whole.to_str(pretty=True))
-  (path / _CONFIG_FILE).write_text(json.dumps(options, indent=2))
+  (path / WHOLE_FILE).write_text(whole.to_str(pretty=True))
+  (path / SETTINGS_FILE).write_text(json.dumps(options, indent=2))
   if tokenizer.kind == "wordpiece":
     vocabulary = "".join(f"{piece}\n" for piece in pieces)
     (path / FILE_NAMES["wordpiece"]).write_text(vocabulary)
@@ -209,33 +177,3 @@ def _parse_model(tokenizer: Tokenizer) -> Any:
 
 
 _ENGINES = {"wordpiece": _wordpiece, "sentencepiece": _unigram}
-
-
-def _parse_whole(path: epath.Path) -> tuple[list[str], dict[str, Any]]:
-  whole = _read_json(path)
-  try:
-    model, options = whole["model"], whole["normalizer"]
-    ids = model["vocab"]
-    kinds = (model.get("type", "WordPiece"), options["type"])
-  except (KeyError, TypeError) as error:
-    raise UserError(
-        f"{path} has no {error} where a BERT vocabulary has it; give the"
-        " model's vocab.txt by --tokenizer"
-    ) from error
-  pieces = sorted(ids, key=ids.get)
-  if kinds != ("WordPiece", "BertNormalizer") or [
-      ids[piece] for piece in pieces
-  ] != list(range(len(pieces))):
-    raise UserError(
-        f"{path} is no BERT vocabulary: its model and normalizer are"
-        f" {kinds[0]} and {kinds[1]}, with {len(pieces)} pieces; give the"
-        " model's vocab.txt by --tokenizer"
-    )
-  return pieces, options
-
-
-def _read_json(path: epath.Path) -> Any:
-  try:
-    return json.loads(path.read_text())
-  except ValueError as error:
-    raise UserError(f"{path} is damaged ({error}); copy it again") from error

@@ -13,6 +13,7 @@ from electra_jax.interop.crc32c import masked_crc32c
 MAGIC = 0xDB4775248B80FB57
 _FOOTER = 48
 _TRAILER = 5  # A byte of compression and the checksum.
+_VARINT_BITS = 70  # Of ten bytes, which hold any number of 64 bits.
 _RESTART_INTERVAL = 16  # Entries after which a key stands whole.
 
 
@@ -27,14 +28,14 @@ def read_varint(data: bytes, place: int) -> tuple[int, int]:
     DamagedError: the bytes end within it.
   """
   value = shift = 0
-  while place < len(data):
+  while place < len(data) and shift < _VARINT_BITS:
     byte = data[place]
     place += 1
     value |= (byte & 0x7F) << shift
     if byte < 0x80:
       return value, place
     shift += 7
-  raise DamagedError("it ends within a number")
+  raise DamagedError("it ends within a number, or holds too long a one")
 
 
 def write_varint(value: int) -> bytes:
@@ -60,9 +61,13 @@ def read_table(data: bytes) -> dict[bytes, bytes]:
     raise DamagedError("it does not end as a checkpoint index does")
   _, place = _read_handle(footer, 0)  # Of blocks about blocks, unused.
   index, _ = _read_handle(footer, place)
-  entries = {}
+  entries, last = {}, None
   for _, handle in _read_block(data, index):
-    entries.update(_read_block(data, _read_handle(handle, 0)[0]))
+    for key, value in _read_block(data, _read_handle(handle, 0)[0]):
+      if last is not None and key <= last:
+        raise DamagedError(f"its keys are not in order at {key[:99]!r}")
+      entries[key] = value
+      last = key
   return entries
 
 
@@ -96,12 +101,17 @@ def _read_block(
     raise DamagedError(f"the block at byte {offset} has a wrong checksum")
   if compression:
     raise DamagedError("it is compressed, which TensorFlow does not do")
-  (num_restarts,) = struct.unpack_from("<I", block, size - 4)
+  num_restarts = int.from_bytes(block[-4:], "little")
   end, place, key = size - 4 - 4 * num_restarts, 0, b""
+  if end < 0:
+    raise DamagedError(f"the block at byte {offset} is too short")
+  block = block[:end]
   while place < end:
     shared, place = read_varint(block, place)
     own, place = read_varint(block, place)
     length, place = read_varint(block, place)
+    if shared > len(key) or place + own + length > end:
+      raise DamagedError(f"the block at byte {offset} has a wrong length in it")
     key = key[:shared] + block[place : place + own]
     place += own
     yield key, block[place : place + length]

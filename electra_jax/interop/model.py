@@ -1,7 +1,8 @@
 """Trained networks in memory: what every format is read to, and written of."""
 
+import dataclasses
 from collections.abc import Callable, Collection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -15,6 +16,7 @@ from electra_jax.pretraining.trainer import abstract_params, init_params_of
 from electra_jax.shapes import Params
 from electra_jax.tasks.task import Task
 from electra_jax.training.optimizer import AdamState
+from electra_jax.trees import path_names
 
 
 class PretrainedState(NamedTuple):
@@ -50,6 +52,7 @@ class FinetunedState(NamedTuple):
     tasks: what each head is for.
     params: of encoder and heads.
     step: updates done.
+    max_length: tokens that a text is cut to.
     moments: none: what a fine-tuning leaves of its optimizer is no use.
     fresh: nothing: all of it was trained.
     left_out: nothing.
@@ -59,6 +62,7 @@ class FinetunedState(NamedTuple):
   tasks: tuple[Task, ...]
   params: Params
   step: int
+  max_length: int
 
   moments = None
   fresh = ()
@@ -105,6 +109,31 @@ def seen_params(params: Params, config: ElectraConfig) -> Params:
   of the sum that it sees.
   """
   return {**params, "embeddings": discriminator_embeddings(params, config)}
+
+
+def with_vocabulary(model: PretrainedState, size: int) -> PretrainedState:
+  """Returns a model without moments with the first rows of its vocabulary.
+
+  Args:
+    model: of a larger vocabulary.
+    size: pieces to keep.
+  """
+
+  def cut(path: str, leaf: Any) -> Any:
+    is_table = path.endswith("word_embeddings/embedding")
+    is_cut = is_table or path.endswith("_head/output_bias")
+    return leaf[:size] if is_cut else leaf
+
+  leaves = [cut(path, leaf) for path, leaf in path_names(model.params)]
+  networks = {
+      name: dataclasses.replace(network, vocab_size=size)
+      for name in ("discriminator", "generator")
+      if (network := getattr(model.config, name)) is not None
+  }
+  return model._replace(
+      config=dataclasses.replace(model.config, **networks),
+      params=jax.tree.unflatten(jax.tree.structure(model.params), leaves),
+  )
 
 
 def own_tables_sharing(

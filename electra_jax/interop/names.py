@@ -258,19 +258,23 @@ def _arrange(
   for path, leaf in path_names(abstract):
     name = name_of(path)
     if name not in variables:
-      raise UserError(f"the checkpoint has no variable {name!r} for {path!r}")
+      raise UserError(
+          f"the checkpoint has no variable {name!r} for {path!r}; give a whole"
+          " one"
+      )
     array = to_ours(path, variables[name])
     if array.shape != leaf.shape:
       raise UserError(
           f"variable {name!r} has shape {variables[name].shape}, the model"
-          f" expects {leaf.shape} for {path!r}; choose the size of the"
-          " checkpoint"
+          f" expects {leaf.shape} for {path!r}; the variables of the checkpoint"
+          " do not belong together, copy it again"
       )
     leaves.append(array)
     unused.discard(name)
   if unused:
     raise UserError(
         f"the model has no place for {len(unused)} variables of the"
-        f" checkpoint, {sorted(unused)[0]!r} among them; choose its size"
+        f" checkpoint, {sorted(unused)[0]!r} among them; give one of a plain"
+        " ELECTRA or BERT"
     )
   return jax.tree.unflatten(jax.tree.structure(abstract), leaves)

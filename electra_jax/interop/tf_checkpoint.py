@@ -29,6 +29,8 @@ _NUMBERS = {dtype: number for number, dtype in _DTYPES.items()}
 _HEADER = b""  # The key under which the table tells about itself.
 _HEADER_VALUE = b"\x08\x01\x1a\x02\x08\x01"  # One shard, little-endian, v1.
 _VARINT, _BYTES, _FIXED32 = 0, 2, 5  # Protocol buffers' wire types.
+# BundleEntryProto: dtype, shape, shard, offset, size, checksum.
+_ENTRY_KINDS = {1: int, 2: bytes, 3: int, 4: int, 5: int, 6: int}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +95,7 @@ def read_index(prefix: epath.PathLike) -> dict[str, Entry]:
     table = leveldb_table.read_table(index.read_bytes())
     if _HEADER not in table:
       raise DamagedError("it has no header")
-    shards = dict(_parse_fields(table.pop(_HEADER))).get(1, 1)
+    shards = _parse_header(table.pop(_HEADER))
     return {
         name.decode(): _parse_entry(name.decode(), value, path, shards)
         for name, value in table.items()
@@ -176,9 +178,11 @@ def _newest(folder: epath.Path) -> str | None:
 def _read_values(name: str, entry: Entry) -> np.ndarray:
   file = entry.file
   try:
+    length = file.stat().length
     with file.open("rb") as opened:
-      opened.seek(entry.offset)
-      data = opened.read(entry.size)
+      # No more is asked for than there is, whatever the index says.
+      opened.seek(min(entry.offset, length))
+      data = opened.read(min(entry.size, length))
   except OSError as error:
     raise UserError(
         f"cannot read {file}: {error.strerror}; copy all files of the"
@@ -195,11 +199,26 @@ def _read_values(name: str, entry: Entry) -> np.ndarray:
   return np.frombuffer(data, entry.dtype).reshape(entry.shape)
 
 
+def _parse_header(value: bytes) -> int:
+  """Returns the number of data files."""
+  # TensorFlow, core/protobuf/tensor_bundle.proto: BundleHeaderProto.
+  fields = dict(_parse_fields(value))
+  shards = fields.get(1)
+  if not isinstance(shards, int) or shards < 1:
+    raise DamagedError("its header tells no number of data files")
+  if fields.get(2, 0) != 0:
+    raise DamagedError("its numbers are big-endian, which cannot be read")
+  return shards
+
+
 def _parse_entry(
     name: str, value: bytes, prefix: epath.Path, shards: int
 ) -> Entry:
   # TensorFlow, core/protobuf/tensor_bundle.proto: BundleEntryProto.
   fields = dict(_parse_fields(value))
+  for number, kind in _ENTRY_KINDS.items():
+    if not isinstance(fields.get(number, kind()), kind):
+      raise DamagedError(f"{name!r} has a field {number} of another kind")
   if fields.get(1) not in _DTYPES or 7 in fields:
     raise UserError(
         f"{prefix} holds {name!r}, which is no whole float32, int32 or int64"
@@ -207,12 +226,14 @@ def _parse_entry(
         " wrote"
     )
   dtype = _DTYPES[fields[1]]
-  shape = tuple(
-      dict(_parse_fields(size)).get(1, 0)
+  sizes = [
+      dict(_parse_fields(size)).get(1, 0) if isinstance(size, bytes) else b""
       for number, size in _parse_fields(fields.get(2, b""))
       if number == 2
-  )
-  size = fields.get(5, 0)
+  ]
+  if not all(isinstance(size, int) for size in sizes):
+    raise DamagedError(f"{name!r} has a shape that is none")
+  shape, size = tuple(sizes), fields.get(5, 0)
   if math.prod(shape) * dtype.itemsize != size:
     raise DamagedError(f"{name!r} of shape {shape} has {size} bytes")
   file = _data_of(prefix, fields.get(3, 0), shards)

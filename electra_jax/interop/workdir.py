@@ -83,14 +83,23 @@ def read_finetuned(
   with Checkpointer(workdirs.checkpoints(folder)) as checkpointer:
     params = jax.device_get(checkpointer.read_params(abstract))
     step = checkpointer.restored_step
-  return FinetunedState(encoder, tasks, params, step)
+  return FinetunedState(
+      encoder, tasks, params, step, run.config.data.max_length
+  )
 
 
-def config_of(model: PretrainedState, recipe: PretrainConfig) -> PretrainConfig:
+def config_of(
+    model: PretrainedState, recipe: PretrainConfig, dtype: str
+) -> PretrainConfig:
   """Returns a recipe with the shapes of a model in place of its own.
 
   It keeps its objective and generator if they need the very parts that the
   model has; else it gets the plainest that do.
+
+  Args:
+    model: the networks.
+    recipe: what else a config holds.
+    dtype: of activations.
 
   Raises:
     UserError: no config describes such networks.
@@ -130,7 +139,7 @@ def config_of(model: PretrainedState, recipe: PretrainConfig) -> PretrainConfig:
   config = dataclasses.replace(
       recipe,
       data=DataConfig(store="", length=length, synthetic=False),
-      model=dataclasses.replace(recipe.model, **shapes),
+      model=dataclasses.replace(recipe.model, dtype=dtype, **shapes),
       objective=dataclasses.replace(recipe.objective, **learned),
       phases={},
   )

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from electra_jax import config_files
+from electra_jax.runs.config import read_pretrain_config
 from electra_jax.runs.networks import Vocabulary, training_flops
 from electra_jax.text.tokenizer import SpecialIds
 from tests import helpers
@@ -225,7 +226,7 @@ def test_targets_are_those_of_an_h100():
       ("base_512", 1_160),
       ("small_128", 16_500),
   ):
-    config = config_of(jobs_of()[name])
+    config = read_pretrain_config(config_of(jobs_of()[name]))
     special = SpecialIds(pad=0, unk=100, cls=101, sep=102, mask=103)
     flops = training_flops(config, Vocabulary(30_522, special))
     peak_rows = 989e12 / (flops / config.train.batch_size)

@@ -26,7 +26,7 @@ def test_mistakes_end_with_one_sentence_and_nothing_written(
       (("google", "empty", "--to=workdir"), "exists; choose another TARGET"),
       (
           ("google", "new", "--to=workdir", "--tokenizer=short.txt"),
-          "the vocabulary has 1000 pieces and the model in",
+          "the vocabulary has 1,000 pieces and the model in",
       ),
       (
           ("google", "new", "--to=workdir", "--tokenizer=none.txt"),

@@ -95,7 +95,7 @@ def test_the_recipe_keeps_its_values_and_takes_the_shapes(tmp_path):
   assert config.model.generator_width_ratio == 1.0
   assert (config.model.hidden_size, config.model.num_layers) == (128, 1)
   assert config.data.length == config.model.max_position_embeddings == 64
-  assert "num_heads" not in config.model
+  assert config.model.num_heads is None
   assert run.facts == {
       "rows_digest": "",
       "tokenizer_digest": run.tokenizer.digest,
@@ -175,7 +175,7 @@ def test_the_recipe_decides_what_shapes_do_not(parts, asked, found):
       "objective.temperature": 1.5,
   }
   config = helpers.override(config, learned)
-  config = config_of(google_models.make_model(**parts), config)
+  config = config_of(google_models.make_model(**parts), config, "float32")
   objective = config.objective
   assert f"{objective.name} {objective.generator}" == found
   # Electric's noise must be of the generator's own distribution.

@@ -165,6 +165,43 @@ def test_moments_of_what_is_added_are_those_of_the_sum():
   assert_close(added, whole)
 
 
+def test_proportions_that_are_not_released_survive(tmp_path):
+  encoder = dataclasses.replace(
+      make_networks(hidden_size=64).discriminator,
+      num_heads=4,
+      intermediate_size=96,
+      hidden_dropout=0.0,
+  )
+  config = ElectraConfig(encoder, None, has_generator_head=False)
+  model = random_model(config)
+  google.write_model(tmp_path, model)
+  settings = tmp_path / "networks.json"
+  assert helpers.read_json(settings) == {
+      "discriminator": {"num_heads": 4, "hidden_dropout": 0.0}
+  }
+  prefix = tmp_path / "model.ckpt-4000000"
+  assert google.read_model(prefix).config == config
+  for text, message in (
+      ("[]", "networks.json is damaged: it holds a list"),
+      ('{"generator": {}}', "says generator {}, which is no network"),
+      ('{"discriminator": 3}', "says discriminator 3, which is no network"),
+      ('{"discriminator": {"num_heads": 0}}', "discriminator.num_heads 0, which"),
+      ('{"discriminator": {"num_heads": 5}}', "does not divide into num_heads"),
+      ('{"discriminator": {"hidden_dropout": 2}}', "hidden_dropout 2, which"),
+      ('{"discriminator": {"dtype": "int8"}}', "discriminator.dtype 'int8', wh"),
+  ):  # fmt: skip
+    settings.write_text(text)
+    with pytest.raises(UserError, match=message):
+      google.read_model(prefix)
+  settings.unlink()
+  assert google.read_model(prefix).config.discriminator.num_heads == 1
+
+
+def test_released_proportions_need_no_settings(tmp_path):
+  google.write_model(tmp_path, random_model(make_networks(ratio=0.5)))
+  assert not (tmp_path / "networks.json").exists()
+
+
 def test_where_widths_allow_both_the_recipe_decides(tmp_path):
   config = make_networks(64, 64, sharing="gradient_disentangled")
   google.write_model(tmp_path, random_model(config))
@@ -188,7 +225,7 @@ def test_of_a_fine_tuned_checkpoint_the_encoder_is_taken(tmp_path):
   ]
   abstract = jax.eval_shape(lambda: init_params(encoder, heads, 0))
   params = helpers.random_tree(abstract)
-  google.write_model(tmp_path, FinetunedState(encoder, (), params, 30))
+  google.write_model(tmp_path, FinetunedState(encoder, (), params, 30, 64))
   prefix = tmp_path / "model.ckpt-30"
   variables = tf_checkpoint.read_variables(prefix)
   # The released code's has slots as well.
@@ -263,7 +300,7 @@ LAYER = "electra/encoder/layer_1/output/dense"
         ),
         (
             lambda v: v.update({"cloze_predictions/output_bias": np.ones(50, np.float32)}),
-            "no variable 'generator_ltr/encoder/layer_0/output/dense/bias'",
+            "no variable 'generator_ltr/encoder/layer_0/intermediate/dense/kernel'",
         ),
         (
             lambda v: v.pop("generator_predictions/output_bias"),
@@ -276,6 +313,22 @@ LAYER = "electra/encoder/layer_1/output/dense"
         (
             lambda v: v.pop("electra/embeddings/position_embeddings"),
             "no variable 'electra/embeddings/position_embeddings'; it is not",
+        ),
+        (
+            lambda v: v.update({"electra/embeddings/word_embeddings": np.ones(50, np.float32)}),
+            "has the shape .50,. where a matrix belongs",
+        ),
+        (
+            lambda v: v.update({"electra/embeddings/word_embeddings": np.ones((50, 32), np.int32)}),
+            "holds in 'electra/embeddings/word_embeddings' what is no finite",
+        ),
+        (
+            lambda v: v.update({"electra/embeddings/word_embeddings": np.full((50, 32), np.nan, np.float32)}),
+            "holds in 'electra/embeddings/word_embeddings' what is no finite",
+        ),
+        (
+            lambda v: v.update(global_step=np.ones(2, np.int64)),
+            "holds in 'global_step' what is no finite number or, of",
         ),
     ],
 )  # fmt: skip

@@ -12,18 +12,16 @@ import numpy as np
 import pytest
 
 from electra_jax.errors import UserError
-from electra_jax.finetuning.trainer import init_params
-from electra_jax.interop import huggingface, huggingface_tokenizer
+from electra_jax.interop import huggingface
 from electra_jax.interop import model as states
 from electra_jax.interop.huggingface_tokenizer import write_tokenizer
+from electra_jax.interop.huggingface_vocabulary import read_tokenizer
 from electra_jax.models.config import (
     ElectraConfig,
     encoder_config,
     generator_config,
 )
 from electra_jax.models.electra import Electra
-from electra_jax.models.task_heads import HeadConfig
-from electra_jax.models.task_model import TaskModel
 from electra_jax.text.tokenizer import Tokenizer, load_tokenizer
 from tests import helpers
 
@@ -216,36 +214,6 @@ def test_a_discriminator_that_fills_in_gives_its_logits_there(tmp_path):
   assert_close(logits, their_output(opened.eval()).logits)
 
 
-def test_a_tagger_of_ours_gives_our_logits_there(tmp_path):
-  encoder = networks(32, "embeddings").discriminator
-  heads = (HeadConfig("ner", "tagging", 5),)
-  params = random_params_of_task(encoder, heads)
-  huggingface.write_tagger(tmp_path, encoder, params, list("OABCD"), 0)
-  opened, told = transformers.AutoModelForTokenClassification.from_pretrained(
-      tmp_path, output_loading_info=True
-  )
-  assert not any(told.values()), told
-  assert opened.config.id2label == dict(enumerate("OABCD"))
-  ids, mask, segments = rows()
-  lengths = np.stack([np.argmax(segments, 1), mask.sum(1)], 1).astype(np.int32)
-  owners = np.where(mask, np.arange(2)[:, None], -1).astype(np.int32)
-  logits = TaskModel(encoder, heads).apply(
-      {"params": params},
-      *map(jnp.asarray, (ids, owners, np.array([0, 24], np.int32), lengths)),
-      word_places={"ner": jnp.tile(jnp.arange(24), (2, 1))},
-      answer_starts=None,
-  )["ner"]
-  assert_close(logits, their_output(opened.eval()).logits, mask.astype(bool))
-
-
-def random_params_of_task(encoder, heads):
-  params = init_params(encoder, heads, 0)
-  rng = np.random.default_rng(1)
-  return jax.tree.map(
-      lambda x: x + 0.1 * rng.normal(size=x.shape).astype(np.float32), params
-  )
-
-
 @pytest.mark.parametrize("heads", [1, 4])
 def test_their_bert_fills_in_as_ours(heads, tmp_path):
   config = their_config("BertConfig", num_attention_heads=heads)
@@ -292,6 +260,36 @@ def test_weights_that_torch_wrote_are_read(tmp_path):
       read(tmp_path)
 
 
+def test_their_shards_are_read(tmp_path):
+  config = their_config("ElectraConfig", embedding_size=32)
+  theirs = randomise(transformers.ElectraForPreTraining(config))
+  theirs.save_pretrained(tmp_path, max_shard_size="100KB")
+  assert len(list(tmp_path.glob("model-*.safetensors"))) > 2
+  model = read(tmp_path)
+  logits = our_logits(model.config, model.params, generator=False)
+  assert_close(logits, their_output(theirs).logits)
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("ForSequenceClassification", "classifier"),
+        ("ForTokenClassification", "classifier"),
+        ("ForQuestionAnswering", "qa_outputs"),
+        ("ForMultipleChoice", "classifier, sequence_summary"),
+    ],
+)
+def test_their_fine_tuned_models_are_a_start(name, head, tmp_path):
+  config = their_config("ElectraConfig", embedding_size=32)
+  theirs = randomise(getattr(transformers, f"Electra{name}")(config))
+  theirs.save_pretrained(tmp_path)
+  model = read(tmp_path)
+  assert ", ".join(model.left_out) == head
+  assert model.fresh == ("discriminator_head",)
+  states = their_output(theirs.electra).last_hidden_state
+  assert_close(our_states(model), states)
+
+
 def test_their_tokenizer_gives_the_released_ids(tmp_path):
   cases = helpers.read_json(helpers.GOLDEN / "tokenization.json")["cases"]
   names = ("[CLS]", "[SEP]", "[MASK]", "[UNK]", "[PAD]")
@@ -315,7 +313,7 @@ def test_their_tokenizer_gives_the_released_ids(tmp_path):
       # A special token that is written out stands for itself there.
       is_special = any(token in case["text"] for token in names)
       assert (ids != case["ids"][name]) == is_special, case["text"]
-    assert huggingface_tokenizer.read_tokenizer(folder).digest == own.digest
+    assert read_tokenizer(folder).digest == own.digest
 
 
 @pytest.mark.parametrize("lowercase", [True, False])

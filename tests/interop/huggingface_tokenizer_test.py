@@ -8,9 +8,9 @@ import tokenizers
 from electra_jax.errors import UserError
 from electra_jax.interop.huggingface_tokenizer import (
     check_exportable,
-    read_tokenizer,
     write_tokenizer,
 )
+from electra_jax.interop.huggingface_vocabulary import read_tokenizer
 from electra_jax.text.tokenizer import Tokenizer, load_tokenizer
 from tests import helpers
 
@@ -21,7 +21,7 @@ VOCABULARY = helpers.GOLDEN / "vocab.txt"
     ("lowercase", "strip_accents"),
     [(True, True), (True, False), (False, False)],
 )
-@pytest.mark.parametrize("gone", [None, "tokenizer.json", "vocab.txt"])
+@pytest.mark.parametrize("gone", [None, "vocab.txt"])
 def test_a_vocabulary_comes_back(lowercase, strip_accents, gone, tmp_path):
   own = load_tokenizer(
       VOCABULARY, lowercase=lowercase, strip_accents=strip_accents
@@ -137,7 +137,8 @@ def test_models_that_would_give_other_ids_are_refused(
 def test_other_vocabularies_are_refused(tmp_path):
   with pytest.raises(UserError, match=r"neither tokenizer.json nor vocab.txt"):
     read_tokenizer(tmp_path)
-  write_tokenizer(tmp_path, load_tokenizer(VOCABULARY), 512)
+  own = load_tokenizer(VOCABULARY)
+  write_tokenizer(tmp_path, own, 512)
   path = tmp_path / "tokenizer.json"
   whole = json.loads(path.read_text())
 
@@ -146,10 +147,65 @@ def test_other_vocabularies_are_refused(tmp_path):
     with pytest.raises(UserError, match=message):
       read_tokenizer(tmp_path)
 
-  refuse({"normalizer": None}, "has no .* where a BERT vocabulary has it")
-  refuse({"normalizer": {"type": "NFC"}}, "WordPiece and NFC")
-  refuse({"model": {"type": "BPE", "vocab": {}}}, "BPE and BertNormalizer")
-  refuse({"model": {"vocab": {"[PAD]": 1}}}, "is no BERT vocabulary")
+  refuse({"normalizer": None}, "has no normalizer where a BERT vocabulary has")
+  refuse({"normalizer": 3}, "is damaged: its normalizer is no object")
+  refuse({"normalizer": {"type": "NFC"}}, "says normalizer 'NFC', which")
+  refuse({"model": {"type": "BPE", "vocab": {}}}, "says model 'BPE', which")
+  for vocab in ({"[PAD]": "1"}, {"[PAD]": -1}, {}, [], None, [["[PAD]", 0.0]]):
+    refuse({"model": {"vocab": vocab}}, "its model.vocab is no object of ids")
+  (tmp_path / "vocab.txt").unlink()
+  refuse(
+      {"model": {"vocab": {"[PAD]": 1}}}, "1 pieces whose ids are not 0 to 0"
+  )
+  limit = {**whole["model"], "max_input_chars_per_word": "9"}
+  refuse({"model": limit}, "max_input_chars_per_word '9', which")
+  prefix = {**whole["model"], "continuing_subword_prefix": "@@"}
+  refuse({"model": prefix}, "model.continuing_subword_prefix '@@', which")
+  refuse({"added_tokens": 3}, "its added tokens are not texts")
+  refuse({"added_tokens": [{"id": 3}]}, "its added tokens are not texts")
+  vocab = {**whole["model"]["vocab"], "a\nb": own.vocab_size}
+  refuse(
+      {"model": {**whole["model"], "vocab": vocab}}, "piece of several lines"
+  )
+  frame = {"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]}
+  path.write_text(json.dumps({**whole, "post_processor": frame}))
+  assert read_tokenizer(tmp_path).vocab_size == own.vocab_size
+  refuse({"post_processor": {**frame, "sep": ["[SEP]", 4]}}, "BertProcessing'")
   path.write_text("{")
   with pytest.raises(UserError, match=r"tokenizer.json is damaged"):
+    read_tokenizer(tmp_path)
+
+
+def test_repeated_lines_and_spaces_come_back(tmp_path):
+  data = b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nthe\n  \na\n \nthe\n##b\n"
+  own = Tokenizer("wordpiece", data)
+  write_tokenizer(tmp_path, own, 512)
+  back = read_tokenizer(tmp_path)
+  assert back.vocab_size == own.vocab_size == 11
+  assert back.encode("the ab") == own.encode("the ab")
+  (tmp_path / "vocab.txt").unlink()
+  with pytest.raises(UserError, match="9 pieces whose ids are not 0 to 8"):
+    read_tokenizer(tmp_path)
+
+
+def test_a_sentencepiece_folder_that_was_changed_there_is_refused(tmp_path):
+  own = Tokenizer("sentencepiece", helpers.sentencepiece_model())
+  write_tokenizer(tmp_path, own, 512)
+  path = tmp_path / "tokenizer.json"
+  theirs = tokenizers.Tokenizer.from_file(str(path))
+  theirs.add_tokens(["covid"])
+  theirs.save(str(path))
+  with pytest.raises(UserError, match="adds the tokens 'covid', which this"):
+    read_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("value", ["true", 1, None])
+def test_settings_that_are_no_truth_values_are_told(value, tmp_path):
+  (tmp_path / "vocab.txt").write_bytes(VOCABULARY.read_bytes())
+  settings = tmp_path / "tokenizer_config.json"
+  settings.write_text(json.dumps({"do_lower_case": value}))
+  with pytest.raises(UserError, match="where true or false belongs; mend it"):
+    read_tokenizer(tmp_path)
+  settings.write_text("[]")
+  with pytest.raises(UserError, match=r"tokenizer_config.json is damaged: it"):
     read_tokenizer(tmp_path)

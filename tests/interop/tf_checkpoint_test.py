@@ -180,3 +180,66 @@ def test_tensorflow_reads_what_is_written(written):
   assert set(reader.get_variable_to_shape_map()) == set(VARIABLES)
   for name, array in VARIABLES.items():
     np.testing.assert_array_equal(reader.get_tensor(name), array)
+
+
+# Tags of fields with numbers, bytes and checksums, and what ends numbers.
+_BYTES = (*range(0x08, 0x40, 8), *range(0x0A, 0x40, 8), 0x35, 0xFF, 0, 1, 0x80)
+
+
+def crafted(rng, path, whole):
+  """Changes an index so that its checksums still hold."""
+  data, read_handle = bytearray(whole), leveldb_table._read_handle
+  _, place = read_handle(whole[-48:], 0)
+  index, _ = read_handle(whole[-48:], place)
+  ((_, handle),) = leveldb_table._read_block(whole, index)
+  first, _ = read_handle(handle, 0)
+  for offset, size in (first, index):
+    for _ in range(int(rng.integers(0, 4))):
+      data[offset + int(rng.integers(0, size))] = int(rng.choice(_BYTES))
+    checksum = masked_crc32c(bytes(data[offset : offset + size + 1]))
+    end = offset + size + 1
+    data[end : end + 4] = checksum.to_bytes(4, "little")
+  path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_crafted_index_is_read_or_told(seed, written):
+  """Whatever stands in it: values, lengths, offsets, shapes, the header."""
+  rng = np.random.default_rng(seed)
+  path = written.with_name("model.ckpt-7.index")
+  whole, table = path.read_bytes(), leveldb_table.read_table(path.read_bytes())
+  told = 0
+  for _ in range(300):
+    way = rng.integers(0, 3)
+    if way == 0:
+      crafted(rng, path, whole)
+    elif way == 1:
+      changed = dict(table)
+      key = list(changed)[int(rng.integers(0, len(changed)))]
+      value = bytearray(changed[key])
+      value[int(rng.integers(0, len(value)))] = int(rng.choice(_BYTES))
+      changed[key] = bytes(value[: int(rng.integers(1, len(value) + 1))])
+      path.write_bytes(leveldb_table.write_table(changed))
+    else:
+      cut = int(rng.integers(0, len(whole)))
+      path.write_bytes(whole[:cut] + rng.bytes(int(rng.integers(0, 9))))
+    try:
+      tf_checkpoint.read_variables(written)
+    except UserError:
+      told += 1
+  assert told > 150
+
+
+@pytest.mark.parametrize("header", [b"", b"\x08\x00", b"\x0a\x01\x00"])
+def test_a_header_that_tells_no_files_is_refused(header, tmp_path):
+  table = leveldb_table.write_table({b"": header})
+  (tmp_path / "x.index").write_bytes(table)
+  with pytest.raises(UserError, match="header tells no number of data files"):
+    tf_checkpoint.read_index(tmp_path / "x")
+  (tmp_path / "x.index").write_bytes(b"")
+  with pytest.raises(UserError, match="is damaged: it has 0 bytes"):
+    tf_checkpoint.read_index(tmp_path / "x")
+  table = leveldb_table.write_table({b"": b"\x08\x01\x10\x01"})
+  (tmp_path / "x.index").write_bytes(table)
+  with pytest.raises(UserError, match="its numbers are big-endian"):
+    tf_checkpoint.read_index(tmp_path / "x")

@@ -223,7 +223,7 @@ def test_vocabulary_is_not_trained_on_the_validation_split(tmp_path):
 
 SCRIPT = """
     import itertools, sys
-    from electra_jax import prepare as module
+    from electra_jax.preprocessing import prepare as module
     read = module.read_documents
     if __name__ == "__main__":
       module.CHUNK_CHARACTERS = 2000

@@ -201,22 +201,22 @@ class ErrorTest(parameterized.TestCase):
       ({"train.batch_size": 10}, 4, "batch_size .* 10 does not divide over the 4"),
       ({"train.accumulation_steps": 3}, 1, "batch_size 8 does not divide into config.train.accumulation_steps 3"),
       ({"mesh.fsdp": 3}, 4, "asks for 3 devices and there are 4"),
-      ({"mesh.data": 0}, 4, "asks for 0 devices and there are 4"),
-      ({"mesh.tensor": 0}, 4, "tensor=0 holds a size below 1"),
+      ({"mesh.data": 0}, 4, "mesh.data is 0; it must be at least 1, or -1"),
+      ({"mesh.tensor": 0}, 4, "mesh.tensor is 0; it must be at least 1"),
       ({"mesh.tensor": 4}, 4, "attention heads 2 does not divide over the 4"),
       ({"data.length": 600}, 1, "length 600 exceeds"),
       ({"objective.name": "electro"}, 1, "'electro'; it must be one of electra"),
       ({"objective.mask_prob": 1.5}, 1, "mask_prob is 1.5"),
       ({"objective.masking_draw": "all"}, 1, "draw 'all' is neither"),
       ({"model.embedding_sharing": "half"}, 1, "embedding_sharing is 'half'"),
-      ({"model.dtype": "float16"}, 1, "dtype 'float16' is neither"),
+      ({"model.dtype": "float16"}, 1, "dtype is 'float16'; it must be 'bfloat16' or"),
       ({"model.remat": "all"}, 1, "remat 'all' is not"),
       ({"model.hidden_size": 200}, 1, "hidden_size 200 does not divide"),
-      ({"optimizer.warmup_steps": -1}, 1, "warmup_steps -1"),
+      ({"optimizer.warmup_steps": -1}, 1, "warmup_steps is -1; it must be at least 0"),
   )  # fmt: skip
   def test_one_clear_sentence(self, overrides, devices, message):
-    config = small_config(**overrides)
     with self.assertRaisesRegex(UserError, message):
+      config = small_config(**overrides)
       mesh = make_mesh(config, VOCABULARY, jax.devices()[:devices])
       make_trainer(config, VOCABULARY, mesh)
 
