@@ -20,6 +20,7 @@ PLAN = [
     "config_files",
     "text.formats",
     "text.wordpiece",
+    "text.alphabet",
     "text.tokenizer",
     "text.match_tokens",
     "text.sources",
