@@ -22,6 +22,7 @@ PLAN = [
     "text.wordpiece",
     "text.alphabet",
     "text.tokenizer",
+    "text.lost_text",
     "text.match_tokens",
     "text.sources",
     "text.train_vocabulary",

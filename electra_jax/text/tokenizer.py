@@ -148,6 +148,12 @@ class Tokenizer:
     """
     return self._engine.encode_with_offsets(texts)
 
+  def long_words(self, text: str) -> list[str]:
+    """Returns the words of a text that are unknown for their length alone."""
+    if self.kind != "wordpiece":
+      return []
+    return self._engine.splitter.long_words(text, self.max_word_length)
+
   def token(self, token_id: int) -> str:
     """Returns the piece of an id, such as "##ing"."""
     return self._pieces[token_id]

@@ -5,7 +5,7 @@ import io
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import tokenizers
 from tokenizers import models, trainers
@@ -13,6 +13,7 @@ from tokenizers import models, trainers
 from electra_jax.errors import UserError
 from electra_jax.text import wordpiece
 from electra_jax.text.alphabet import Alphabet, choose_alphabet, count_letters
+from electra_jax.text.lost_text import check_long_words, count_long_words
 from electra_jax.text.tokenizer import FILE_NAMES, KINDS, Tokenizer, fold
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -39,6 +40,7 @@ def train_tokenizer(
     strip_accents: bool = True,
     character_coverage: float | None = None,
     alphabet_limit: int | None = None,
+    allow_long_words: bool = False,
     output: str | os.PathLike | None = None,
     sample_bytes: int = SAMPLE_BYTES,
     tell: Callable[[str], None] | None = None,
@@ -54,6 +56,8 @@ def train_tokenizer(
     character_coverage: share of the text's letters that are kept, the frequent
       ones first; by default CHARACTER_COVERAGE.
     alphabet_limit: most letters that WordPiece keeps, or None.
+    allow_long_words: trains WordPiece even where more than 5 % of the text is
+      in words that are too long for it.
     output: folder to save the tokenizer in, or None.
     sample_bytes: most text to train on, in UTF-8 bytes.
     tell: is called with a sentence where letters had to be left out.
@@ -70,6 +74,8 @@ def train_tokenizer(
   if not sample:
     raise UserError("no text to train a vocabulary on; check the sources")
   options = {"lowercase": lowercase, "strip_accents": strip_accents}
+  if kind == "wordpiece" and not allow_long_words:
+    _check_long_words(sample, **options)
   if kind == "wordpiece":
     data = _train_wordpiece(
         sample,
@@ -159,6 +165,14 @@ def sample_texts(texts: Iterable[str], max_bytes: int) -> list[str]:
       kept = [entry for entry in kept if entry[0] < ceiling]
       size = sum(entry[1] for entry in kept)
   return [text for _, _, text in kept]
+
+
+def _check_long_words(sample: Sequence[str], **options: bool) -> None:
+  empty = "".join(f"{token}\n" for token in SPECIAL_TOKENS).encode()
+  tokenizer = Tokenizer("wordpiece", empty, **options)
+  lost = count_long_words(sample, tokenizer)
+  lost = lost._replace(characters=sum(map(len, sample)))
+  check_long_words(lost, tokenizer.max_word_length)
 
 
 def _train_wordpiece(

@@ -8,7 +8,10 @@ a text holding one on which they differ is split into words by `release_words`
 before the Rust model cuts the words into pieces.
 """
 
+import functools
 import itertools
+import re
+import string
 import unicodedata
 from collections.abc import Iterator, Sequence
 
@@ -91,6 +94,12 @@ class WordSplitter:
         strip_accents=self.strip_accents,
         split_chinese=self.split_chinese,
     )
+
+  def long_words(self, text: str, max_length: int) -> list[str]:
+    """Returns the words that have more letters than some length."""
+    if not _long_run(max_length, self.split_chinese).search(text):
+      return []
+    return [word for word in self.words(text) if len(word) > max_length]
 
   def _agrees_on(self, character: str) -> bool:
     if unicodedata.category(character) in ("Cn", "Cs"):
@@ -283,6 +292,19 @@ def fold_located(
       places = [p for c, p in pairs for _ in without_accents(c)]
       text = without_accents(text)
   return text, places
+
+
+@functools.lru_cache
+def _long_run(max_length: int, split_chinese: bool) -> re.Pattern[str]:
+  """Matches where a word of more than some length may stand.
+
+  To split a text takes much longer. One character may become four where its
+  accents are split off, before they are dropped.
+  """
+  ends = r"\s" + re.escape(string.punctuation)
+  if split_chinese:
+    ends += "".join(f"{chr(first)}-{chr(last)}" for first, last in _CHINESE)
+  return re.compile(f"[^{ends}]{{{max_length // 4 + 1},}}")
 
 
 def without_accents(text: str) -> str:
