@@ -296,6 +296,11 @@ def _add_convert(verb: argparse.ArgumentParser) -> None:
       "--cased", action="store_true", help="that vocabulary has upper case"
   )
   verb.add_argument(
+      "--keep-accents",
+      action="store_true",
+      help="that vocabulary, of lower case, has accents",
+  )
+  verb.add_argument(
       "--config",
       metavar="FILE[:ARG]",
       help="recipe for the new workdir (pretrain:small_pp); shapes"

@@ -57,6 +57,7 @@ def convert(
     config: PretrainConfig | None = None,
     tokenizer: epath.PathLike | None = None,
     lowercase: bool = True,
+    strip_accents: bool = True,
     seed: int | None = None,
 ) -> Conversion:
   """Reads a model of any format and writes it in another.
@@ -78,6 +79,7 @@ def convert(
     tokenizer: vocab.txt, SentencePiece .model or folder; by default what lies
       beside the source.
     lowercase: whether a vocab.txt or .model is for lower case.
+    strip_accents: whether one for lower case is without accents, too.
     seed: of what the source lacks and is initialised (0); of a finetune run,
       whose model (the best).
 
@@ -95,7 +97,8 @@ def convert(
     raise UserError(f"{target} exists; choose another TARGET, or delete it")
   source_format = _format_of(source)
   sharing = config.model.embedding_sharing if config is not None else None
-  model, own = _read(source, source_format, tokenizer, lowercase, seed, sharing)
+  casing = {"lowercase": lowercase, "strip_accents": strip_accents}
+  model, own = _read(source, source_format, tokenizer, casing, seed, sharing)
   if own.vocab_size != model.encoder.vocab_size:
     raise UserError(
         f"the vocabulary has {own.vocab_size} pieces and the model in {source}"
@@ -142,7 +145,7 @@ def _format_of(source: epath.PathLike) -> str:
 
 
 def _read(
-    source, source_format, tokenizer, lowercase, seed, sharing
+    source, source_format, tokenizer, casing, seed, sharing
 ) -> tuple[Model, Tokenizer]:
   if source_format == "workdir":
     if tokenizer is not None:
@@ -155,16 +158,16 @@ def _read(
     return runs.read_pretrained(source, run), run.tokenizer
   if source_format == "google":
     prefix = tf_checkpoint.find_prefix(source)
-    own = _tokenizer_beside(prefix, tokenizer, lowercase)
+    own = _tokenizer_beside(prefix, tokenizer, casing)
     return google.read_model(prefix, seed or 0, sharing), own
   if tokenizer is not None:
-    own = load_tokenizer(tokenizer, lowercase=lowercase)
+    own = load_tokenizer(tokenizer, **casing)
   else:
     own = read_tokenizer(huggingface.folders(source)[0])
   return huggingface.read_model(source, seed or 0, sharing), own
 
 
-def _tokenizer_beside(prefix, tokenizer, lowercase) -> Tokenizer:
+def _tokenizer_beside(prefix, tokenizer, casing) -> Tokenizer:
   folder = prefix.parent
   if tokenizer is None and (folder / OPTIONS_FILE).exists():
     return load_tokenizer(folder)
@@ -174,7 +177,7 @@ def _tokenizer_beside(prefix, tokenizer, lowercase) -> Tokenizer:
         f"there is no vocabulary {path}; give the one that the checkpoint was"
         " trained with by --tokenizer"
     )
-  return load_tokenizer(path, lowercase=lowercase)
+  return load_tokenizer(path, **casing)
 
 
 def _config_of(model, source, source_format, config) -> PretrainConfig:

@@ -161,6 +161,9 @@ def _wordpiece(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
       )
   )
   whole.normalizer = splitter.normalizer
+  if tokenizer.lowercase:
+    sigma = _replace(wordpiece.final_sigma(is_cleaned=True), "ς")
+    whole.normalizer = normalizers.Sequence([sigma, splitter.normalizer])
   whole.pre_tokenizer = splitter.pre_tokenizer
   whole.decoder = decoders.WordPiece()
   return whole
@@ -171,8 +174,7 @@ def _unigram(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
   rules = model.normalizer_spec.precompiled_charsmap
   steps = []
   if tokenizer.lowercase:
-    # The library lower-cases letter by letter, and would lose a final sigma.
-    steps.append(_replace(r"(?<=\p{L})Σ(?!\p{L})", "ς"))
+    steps.append(_replace(wordpiece.final_sigma(is_cleaned=False), "ς"))
     steps.append(normalizers.Lowercase())
     if tokenizer.strip_accents:
       # Its own StripAccents drops the vowels of Indic scripts as well.
@@ -214,7 +216,7 @@ _ENGINES = {"wordpiece": _wordpiece, "sentencepiece": _unigram}
 def _parse_whole(path: epath.Path) -> tuple[list[str], dict[str, Any]]:
   whole = _read_json(path)
   try:
-    model, options = whole["model"], whole["normalizer"]
+    model, options = whole["model"], _without_sigma(whole["normalizer"])
     ids = model["vocab"]
     kinds = (model.get("type", "WordPiece"), options["type"])
   except (KeyError, TypeError) as error:
@@ -232,6 +234,17 @@ def _parse_whole(path: epath.Path) -> tuple[list[str], dict[str, Any]]:
         " model's vocab.txt by --tokenizer"
     )
   return pieces, options
+
+
+def _without_sigma(normalizer: Any) -> Any:
+  """Returns what stands behind the replacement that `_wordpiece` adds."""
+  pattern = {"Regex": wordpiece.final_sigma(is_cleaned=True)}
+  sigma = {"type": "Replace", "pattern": pattern, "content": "ς"}
+  if normalizer and normalizer["type"] == "Sequence":
+    steps = normalizer["normalizers"]
+    if len(steps) == 2 and steps[0] == sigma:
+      return steps[1]
+  return normalizer
 
 
 def _read_json(path: epath.Path) -> Any:

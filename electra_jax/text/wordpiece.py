@@ -37,6 +37,30 @@ _CHINESE = (
 )
 
 
+# What lower-casing looks through on both sides of a sigma.
+_IGNORABLE = r"\p{Case_Ignorable}"
+# What cleaning drops, which happens before.
+_DROPPED = "\\p{Cf}\\p{Cn}\\p{Co}\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd"
+
+
+def final_sigma(*, is_cleaned: bool) -> str:
+  """Returns a pattern of the capital sigmas that end a word.
+
+  The release lower-cases by Python, to "\u03c2" at the end of a word and to
+  "\u03c3" elsewhere; the Rust library goes letter by letter. Where it works
+  alone, these sigmas are replaced beforehand.
+
+  Args:
+    is_cleaned: whether the text will be cleaned after that.
+
+  Source: the Unicode Standard, table 3-17, Final_Sigma.
+  """
+  between = f"[{_IGNORABLE}{_DROPPED if is_cleaned else ''}]*"
+  # Modifier letters have case, and are looked through nevertheless.
+  cased = f"[\\p{{Cased}}&&[^{_IGNORABLE}]]"
+  return f"(?<={cased}{between})\u03a3(?!{between}{cased})"
+
+
 class WordSplitter:
   """Splits text into words as the release does, in Rust wherever it agrees.
 
@@ -318,7 +342,7 @@ def without_accents(text: str) -> str:
 
 def parse_vocabulary(data: bytes) -> list[str]:
   """Reads the pieces of a `vocab.txt`, one a line."""
-  lines = data.decode("utf-8").split("\n")
+  lines = data.decode("utf-8-sig").split("\n")  # Windows begins with a mark.
   if lines and not lines[-1]:
     lines.pop()
   return [line.strip() for line in lines]
