@@ -106,6 +106,7 @@ def make_store(tokenizer, tmp_path):
   """Makes a store whose row r starts with the number r and has length 8."""
   from electra_jax.store.reader import open_store
   from electra_jax.store.writer import StoreWriter
+  from electra_jax.text.lost_text import LostText
 
   def make(train=3000, validation=10, path=tmp_path / "store", **options):
     length = 8
@@ -128,6 +129,7 @@ def make_store(tokenizer, tmp_path):
           duplicates_dropped=None,
           tokens_read=5,
           tokens_kept=5,
+          lost=LostText(),
       )
     return open_store(path)
 

@@ -1,6 +1,7 @@
 """Where a store that many workers have written appears, whole or not at all."""
 
 import contextlib
+import functools
 import os
 import pathlib
 import tempfile
@@ -15,6 +16,7 @@ from electra_jax.files import is_remote
 from electra_jax.preprocessing.rows import Recipe
 from electra_jax.store.manifest import Manifest
 from electra_jax.store.writer import StoreWriter
+from electra_jax.text.lost_text import LostText, check_long_words
 
 
 class Output:
@@ -76,6 +78,7 @@ class Output:
       *,
       sources: tuple[str, ...],
       deduplicate: bool,
+      allow_long_words: bool,
   ) -> Manifest:
     """Makes the store appear.
 
@@ -84,14 +87,22 @@ class Output:
       unigram_counts: [V] see `Store.unigram_counts`.
       sources: see `Manifest`.
       deduplicate: whether duplicates were dropped.
+      allow_long_words: whether much of the text may be in words that are too
+        long for WordPiece.
 
     Returns:
       The manifest.
 
     Raises:
       UserError: files of the workers are not there, or another process has
-        finished the same output meanwhile.
+        finished the same output meanwhile; or too much of the text is in words
+        that are too long.
     """
+    lost = functools.reduce(
+        LostText.plus, (result.lost for result in results), LostText()
+    )
+    if not allow_long_words:
+      check_long_words(lost, self._recipe.tokenizer.max_word_length)
     names = {}
     for result in results:
       for split, written in result.splits.items():
@@ -108,6 +119,7 @@ class Output:
         "duplicates_dropped": dropped if deduplicate else None,
         "tokens_read": sum(result.tokens_read for result in results),
         "tokens_kept": sum(result.tokens_kept for result in results),
+        "lost": lost,
     }
     if not is_remote(self._path):
       files.move(names, self.scratch, os.fspath(self._writer.folder))

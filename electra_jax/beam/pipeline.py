@@ -36,6 +36,7 @@ from electra_jax.preprocessing.prepare import full_disk_explained, write_rows
 from electra_jax.preprocessing.rows import Recipe, build_rows, document_digest
 from electra_jax.store.manifest import SPLITS, SplitManifest
 from electra_jax.store.writer import SplitWriter
+from electra_jax.text.lost_text import LostText
 
 COUNTERS = "electra_jax"  # The namespace of the counters.
 
@@ -99,6 +100,7 @@ class PartResult(NamedTuple):
     splits: by name.
     tokens_read: see `Manifest`, as are those that follow.
     tokens_kept: tokens that stand in rows.
+    lost: what tokenizing lost.
     duplicates_dropped: documents.
     mistake: what a `UserError` says that has ended the work on it, or None. It
       is no exception: runners would try again, and wrap it in many words.
@@ -109,6 +111,7 @@ class PartResult(NamedTuple):
   splits: Mapping[str, SplitManifest] = {}
   tokens_read: int = 0
   tokens_kept: int = 0
+  lost: LostText = LostText()
   duplicates_dropped: int = 0
   mistake: str | None = None
 
@@ -303,8 +306,8 @@ def _write_part(
         for split in SPLITS
     }
 
-    def add(split: str, rows: np.ndarray, *, num_documents: int) -> None:
-      writers[split].add(rows, num_documents)
+    def add(split: str, rows: np.ndarray, **counts: int) -> None:
+      writers[split].add(rows, **counts)
 
     built = (build_rows(chunk, recipe) for chunk in chunks)
     totals = write_rows(built, add, vocab_size)

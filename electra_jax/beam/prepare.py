@@ -30,6 +30,7 @@ def prepare_beam(
     flags: Sequence[str] = ("--runner=DirectRunner",),
     lowercase: bool = True,
     strip_accents: bool = True,
+    allow_long_words: bool = False,
     length: int = 128,
     packing: str = "released",
     deduplicate: bool = False,
@@ -67,6 +68,7 @@ def prepare_beam(
       rows of tfds sources of several files differ, as these are read in another
       order.
     strip_accents: drops accents.
+    allow_long_words: where much text is in words too long for WordPiece.
     length: tokens of a row.
     packing: "released" or "full"; the latter reads the text twice.
     deduplicate: drops equal documents; reads the text twice.
@@ -90,10 +92,8 @@ def prepare_beam(
   output = os.fspath(output).rstrip("/")
   prepare.check_arguments(tokenizer, None, length, packing, validation_percent)
   pipeline = beam.runner.open_pipeline(flags)
-  if is_remote(output):
-    beam.files.check_url(output, overwrite=overwrite)
-  else:
-    check_output(output, overwrite=overwrite)
+  check = beam.files.check_url if is_remote(output) else check_output
+  check(output, overwrite=overwrite)
   parts = divide(beam.files.list_spans(sources, field), document_per)
   if beam.runner.is_dataflow(pipeline):
     _check_reachable(parts, output)
@@ -121,6 +121,7 @@ def prepare_beam(
         counts,
         sources=tuple(map(prepare.source_name, sources)),
         deduplicate=deduplicate,
+        allow_long_words=allow_long_words,
     )
   Reporter(is_shown=progress).summarize(manifest, counts, output)
   return manifest
@@ -132,6 +133,8 @@ def prepare_by_command(
     train_vocab: int | None,
     tokenizer_kind: str,
     num_workers: int | None,
+    character_coverage: float | None,
+    alphabet_limit: int | None,
     **arguments: Any,
 ) -> Manifest:
   """Calls `prepare_beam` with what the command line says.
@@ -141,6 +144,8 @@ def prepare_by_command(
     train_vocab: is refused.
     tokenizer_kind: of `train_vocab`.
     num_workers: is refused.
+    character_coverage: of `train_vocab`.
+    alphabet_limit: of `train_vocab`.
     **arguments: of `prepare_beam`.
 
   Raises:
@@ -153,6 +158,11 @@ def prepare_by_command(
         " the text first, electra-jax prepare SAMPLE --output SAMPLE_STORE"
         f" --train-vocab {train_vocab} --tokenizer-kind {tokenizer_kind}, and"
         " give --tokenizer SAMPLE_STORE here"
+    )
+  if (character_coverage, alphabet_limit) != (None, None):
+    raise UserError(
+        "--character-coverage and --alphabet-limit are of a vocabulary that is"
+        " trained, which does not run on Beam; leave them out"
     )
   if num_workers is not None:
     raise UserError(

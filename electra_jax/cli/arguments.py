@@ -198,6 +198,24 @@ def _add_tokenizer(verb: argparse.ArgumentParser) -> None:
       action="store_false",
       help="do not strip accents",
   )
+  verb.add_argument(
+      "--character-coverage",
+      type=float,
+      metavar="X",
+      help="share of the text's letters that --train-vocab keeps (0.9999 of"
+      " wordpiece, 0.9995 of sentencepiece)",
+  )
+  verb.add_argument(
+      "--alphabet-limit",
+      type=int,
+      metavar="N",
+      help="most letters that --train-vocab keeps, of wordpiece",
+  )
+  verb.add_argument(
+      "--allow-long-words",
+      action="store_true",
+      help="where over 5%% of the text is in words too long for wordpiece",
+  )
 
 
 def _add_run(verb: argparse.ArgumentParser) -> None:
@@ -276,6 +294,11 @@ def _add_convert(verb: argparse.ArgumentParser) -> None:
   )
   verb.add_argument(
       "--cased", action="store_true", help="that vocabulary has upper case"
+  )
+  verb.add_argument(
+      "--keep-accents",
+      action="store_true",
+      help="that vocabulary, of lower case, has accents",
   )
   verb.add_argument(
       "--config",

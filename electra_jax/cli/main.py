@@ -240,6 +240,7 @@ def _convert(args: argparse.Namespace, rest: Sequence[str]) -> int:
       config=args.config,
       tokenizer=args.tokenizer,
       lowercase=not args.cased,
+      strip_accents=not args.keep_accents,
       seed=args.seed,
       dtype=args.dtype,
   )

@@ -64,6 +64,7 @@ def convert(
     config: PretrainConfig | None = None,
     tokenizer: epath.PathLike | None = None,
     lowercase: bool = True,
+    strip_accents: bool = True,
     seed: int | None = None,
     dtype: str = "float32",
 ) -> Conversion:
@@ -86,6 +87,7 @@ def convert(
     tokenizer: vocab.txt, SentencePiece .model or folder; by default what lies
       beside the source.
     lowercase: whether a vocab.txt or .model is for lower case.
+    strip_accents: whether one for lower case is without accents, too.
     seed: of what the source lacks and is initialised (0); of a finetune run,
       whose model (the best).
     dtype: of a workdir's activations, "float32" or "bfloat16". In float32 it
@@ -105,7 +107,8 @@ def convert(
     raise UserError(f"{target} exists; choose another TARGET, or delete it")
   source_format = _format_of(source)
   sharing = config.model.embedding_sharing if config is not None else None
-  model, own = _read(source, source_format, tokenizer, lowercase, seed, sharing)
+  casing = {"lowercase": lowercase, "strip_accents": strip_accents}
+  model, own = _read(source, source_format, tokenizer, casing, seed, sharing)
   model, notes = _fitted(model, own, source, source_format, tokenizer)
   if to == "workdir":
     config = _config_of(model, source, source_format, config, dtype)
@@ -150,7 +153,7 @@ def _format_of(source: epath.PathLike) -> str:
 
 
 def _read(
-    source, source_format, tokenizer, lowercase, seed, sharing
+    source, source_format, tokenizer, casing, seed, sharing
 ) -> tuple[Model, Tokenizer]:
   if source_format == "workdir":
     if tokenizer is not None:
@@ -163,10 +166,10 @@ def _read(
     return runs.read_pretrained(source, run), run.tokenizer
   if source_format == "google":
     prefix = tf_checkpoint.find_prefix(source)
-    own = _tokenizer_beside(prefix, tokenizer, lowercase)
+    own = _tokenizer_beside(prefix, tokenizer, casing)
     return google.read_model(prefix, seed or 0, sharing), own
   if tokenizer is not None:
-    own = load_tokenizer(tokenizer, lowercase=lowercase)
+    own = load_tokenizer(tokenizer, **casing)
   else:
     own = read_tokenizer(huggingface.folders(source)[0])
   return huggingface.read_model(source, seed or 0, sharing), own
@@ -212,7 +215,7 @@ def _notes_of(model: Model) -> tuple[str, ...]:
   )
 
 
-def _tokenizer_beside(prefix, tokenizer, lowercase) -> Tokenizer:
+def _tokenizer_beside(prefix, tokenizer, casing) -> Tokenizer:
   folder = prefix.parent
   if tokenizer is None and (folder / OPTIONS_FILE).exists():
     return load_tokenizer(folder)
@@ -222,7 +225,7 @@ def _tokenizer_beside(prefix, tokenizer, lowercase) -> Tokenizer:
         f"there is no vocabulary {path}; give the one that the checkpoint was"
         " trained with by --tokenizer"
     )
-  return load_tokenizer(path, lowercase=lowercase)
+  return load_tokenizer(path, **casing)
 
 
 def _config_of(model, source, source_format, config, dtype) -> PretrainConfig:

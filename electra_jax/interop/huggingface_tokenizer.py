@@ -129,6 +129,9 @@ def _wordpiece(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
       )
   )
   whole.normalizer = splitter.normalizer
+  if tokenizer.lowercase:
+    sigma = _replace(wordpiece.final_sigma(is_cleaned=True), "ς")
+    whole.normalizer = normalizers.Sequence([sigma, splitter.normalizer])
   whole.pre_tokenizer = splitter.pre_tokenizer
   whole.decoder = decoders.WordPiece()
   return whole
@@ -139,8 +142,7 @@ def _unigram(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
   rules = model.normalizer_spec.precompiled_charsmap
   steps = []
   if tokenizer.lowercase:
-    # The library lower-cases letter by letter, and would lose a final sigma.
-    steps.append(_replace(r"(?<=\p{L})Σ(?!\p{L})", "ς"))
+    steps.append(_replace(wordpiece.final_sigma(is_cleaned=False), "ς"))
     steps.append(normalizers.Lowercase())
     if tokenizer.strip_accents:
       # Its own StripAccents drops the vowels of Indic scripts as well.

@@ -131,7 +131,10 @@ def _read_whole(
   whole = read_object(file)
   parts = {}
   for name, kind in _KINDS.items():
-    part = parts[name] = _part(file, whole, name)
+    part = _part(file, whole, name)
+    if name == "normalizer":
+      part = _without_sigma(part)
+    parts[name] = part
     if part.get("type", _UNNAMED.get(name)) != kind:
       raise _refusal(file, name, part.get("type"))
   model, normalizer = parts["model"], parts["normalizer"]
@@ -154,6 +157,22 @@ def _read_whole(
     }
     options |= _options(file, normalizer, keys)
   return _vocabulary(path, model), options
+
+
+def _without_sigma(normalizer: Mapping[str, Any]) -> Mapping[str, Any]:
+  """Returns what stands behind the replacement that an exported one has."""
+  pattern = {"Regex": wordpiece.final_sigma(is_cleaned=True)}
+  sigma = {"type": "Replace", "pattern": pattern, "content": "ς"}
+  if normalizer.get("type") == "Sequence":
+    steps = normalizer.get("normalizers")
+    if (
+        isinstance(steps, list)
+        and len(steps) == 2
+        and isinstance(steps[1], dict)
+        and steps[0] == sigma
+    ):
+      return steps[1]
+  return normalizer
 
 
 def _vocabulary(path: epath.Path, model: Mapping[str, Any]) -> bytes:

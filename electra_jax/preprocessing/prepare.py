@@ -29,9 +29,15 @@ from electra_jax.preprocessing.rows import (
 )
 from electra_jax.store.manifest import Manifest
 from electra_jax.store.writer import StoreWriter, check_output
+from electra_jax.text.lost_text import (
+    GIVEN_ADVICE,
+    TRAINED_ADVICE,
+    LostText,
+    check_long_words,
+)
 from electra_jax.text.sources import ReadProgress, list_sources, read_documents
 from electra_jax.text.tokenizer import Tokenizer, load_tokenizer
-from electra_jax.text.train_vocabulary import train_tokenizer
+from electra_jax.text.train_vocabulary import check_training, train_tokenizer
 
 CHUNK_CHARACTERS = 1 << 20  # Text that a worker is given at a time.
 _MAX_LENGTH = 65535  # Lengths are stored as uint16.
@@ -46,6 +52,9 @@ def prepare(
     tokenizer_kind: str = "wordpiece",
     lowercase: bool = True,
     strip_accents: bool = True,
+    character_coverage: float | None = None,
+    alphabet_limit: int | None = None,
+    allow_long_words: bool = False,
     length: int = 128,
     packing: str = "released",
     deduplicate: bool = False,
@@ -75,6 +84,11 @@ def prepare(
     tokenizer_kind: "wordpiece" or "sentencepiece", of a trained vocabulary.
     lowercase: lower-cases text; False for a cased vocabulary.
     strip_accents: drops accents; only has an effect with `lowercase`.
+    character_coverage: share of the text's letters that a trained vocabulary
+      holds, see `train_tokenizer`.
+    alphabet_limit: most letters of a trained WordPiece vocabulary, or None.
+    allow_long_words: makes the store even where more than 5 % of the text is in
+      words that are too long for WordPiece.
     length: tokens of a row, special tokens included.
     packing: "released" loses the text beyond a row, as the original does;
       "full" carries it over and fills every row.
@@ -99,6 +113,17 @@ def prepare(
   sources = [sources] if isinstance(sources, str) else sources
   sources = [os.fspath(source) for source in sources]
   check_arguments(tokenizer, train_vocab, length, packing, validation_percent)
+  training = {
+      "character_coverage": character_coverage,
+      "alphabet_limit": alphabet_limit,
+  }
+  if train_vocab is not None:
+    check_training(train_vocab, tokenizer_kind, **training)
+  elif any(value is not None for value in training.values()):
+    raise UserError(
+        "--character-coverage and --alphabet-limit are of a vocabulary that is"
+        " trained; give --train-vocab beside them, or leave them out"
+    )
   num_workers = _count_workers(num_workers)
   check_output(output, overwrite=overwrite)
   list_sources(sources)
@@ -118,6 +143,9 @@ def prepare(
         tokenizer_kind,
         lowercase=lowercase,
         strip_accents=strip_accents,
+        **training,
+        allow_long_words=allow_long_words,
+        tell=reporter.tell,
     )
   elif not isinstance(tokenizer, Tokenizer):
     tokenizer = load_tokenizer(
@@ -137,6 +165,8 @@ def prepare(
     results = _build_all(chunks, recipe, num_workers)
     totals = write_rows(results, writer.add, tokenizer.vocab_size)
     check_text(totals["unigram_counts"], validation_percent)
+    if not allow_long_words:
+      check_long_words(totals["lost"], tokenizer.max_word_length)
     manifest = writer.finish(
         packing=packing,
         seed=seed,
@@ -147,7 +177,16 @@ def prepare(
         ),
         **totals,
     )
-  reporter.summarize(manifest, totals["unigram_counts"], output)
+  reporter.summarize(
+      manifest,
+      totals["unigram_counts"],
+      output,
+      advice=(
+          GIVEN_ADVICE
+          if train_vocab is None
+          else TRAINED_ADVICE[tokenizer_kind]
+      ),
+  )
   return manifest
 
 
@@ -228,16 +267,26 @@ def write_rows(
   """
   counts = np.zeros(vocab_size, np.int64)
   tokens_read = tokens_kept = 0
+  lost = LostText()
   for result in results:
     tokens_read += result.tokens_read
+    lost = lost.plus(result.lost)
     for name, split in result.splits.items():
-      add(name, split.rows, num_documents=split.num_documents)
-      tokens_kept += int(split.counts.sum())
+      num_text_tokens = int(split.counts.sum())
+      add(
+          name,
+          split.rows,
+          num_documents=split.num_documents,
+          num_text_tokens=num_text_tokens,
+          num_unknown=split.num_unknown,
+      )
+      tokens_kept += num_text_tokens
     counts += result.splits["train"].counts
   return {
       "unigram_counts": counts,
       "tokens_read": tokens_read,
       "tokens_kept": tokens_kept,
+      "lost": lost,
   }
 
 

@@ -10,9 +10,20 @@ import rich.progress
 
 from electra_jax.store.manifest import Manifest
 from electra_jax.store.reader import entropy
+from electra_jax.text.lost_text import (
+    GIVEN_ADVICE,
+    LONG_WORD_ADVICE,
+    LostText,
+)
 from electra_jax.text.sources import ReadProgress
+from electra_jax.text.wordpiece import UNKNOWN
 
 _PLAIN_REPORT_SECS = 30.0  # Between two lines where no bar can be drawn.
+
+# Shares above which the summary says what to do.
+_UNKNOWN = 0.01
+_STRIPPED_LETTERS = 0.001
+_STRIPPED_ACCENTS = 0.1  # German has 0.02, French 0.03, Vietnamese 0.25.
 
 
 class Reporter:
@@ -38,8 +49,17 @@ class Reporter:
       manifest: Manifest,
       unigram_counts: np.ndarray,
       output: str | os.PathLike,
+      *,
+      advice: str = GIVEN_ADVICE,
   ) -> None:
-    """Prints what the store holds."""
+    """Prints what the store holds.
+
+    Args:
+      manifest: of the store.
+      unigram_counts: of the store.
+      output: its folder or URL.
+      advice: what to do where much of the text is [UNK], see `lost_text`.
+    """
     if not self._is_shown:
       return
     for name, split in manifest.splits.items():
@@ -57,12 +77,39 @@ class Reporter:
         f" entropy {entropy(unigram_counts):.3f} nats, vocabulary"
         f" {manifest.vocab_size:,}"
     )
+    self._print(_unknown_shares(manifest, advice))
+    self._tell_losses(manifest.lost)
     if not manifest.splits["validation"].num_rows:
       self._print(
           "no document fell into the validation split; raise"
           f" validation_percent={manifest.validation_percent} to have one"
       )
     self._print(f"token store: {output}")
+
+  def tell(self, sentence: str) -> None:
+    """Prints one line, where anything is shown."""
+    if self._is_shown:
+      self._print(sentence)
+
+  def _tell_losses(self, lost: LostText) -> None:
+    if lost.long_words:
+      self._print(
+          f"words too long for WordPiece, one {UNKNOWN} each:"
+          f" {lost.long_words:,}, {lost.long_word_share:.2%} of the text;"
+          f" {LONG_WORD_ADVICE}"
+      )
+    if lost.stripped_letter_share > _STRIPPED_LETTERS:
+      self._print(
+          "stripping accents drops letters or vowel signs, one in"
+          f" {1 / lost.stripped_letter_share:,.0f} characters, such as"
+          f" {lost.example} -> {lost.example_left}; --keep-accents keeps them"
+      )
+    elif lost.stripped_accent_share > _STRIPPED_ACCENTS:
+      self._print(
+          "stripping accents drops one in"
+          f" {1 / lost.stripped_accent_share:,.0f} characters;"
+          " --keep-accents keeps them"
+      )
 
   def _watch_live(
       self, task: str, documents: Iterable[str], position: ReadProgress
@@ -105,3 +152,17 @@ class Reporter:
 
   def _print(self, line: str) -> None:
     self._console.print(line, soft_wrap=True)
+
+
+def _unknown_shares(manifest: Manifest, advice: str) -> str:
+  """Says how much of the text is [UNK], and what to do where it is much."""
+  splits = [
+      (name, split) for name, split in manifest.splits.items() if split.num_rows
+  ]
+  shares = ", ".join(f"{s.unknown_share:.2%} of {name}" for name, s in splits)
+  line = f"{UNKNOWN} among tokens of text: {shares}"
+  unknown = sum(split.num_unknown for _, split in splits)
+  is_much = max(split.unknown_share for _, split in splits) > _UNKNOWN
+  if is_much and manifest.lost.long_words < unknown / 2:
+    line += f"; the vocabulary lacks letters of this text: {advice}"
+  return line

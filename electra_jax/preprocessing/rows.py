@@ -20,6 +20,7 @@ from electra_jax.preprocessing.examples import (
     released_examples,
 )
 from electra_jax.store.manifest import SPLITS, row_dtype
+from electra_jax.text.lost_text import LostText, find_lost
 from electra_jax.text.tokenizer import Tokenizer
 
 
@@ -50,11 +51,13 @@ class SplitRows(NamedTuple):
     num_documents: documents of this split.
     counts: [V] int64, how often each id occurs; [PAD], [CLS], [SEP] and [MASK]
       count 0.
+    num_unknown: how often [UNK] does.
   """
 
   rows: np.ndarray
   num_documents: int
   counts: np.ndarray
+  num_unknown: int
 
 
 class Rows(NamedTuple):
@@ -63,10 +66,12 @@ class Rows(NamedTuple):
   Attributes:
     splits: by name.
     tokens_read: tokens of the documents, without special tokens.
+    lost: what these tokens do not tell.
   """
 
   splits: dict[str, SplitRows]
   tokens_read: int
+  lost: LostText
 
 
 def document_digest(document: str) -> bytes:
@@ -109,7 +114,8 @@ def build_rows(documents: Sequence[str], recipe: Recipe) -> Rows:
     )
     splits[name] = _pack(examples, len(chosen), recipe)
   tokens_read = sum(len(line) for each in token_lines for line in each)
-  return Rows(splits, tokens_read)
+  lost = find_lost(lines, token_lines, recipe.tokenizer)
+  return Rows(splits, tokens_read, lost)
 
 
 def _make_examples(
@@ -148,7 +154,7 @@ def _pack(
   ids = rows[:, : recipe.length].ravel()
   counts = np.bincount(ids, minlength=recipe.tokenizer.vocab_size)
   counts[[special.pad, special.cls, special.sep, special.mask]] = 0
-  return SplitRows(rows, num_documents, counts)
+  return SplitRows(rows, num_documents, counts, int(counts[special.unk]))
 
 
 def _rng(seed: int, name: bytes) -> random.Random:

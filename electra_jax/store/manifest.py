@@ -11,6 +11,7 @@ import numpy as np
 
 from electra_jax.errors import UserError
 from electra_jax.json_files import as_kind, parse_json
+from electra_jax.text.lost_text import LostText
 from electra_jax.text.tokenizer import FILE_NAMES, OPTIONS_FILE, SpecialIds
 
 VERSION = 2
@@ -47,12 +48,18 @@ class SplitManifest:
     num_rows: rows.
     num_documents: documents that these rows were made of.
     num_tokens: tokens of the rows, special tokens and no padding included.
+    num_text_tokens: those of them that stand for text; [UNK] does.
+    num_unknown: those of them that are [UNK].
+    unknown_share: their share among these.
     shards: the files in order.
   """
 
   num_rows: int
   num_documents: int
   num_tokens: int
+  num_text_tokens: int
+  num_unknown: int
+  unknown_share: float
   shards: tuple[Shard, ...]
 
 
@@ -76,6 +83,7 @@ class Manifest:
       none were looked for.
     tokens_read: tokens of all documents, without special tokens.
     tokens_kept: those of them that stand in a row.
+    lost: what became of long words and of accents.
     counts_digest: hexadecimal SHA-256 of the file of unigram counts.
     splits: by name.
   """
@@ -94,6 +102,7 @@ class Manifest:
   duplicates_dropped: int | None
   tokens_read: int
   tokens_kept: int
+  lost: LostText
   counts_digest: str
   splits: dict[str, SplitManifest]
 
@@ -128,6 +137,7 @@ class Manifest:
     """Returns the text of `manifest.json`."""
     fields = dataclasses.asdict(self)
     fields["special_ids"] = self.special_ids._asdict()
+    fields["lost"] = self.lost._asdict()
     return json.dumps({**fields, "digest": _digest(fields)}, indent=1) + "\n"
 
   @classmethod

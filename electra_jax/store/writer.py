@@ -23,6 +23,7 @@ from electra_jax.store.manifest import (
     block_checksum,
     row_dtype,
 )
+from electra_jax.text.lost_text import LostText
 from electra_jax.text.tokenizer import Tokenizer
 
 ROWS_PER_BLOCK = 1024
@@ -86,15 +87,25 @@ class StoreWriter:
       split.abandon()
     self._stack.close()
 
-  def add(self, split: str, rows: np.ndarray, *, num_documents: int = 0):
+  def add(
+      self,
+      split: str,
+      rows: np.ndarray,
+      *,
+      num_documents: int = 0,
+      num_text_tokens: int = 0,
+      num_unknown: int = 0,
+  ):
     """Appends rows to a split.
 
     Args:
       split: "train" or "validation".
       rows: [rows, L + 2], see `examples.pack_examples`.
       num_documents: documents these rows were made of.
+      num_text_tokens: tokens of these rows without special tokens.
+      num_unknown: those of them that are [UNK].
     """
-    self._splits[split].add(rows, num_documents)
+    self._splits[split].add(rows, num_documents, num_text_tokens, num_unknown)
 
   def adopt(self, split: str, written: SplitManifest) -> None:
     """Appends files that a `SplitWriter` has written elsewhere.
@@ -116,6 +127,7 @@ class StoreWriter:
       duplicates_dropped: int | None,
       tokens_read: int,
       tokens_kept: int,
+      lost: LostText,
   ) -> Manifest:
     """Closes the files and makes the store appear.
 
@@ -128,6 +140,7 @@ class StoreWriter:
       duplicates_dropped: or None.
       tokens_read: tokens of all documents.
       tokens_kept: tokens that stand in rows.
+      lost: what tokenizing lost.
 
     Returns:
       The manifest.
@@ -153,6 +166,7 @@ class StoreWriter:
         duplicates_dropped=duplicates_dropped,
         tokens_read=tokens_read,
         tokens_kept=tokens_kept,
+        lost=lost,
         counts_digest=hashlib.sha256(counts.read_bytes()).hexdigest(),
         splits=splits,
     )
@@ -258,17 +272,27 @@ class SplitWriter:
     self._num_waiting = 0
     self._num_documents = 0
     self._num_tokens = 0
+    self._num_text_tokens = 0
+    self._num_unknown = 0
     self._writer = None
     self._num_blocks = 0  # Of the open file, as the rows.
     self._num_rows = 0
     self._checksums = []
     self._shards = []
 
-  def add(self, rows: np.ndarray, num_documents: int) -> None:
+  def add(
+      self,
+      rows: np.ndarray,
+      num_documents: int,
+      num_text_tokens: int = 0,
+      num_unknown: int = 0,
+  ) -> None:
     if rows.shape[1:] != (self._width,):
       raise ValueError(f"rows of shape {rows.shape}, not (rows, {self._width})")
     self._num_documents += num_documents
     self._num_tokens += int(rows[:, -1].sum(dtype=np.int64))
+    self._num_text_tokens += num_text_tokens
+    self._num_unknown += num_unknown
     self._waiting.append(rows.astype(self._dtype, copy=False))
     self._num_waiting += len(rows)
     if self._num_waiting >= ROWS_PER_BLOCK:
@@ -282,6 +306,8 @@ class SplitWriter:
   def adopt(self, written: SplitManifest) -> None:
     self._num_documents += written.num_documents
     self._num_tokens += written.num_tokens
+    self._num_text_tokens += written.num_text_tokens
+    self._num_unknown += written.num_unknown
     self._shards += written.shards
 
   def finish(self) -> SplitManifest:
@@ -292,6 +318,9 @@ class SplitWriter:
         num_rows=sum(shard.num_rows for shard in self._shards),
         num_documents=self._num_documents,
         num_tokens=self._num_tokens,
+        num_text_tokens=self._num_text_tokens,
+        num_unknown=self._num_unknown,
+        unknown_share=self._num_unknown / max(self._num_text_tokens, 1),
         shards=tuple(self._shards),
     )
 

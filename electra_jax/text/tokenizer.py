@@ -148,6 +148,12 @@ class Tokenizer:
     """
     return self._engine.encode_with_offsets(texts)
 
+  def long_words(self, text: str) -> list[str]:
+    """Returns the words of a text that are unknown for their length alone."""
+    if self.kind != "wordpiece":
+      return []
+    return self._engine.splitter.long_words(text, self.max_word_length)
+
   def token(self, token_id: int) -> str:
     """Returns the piece of an id, such as "##ing"."""
     return self._pieces[token_id]
@@ -234,18 +240,43 @@ def _read_options(directory: epath.Path) -> dict:
   path = directory / OPTIONS_FILE
   try:
     options = json.loads(path.read_text())
-    return {k: options[k] for k in ("kind", "file", *_USUAL)} | {
+    if not isinstance(options, dict):
+      raise ValueError("it holds no object")
+    options = {k: options[k] for k in ("kind", "file", *_USUAL)} | {
         k: options[k] for k in _RARE if k in options
     }
+    _check_options(options)
+    return options
   except FileNotFoundError as error:
     raise UserError(
         f"the folder {directory} holds no {OPTIONS_FILE}; give the vocab.txt or"
         " .model file itself"
     ) from error
-  except (ValueError, KeyError) as error:
+  except OSError as error:
     raise UserError(
-        f"{path} is damaged ({error}); save the tokenizer again"
+        f"cannot read {path}: {error.strerror}; save the tokenizer again"
     ) from error
+  except (ValueError, KeyError, RecursionError) as error:
+    reason = f"no {error}" if isinstance(error, KeyError) else error
+    raise UserError(
+        f"{path} is damaged ({reason}); save the tokenizer again"
+    ) from error
+
+
+def _check_options(options: dict[str, Any]) -> None:
+  """Raises ValueError where a value is of another kind than `save` writes."""
+  kind, file = options["kind"], options["file"]
+  if kind not in KINDS:
+    raise ValueError(f"kind is {kind!r}, not one of {list(KINDS)}")
+  # No other name is ever written, so that none leads out of the folder.
+  if file != FILE_NAMES[kind]:
+    raise ValueError(f"file is {file!r}, not {FILE_NAMES[kind]!r}")
+  for name in (*_USUAL, *_RARE):
+    value, wanted = options.get(name, _RARE.get(name)), bool
+    if name == "max_word_length":
+      wanted = int
+    if type(value) is not wanted or (wanted is int and value < 1):
+      raise ValueError(f"{name} is {value!r}")
 
 
 def _find_special(pieces: Sequence[str], origin: str) -> SpecialIds:

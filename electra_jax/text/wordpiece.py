@@ -8,7 +8,10 @@ a text holding one on which they differ is split into words by `release_words`
 before the Rust model cuts the words into pieces.
 """
 
+import functools
 import itertools
+import re
+import string
 import unicodedata
 from collections.abc import Iterator, Sequence
 
@@ -32,6 +35,30 @@ _CHINESE = (
     (0x2B820, 0x2CEAF),
     (0x2F800, 0x2FA1F),
 )
+
+
+# What lower-casing looks through on both sides of a sigma.
+_IGNORABLE = r"\p{Case_Ignorable}"
+# What cleaning drops, which happens before.
+_DROPPED = "\\p{Cf}\\p{Cn}\\p{Co}\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd"
+
+
+def final_sigma(*, is_cleaned: bool) -> str:
+  """Returns a pattern of the capital sigmas that end a word.
+
+  The release lower-cases by Python, to "\u03c2" at the end of a word and to
+  "\u03c3" elsewhere; the Rust library goes letter by letter. Where it works
+  alone, these sigmas are replaced beforehand.
+
+  Args:
+    is_cleaned: whether the text will be cleaned after that.
+
+  Source: the Unicode Standard, table 3-17, Final_Sigma.
+  """
+  between = f"[{_IGNORABLE}{_DROPPED if is_cleaned else ''}]*"
+  # Modifier letters have case, and are looked through nevertheless.
+  cased = f"[\\p{{Cased}}&&[^{_IGNORABLE}]]"
+  return f"(?<={cased}{between})\u03a3(?!{between}{cased})"
 
 
 class WordSplitter:
@@ -91,6 +118,12 @@ class WordSplitter:
         strip_accents=self.strip_accents,
         split_chinese=self.split_chinese,
     )
+
+  def long_words(self, text: str, max_length: int) -> list[str]:
+    """Returns the words that have more letters than some length."""
+    if not _long_run(max_length, self.split_chinese).search(text):
+      return []
+    return [word for word in self.words(text) if len(word) > max_length]
 
   def _agrees_on(self, character: str) -> bool:
     if unicodedata.category(character) in ("Cn", "Cs"):
@@ -285,6 +318,19 @@ def fold_located(
   return text, places
 
 
+@functools.lru_cache
+def _long_run(max_length: int, split_chinese: bool) -> re.Pattern[str]:
+  """Matches where a word of more than some length may stand.
+
+  To split a text takes much longer. One character may become four where its
+  accents are split off, before they are dropped.
+  """
+  ends = r"\s" + re.escape(string.punctuation)
+  if split_chinese:
+    ends += "".join(f"{chr(first)}-{chr(last)}" for first, last in _CHINESE)
+  return re.compile(f"[^{ends}]{{{max_length // 4 + 1},}}")
+
+
 def without_accents(text: str) -> str:
   """Drops the combining marks of canonically decomposed text."""
   return "".join(
@@ -296,7 +342,7 @@ def without_accents(text: str) -> str:
 
 def parse_vocabulary(data: bytes) -> list[str]:
   """Reads the pieces of a `vocab.txt`, one a line."""
-  lines = data.decode("utf-8").split("\n")
+  lines = data.decode("utf-8-sig").split("\n")  # Windows begins with a mark.
   if lines and not lines[-1]:
     lines.pop()
   return [line.strip() for line in lines]

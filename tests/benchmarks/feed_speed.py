@@ -19,6 +19,7 @@ import numpy as np
 from electra_jax.store.feed import Feed
 from electra_jax.store.reader import Split, open_store
 from electra_jax.store.writer import StoreWriter
+from electra_jax.text.lost_text import LostText
 from electra_jax.text.tokenizer import Tokenizer
 
 FAR_STEP = 1_000_000
@@ -97,6 +98,7 @@ def make_store(path: pathlib.Path, rows: int, length: int) -> pathlib.Path:
         duplicates_dropped=None,
         tokens_read=rows * length,
         tokens_kept=rows * length,
+        lost=LostText(),
     )
   return path
 

@@ -119,6 +119,14 @@ def test_every_split_is_read(tmp_path):
       "diagnostic": 3,
   }
   assert data.task.labels == ("contradiction", "entailment", "neutral")
+  # Each split comes from its own file, although most have equal sizes.
+  texts = {s: [e.text for e in examples] for s, examples in data.splits.items()}
+  for split, own in texts.items():
+    lines = (tmp_path / "mnli" / f"{split}.tsv").read_text().splitlines()
+    assert len(lines) == 1 + len(own)
+    for line, text in zip(lines[1:], own, strict=True):
+      assert text in line.split("\t")
+  assert len(set(map(tuple, texts.values()))) == len(texts)
 
 
 def test_test_splits_may_be_missing(tmp_path):

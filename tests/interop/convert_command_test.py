@@ -80,6 +80,27 @@ def test_the_command_tells_what_it_did(tmp_path, capsys):
   assert not workdirs.load(tmp_path / "run").tokenizer.lowercase
 
 
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_lower_case_vocabulary_may_keep_accents(tmp_path, beside):
+  source = google_models.write(tmp_path / "google", google_models.make_model())
+  lines = google_models.VOCABULARY.read_text(encoding="utf-8").split("\n")
+  lines[-2:-1] = ["möchte"]
+  folder = tmp_path / "google" if beside else tmp_path
+  (folder / "vocab.txt").write_text("\n".join(lines), encoding="utf-8")
+  given = () if beside else ("--tokenizer", str(folder / "vocab.txt"))
+  with pytest.raises(SystemExit) as stop:
+    cli.main(
+        [
+            *("convert", str(source), f"{tmp_path}/run", "--to", "workdir"),
+            *(*given, "--keep-accents"),
+        ]
+    )
+  assert stop.value.code == 0
+  own = workdirs.load(tmp_path / "run").tokenizer
+  assert own.lowercase and not own.strip_accents
+  assert own.tokens(own.encode("MÖCHTE")) == ["möchte"]
+
+
 def test_the_command_tells_what_it_synthetic(tmp_path, capsys):
   config = google_models.make_model().config
   params = helpers.random_params(config)

@@ -1,6 +1,9 @@
 """Vocabularies of Hugging Face's folders."""
 
+# ruff: noqa: RUF001
+
 import json
+import unicodedata
 
 import pytest
 import tokenizers
@@ -11,6 +14,7 @@ from electra_jax.interop.huggingface_tokenizer import (
     write_tokenizer,
 )
 from electra_jax.interop.huggingface_vocabulary import read_tokenizer
+from electra_jax.text import wordpiece
 from electra_jax.text.tokenizer import Tokenizer, load_tokenizer
 from tests import helpers
 
@@ -132,6 +136,88 @@ def test_models_that_would_give_other_ids_are_refused(
   own = Tokenizer("sentencepiece", data, lowercase=lowercase)
   with pytest.raises(UserError, match=message):
     check_exportable(own)
+
+
+# Characters that the library knows by older tables or as something else:
+# punctuation since Unicode 9, marks since then, Chinese of extension E.
+NUM_OLDER = 600
+SIGMAS = ("ΑΣ{}", "ΑΣ{}Α", "{}Σ", "Α{}Σ", "Α{}ΣΑ", "Σ{}Σ {}", "ΑΣ.{}")
+
+
+def assigned():
+  """Yields the characters that mean something, one in 97 of the large blocks."""
+  large = ((0x3400, 0xA000), (0xAC00, 0xD7A4), (0x17000, 0x18D00))
+  for code in range(0x32400):
+    is_large = any(first <= code < last for first, last in large)
+    if code % 97 and (is_large or code >= 0x20000):
+      continue
+    if unicodedata.category(chr(code)) not in ("Cs", "Cn", "Co"):
+      yield chr(code)
+
+
+@pytest.mark.parametrize("strip_accents", [True, False])
+def test_lower_case_is_that_of_python_around_a_sigma(tmp_path, strip_accents):
+  """The form of a sigma follows from what stands around it, on both sides."""
+  own = load_tokenizer(VOCABULARY, strip_accents=strip_accents)
+  write_tokenizer(tmp_path, own, 512)
+  theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+
+  def words(text):
+    normal = theirs.normalizer.normalize_str(text)
+    return [word for word, _ in theirs.pre_tokenizer.pre_tokenize_str(normal)]
+
+  splitter = wordpiece.WordSplitter(lowercase=True, strip_accents=strip_accents)
+  older, wrong = set(), set()
+  for character in assigned():
+    texts = [form.replace("{}", character) for form in SIGMAS]
+    if all(words(text) == splitter.words(text) for text in texts):
+      continue
+    alone = f"a{character}a {character} a{character}"
+    is_older = words(alone) != splitter.words(alone)
+    (older if is_older else wrong).add(character)
+  assert wrong <= {
+      "\U0001171e"
+  }  # A mark to Python and a letter to the library.
+  assert len(older) < NUM_OLDER
+  assert not older & set(map(chr, range(0x370, 0x400)))  # None is Greek.
+
+
+CASED_TEXTS = (
+    *(
+        "ΟΔΥΣΣΕΥΣ",
+        "ΟΔΟΣ. ΟΔΟΣ, ΑΣ'Α ΑΣ",
+        "Σ ΣΣ ΣΑΣ",
+        "日Σ Σ日 Α\u0301Σ ΑΣ\u0301Α",
+    ),
+    *("ΑΣ\u00adΑ ΑΣ\u200bΑ ΑΣ\ufffdΑ", "ΑΣ\tΑ ΑΣ\u2028Α", "AΣ BΣ. СΣ"),
+    *("İSTANBUL DİYARBAKIR IĞDIR", "STRASSE ẞ ß", "ᎠᎡᎢ Ꭰꭱ", "Ǆ ǅ ǆ Ǉ ǈ Ǌ"),
+    *("ﬁ ŉ ǰ ΐ", "ΑΙ ᾼ ᾳ ᾈ", "Å K Ω", "ΌΣΟΣ ὈΔΥΣΣΕΎΣ ΌΣ᾽"),
+)
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "sentencepiece"])
+@pytest.mark.parametrize("strip_accents", [True, False])
+def test_upper_case_of_any_script_is_lowered_alike(
+    tmp_path, kind, strip_accents
+):
+  letters = sorted({c for t in CASED_TEXTS for c in t.lower() if c.isalpha()})
+  letters += [c for c in "ςσαουδεi" if c not in letters]
+  if kind == "wordpiece":
+    lines = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "\u0307", "##\u0307"]
+    lines += [*letters, *(f"##{letter}" for letter in letters)]
+    data = "".join(f"{line}\n" for line in lines).encode()
+  else:
+    data = helpers.sentencepiece_model()
+  own = Tokenizer(kind, data, strip_accents=strip_accents)
+  check_exportable(own)
+  write_tokenizer(tmp_path, own, 512)
+  theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+  for text in CASED_TEXTS:
+    ids = theirs.encode(text, add_special_tokens=False).ids
+    assert ids == own.encode(text), text
+  if kind == "wordpiece":
+    assert own.tokens(own.encode("ΟΔΟΣ")) == ["ο", "##δ", "##ο", "##ς"]
+  assert read_tokenizer(tmp_path).digest == own.digest
 
 
 def test_other_vocabularies_are_refused(tmp_path):

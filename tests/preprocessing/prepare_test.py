@@ -1,6 +1,7 @@
 """The verb `prepare`, from text to a store that opens."""
 
 import io
+import json
 import os
 import pathlib
 import random
@@ -364,6 +365,123 @@ def test_report(corpus, tmp_path, capsys):
   assert "no document fell into the validation split" in (
       capsys.readouterr().err
   )
+
+
+def write(path, words, count=40):
+  """Writes documents of some words in changing order."""
+  rng = random.Random(1)
+  documents = (" ".join(rng.choices(words, k=30)) for _ in range(count))
+  path.write_text("\n\n".join(documents), encoding="utf-8")
+  return path
+
+
+def test_the_share_of_unknown_tokens_is_told(tmp_path, capsys):
+  words = ["the", "of", "\u1230"]  # No vocabulary here has the third.
+  path = write(tmp_path / "corpus.txt", words)
+  manifest = run(path, tmp_path / "store", progress=True)
+  told = capsys.readouterr().err
+  store = open_store(tmp_path / "store")
+  unknown = store.tokenizer().special.unk
+  shares = []
+  for name, split in manifest.splits.items():
+    ids = read_rows(tmp_path / "store", name)[:, :32]
+    special = [i for i in manifest.special_ids if i != unknown]
+    assert split.num_text_tokens == (~np.isin(ids, special)).sum()
+    assert split.num_unknown == (ids == unknown).sum()
+    assert 0.2 < split.unknown_share < 0.5
+    shares.append(f"{split.unknown_share:.2%} of {name}")
+  assert ", ".join(shares) in told
+  assert "give a --tokenizer that was made for such text" in told
+  saved = json.loads((tmp_path / "store" / "manifest.json").read_text())
+  share = saved["splits"]["train"]["unknown_share"]
+  assert share == pytest.approx(
+      manifest.splits["train"].unknown_share, abs=1e-12
+  )
+  assert store.manifest == manifest
+
+
+def test_the_way_out_is_of_the_vocabulary(tmp_path, capsys):
+  path = write(
+      tmp_path / "corpus.txt", list("\u4e00\u4e01\u4e02\u4e03\u4e04\u4e05")
+  )
+  run(path, tmp_path / "a", progress=True, train_vocab=10)
+  told = capsys.readouterr().err
+  assert "--train-vocab 10 has room for 5 of 6 letters" in told
+  assert "ask for a larger --train-vocab or --character-coverage" in told
+  run(path, tmp_path / "b", progress=True, train_vocab=11)
+  told = capsys.readouterr().err
+  assert "0.00% of train, 0.00% of validation\n" in told
+  assert "larger" not in told
+
+
+def test_text_of_long_words_is_refused(tmp_path, capsys):
+  words = ["".join(random.Random(i).choices("ACGT", k=300)) for i in range(9)]
+  path = write(tmp_path / "corpus.txt", words)
+  for options in ({}, {"train_vocab": 60}):
+    with pytest.raises(UserError, match=r"99\.\d% of the text stands in words"):
+      run(path, tmp_path / "store", **options)
+    assert [p.name for p in tmp_path.iterdir()] == ["corpus.txt"]
+  manifest = run(path, tmp_path / "store", allow_long_words=True, progress=True)
+  assert manifest.lost.long_words == 40 * 30
+  assert manifest.splits["train"].unknown_share == 1
+  told = capsys.readouterr().err
+  assert "1,200, 99." in told and "--tokenizer-kind sentencepiece" in told
+  assert "lacks letters" not in told  # Which is not the reason.
+  words = [word[:220] for word in words[:3]]
+  path = write(tmp_path / "corpus.txt", words, count=8)
+  manifest = run(
+      path, tmp_path / "b", train_vocab=12, tokenizer_kind="sentencepiece"
+  )
+  assert manifest.splits["train"].unknown_share == 0
+
+
+def test_a_few_long_words_are_told(tmp_path, capsys):
+  path = write(tmp_path / "corpus.txt", ["the", "of"] * 100)
+  with open(path, "a") as file:
+    file.write(" " + "a" * 201)
+  manifest = run(path, tmp_path / "store", progress=True)
+  assert manifest.lost.long_words == 1
+  assert "one [UNK] each: 1, " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["मैं", "है"], "one in 2 characters, such as "),
+        (["がっこう", "です"], "such as がっこう -> かっこう"),
+        (["ที่นี่", "the"], "such as ที่นี่ -> ทน"),
+        (["мой", "дом"] + ["дым"] * 20, "such as мой -> мои"),
+        (["Việt", "Nam"], "stripping accents drops one in "),
+    ],
+)
+def test_accents_that_matter_are_told(tmp_path, capsys, words, sentence):
+  path = write(tmp_path / "corpus.txt", words)
+  run(path, tmp_path / "a", progress=True)
+  told = capsys.readouterr().err
+  assert sentence in told and "--keep-accents keeps them" in told
+  run(path, tmp_path / "b", progress=True, strip_accents=False)
+  assert "--keep-accents" not in capsys.readouterr().err
+
+
+def test_accents_that_do_not_matter_are_not_told(tmp_path, capsys):
+  words = ["schön", "für", "été", *["und", "aber", "die", "les"] * 12]
+  run(write(tmp_path / "corpus.txt", words), tmp_path / "a", progress=True)
+  assert "--keep-accents" not in capsys.readouterr().err
+
+
+def test_options_of_training_need_training(tmp_path, corpus):
+  for options in ({"character_coverage": 0.99}, {"alphabet_limit": 5}):
+    with pytest.raises(UserError, match="give --train-vocab beside them"):
+      run(corpus, tmp_path / "store", **options)
+  with pytest.raises(UserError, match="--train-vocab 1000000000 is out of"):
+    run(tmp_path / "corpus.txt", tmp_path / "store", train_vocab=10**9)
+  num_letters = []
+  for limit in (3, 5):
+    output = tmp_path / str(limit)
+    run(corpus, output, train_vocab=15, alphabet_limit=limit)
+    pieces = open_store(output).tokenizer().tokens(range(5, 15))
+    num_letters.append(sum(len(piece) == 1 for piece in pieces))
+  assert num_letters == [3, 5]
 
 
 def test_progress_bar():

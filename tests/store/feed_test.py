@@ -138,6 +138,11 @@ def test_order_stands_for_ever():
   feed = make(Rows(3, 3, 2), 42, 8)
   assert numbers(feed.batch(0)) == [6, 1, 3, 4, 7, 5, 2, 0]
   assert numbers(feed.batch(10**6)) == [6, 4, 5, 7, 1, 0, 3, 2]
+  # Two windows of one block each, whose rows have orders of their own.
+  feed = make(Rows(6, 6), 42, 6, window_blocks=1)
+  first, second = (numbers(feed.batch(step)) for step in range(2))
+  assert first == [0, 3, 5, 1, 4, 2]
+  assert second == [8, 6, 10, 7, 9, 11]
 
 
 @hypothesis.given(st.integers(0, 300), st.lists(st.integers(0, 2**64 - 1)))

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import pathlib
 import pickle
 
@@ -68,6 +69,84 @@ def test_rare_options_are_kept_and_change_the_digest_only_where_set(tmp_path):
 def test_windows_line_ends_are_no_part_of_a_piece():
   data = b"[PAD]\r\n[UNK]\r\n[CLS]\r\n[SEP]\r\n[MASK]\r\nthe\r\n"
   assert Tokenizer("wordpiece", data).encode("the") == [5]
+
+
+def test_what_editors_leave_in_a_vocabulary():
+  lines = [
+      "[PAD]",
+      "[UNK]",
+      "[CLS]",
+      "[SEP]",
+      "[MASK]",
+      "the ",
+      "",
+      " \xa0",
+      "a",
+  ]
+  for end in ("\n", "\r\n"):
+    text = end.join(lines) + end
+    for data in (text.encode(), b"\xef\xbb\xbf" + text.encode()):
+      tokenizer = Tokenizer("wordpiece", data)
+      assert tokenizer.special == (0, 1, 2, 3, 4)
+      # A blank line has a number, which the model's table has as well.
+      assert tokenizer.encode("the a") == [5, 8]
+      assert tokenizer.vocab_size == 9
+
+
+def test_of_equal_lines_the_last_counts(tmp_path):
+  lines = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "a", "the"]
+  tokenizer = Tokenizer("wordpiece", "\n".join(lines).encode())
+  assert tokenizer.encode("the a") == [7, 6]  # As in the release.
+  tokenizer.save(tmp_path)
+  assert load_tokenizer(tmp_path).encode("the a") == [7, 6]
+  assert load_tokenizer(tmp_path).vocab_size == 8
+
+
+GOOD = {
+    "kind": "wordpiece", "file": "vocab.txt", "lowercase": True,
+    "strip_accents": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        *((text, "is damaged") for text in ("", "{", "null", "[]", "3", '"a"')),
+        ("[" * 100_000, "is damaged"),
+        (b"\xff\xfe", "is damaged"),
+        ({"kind": "bpe"}, "kind is 'bpe'"),
+        ({"kind": ["wordpiece"]}, "kind is ['wordpiece']"),
+        ({"file": "../vocab.txt"}, "file is '../vocab.txt', not 'vocab.txt'"),
+        ({"file": "/etc/passwd"}, "file is '/etc/passwd'"),
+        ({"file": None}, "file is None"),
+        ({"lowercase": "false"}, "lowercase is 'false'"),
+        ({"strip_accents": 1}, "strip_accents is 1"),
+        ({"split_chinese": None}, "split_chinese is None"),
+        ({"max_word_length": True}, "max_word_length is True"),
+        ({"max_word_length": 0}, "max_word_length is 0"),
+    ],
+)
+def test_damaged_options_are_one_sentence(golden, tmp_path, options, told):
+  folder = tmp_path / "saved"
+  folder.mkdir()
+  for place in (tmp_path, folder):
+    (place / "vocab.txt").write_bytes((golden / "vocab.txt").read_bytes())
+  path = folder / "tokenizer_options.json"
+  path.write_text(json.dumps(GOOD))
+  load_tokenizer(folder)
+  if isinstance(options, dict):
+    options = json.dumps(GOOD | options)
+  path.write_bytes(options if isinstance(options, bytes) else options.encode())
+  with pytest.raises(UserError) as error:
+    load_tokenizer(folder)
+  assert str(path) in str(error.value) and told in str(error.value)
+  assert "\n" not in str(error.value)
+
+
+def test_options_that_are_a_folder(tmp_path):
+  (tmp_path / "tokenizer_options.json").mkdir()
+  with pytest.raises(UserError, match="cannot read"):
+    load_tokenizer(tmp_path)
 
 
 @pytest.mark.parametrize(
