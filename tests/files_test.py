@@ -1,12 +1,16 @@
 """Files that are whole, and what a disk's refusals are turned into."""
 
+import ast
 import errno
+import json
 import os
+import pathlib
 
 import pytest
 
+import electra_jax
 from electra_jax.errors import UserError
-from electra_jax.files import write_whole, writing
+from electra_jax.files import to_json, write_whole, writing
 
 
 def lines_of_an_error():
@@ -62,3 +66,33 @@ def test_refusals_are_one_sentence(number, message):
 def test_a_missing_folder_is_named(tmp_path):
   with pytest.raises(UserError, match="No such file or directory"):
     write_whole(tmp_path / "none" / "file", ["new"])
+
+
+# --- JSON ---
+
+PACKAGE = pathlib.Path(electra_jax.__file__).parent
+# Rooms whose JSON holds figures, which may be NaN. `synthetic` makes texts.
+ROOMS = ("cli", "finetuning", "performance", "tasks")
+
+
+def test_json_that_every_reader_takes():
+  odd = {"a": float("nan"), "b": [1.5, -float("inf")], "c": ({"d": float("inf")},)}  # fmt: skip
+  text = to_json(odd, ensure_ascii=False)
+  assert json.loads(text, parse_constant=pytest.fail) == {
+      "a": None,
+      "b": [1.5, None],
+      "c": [{"d": None}],
+  }
+  text = to_json("\ud800 \x9b \u2028 é", ensure_ascii=False)
+  assert text == '"\\ud800 \\u009b \\u2028 é"'
+  assert text.encode("utf-8")
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_figures_are_written_in_one_way(room):
+  for path in (PACKAGE / room).glob("*.py"):
+    if path.stem == "synthetic":
+      continue
+    for node in ast.walk(ast.parse(path.read_text())):
+      if isinstance(node, ast.Attribute):
+        assert ast.unparse(node) not in ("json.dumps", "json.dump"), path

@@ -32,6 +32,9 @@ _FINETUNE = """examples:
   electra-jax finetune --config finetune:task=table,size=small \\
       --config.init_from=run --config.data.folder=reviews \\
       --config.table.text=review --config.table.label=stars --workdir stars
+  electra-jax finetune --config finetune:task=table,size=small \\
+      --config.init_from=run --config.table.train=reviews.csv \\
+      --config.table.dev_percent=10 --config.data.windows=mean --workdir stars
   electra-jax finetune --config finetune:squad,runlocal --workdir try
 The same command again resumes, and skips seeds that are finished.
 """
@@ -47,7 +50,10 @@ _PREDICT = """examples:
   electra-jax predict --workdir squad --question "Who wrote it?" "It was …"
   electra-jax predict --workdir rte --file pairs.tsv --json > answers.jsonl
 A pair of texts has a tab between them; a line that is a JSON object gives the
-fields by name ("text", "other_text"; "words"; "question", "context").
+fields by name ("text", "other_text"; "words"; "question", "context"). Answers
+come in the order of the lines; "index" is the number of the line, from 0, and a
+blank line keeps its number and has no answer. What a long text loses, or in how
+many windows it is read, is said beside its answer.
 """
 _CONVERT = """examples:
   electra-jax convert electra_small run --to workdir
@@ -244,25 +250,35 @@ def _add_evaluate(verb: argparse.ArgumentParser) -> None:
   verb.add_argument(
       "--split", help="validation or train; of a task: its dev splits if unset"
   )
-  verb.add_argument("--store", help="token store; the run's own by default")
-  verb.add_argument("--max-rows", type=int, help="the config's by default")
+  verb.add_argument("--store", help="pretrain: another token store")
+  verb.add_argument(
+      "--max-rows",
+      type=int,
+      help="pretrain: rows at most; the run's config.train.eval_max_rows if"
+      " unset",
+  )
   _add_model(verb)
   _add_compilation_cache(verb)
-  verb.add_argument("--folder", help="the task's files; the run's by default")
   verb.add_argument(
-      "--output", help="folder for predictions and leaderboard files"
+      "--folder", help="finetune: another folder of the tasks' files"
   )
-  verb.add_argument("--json", action="store_true", help="print JSON")
+  verb.add_argument(
+      "--output",
+      help="finetune: folder for predictions and leaderboard files",
+  )
+  verb.add_argument(
+      "--json", action="store_true", help="print JSON; null: not defined"
+  )
 
 
 def _add_predict(verb: argparse.ArgumentParser) -> None:
   verb.add_argument("text", nargs="*", help="texts; standard input if none")
   verb.add_argument("--workdir", required=True, help="folder of the run")
-  verb.add_argument("--file", help="read the texts from here, one a line")
+  verb.add_argument("--file", help="read the texts from here, one on each line")
   verb.add_argument("--json", action="store_true", help="print JSON lines")
   _add_model(verb)
   _add_compilation_cache(verb)
-  verb.add_argument("--question", help="asked of every text")
+  verb.add_argument("--question", help="questions: asked of every text")
   verb.add_argument(
       "--corrupt",
       action="store_true",
@@ -271,7 +287,12 @@ def _add_predict(verb: argparse.ArgumentParser) -> None:
   verb.add_argument(
       "--pseudo-log-likelihood",
       action="store_true",
-      help="rank the texts by how likely they are",
+      help="say how likely each text is, and its rank",
+  )
+  verb.add_argument(
+      "--sort",
+      action="store_true",
+      help="with --pseudo-log-likelihood: the likeliest text first",
   )
   verb.add_argument(
       "--held-out",
@@ -383,9 +404,12 @@ def _add_compilation_cache(verb: argparse.ArgumentParser) -> None:
 
 
 def _add_model(verb: argparse.ArgumentParser) -> None:
-  verb.add_argument("--task", help="of a model that has learned several")
+  verb.add_argument("--task", help="finetune: one of several tasks")
   verb.add_argument(
-      "--seed", type=int, help="whose model (the best); of --corrupt (0)"
+      "--seed",
+      type=int,
+      help="finetune: whose model (the best one's); predict --corrupt and"
+      " --held-out: of what is drawn (0)",
   )
 
 

@@ -1,8 +1,8 @@
 """What `predict` prints: colours for people, JSON lines for programs."""
 
 import itertools
-import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,13 @@ import rich.console
 import rich.text
 from etils import epath
 
+from electra_jax.cli.typed import by_index
+from electra_jax.files import to_json
 from electra_jax.finetuning.inputs import parse_inputs
 from electra_jax.finetuning.model import FinetunedModel
 from electra_jax.pretraining.model import MASK, Detection, Fill, PretrainedModel
 from electra_jax.tasks.task import Task
+from electra_jax.text.visible import visible
 
 LEGEND = (
     "[bold green underline]replaced and found[/]  "
@@ -40,9 +43,9 @@ def render_detection(detection: Detection) -> rich.text.Text:
         (False, True): "red",
         (False, False): "",
     }[replaced, called]
-    text.append(token.removeprefix("##").removeprefix("▁"), style=style)
+    text.append(_bare(token), style=style)
     if replaced:
-      shown = original.removeprefix("##").removeprefix("▁")
+      shown = _bare(original)
       text.append(f"({shown} {probability:.0%})", style="dim")
     elif called:
       text.append(f"({probability:.0%})", style="dim")
@@ -61,49 +64,74 @@ def suspects(detection: Detection, top: int = 3) -> list[tuple[str, float]]:
 
 def print_detections(
     workdir: epath.PathLike,
-    texts: Sequence[str],
+    lines: Sequence[str],
     *,
     corrupted: bool = False,
     held_out: int | None = None,
     seed: int = 0,
     as_json: bool = False,
 ) -> None:
-  """Prints what a pre-trained model says of texts.
+  """Prints what a pre-trained model says of texts, in their order.
 
   Args:
     workdir: of a pretrain run.
-    texts: one with [MASK] is filled in, any other judged token by token.
+    lines: one with [MASK] is filled in, any other judged token by token; a
+      blank one keeps its number and has no answer.
     corrupted: whether the generator replaces tokens first.
-    held_out: judge so many corrupted held-out rows in place of texts.
+    held_out: judge so many corrupted held-out rows in place of lines.
     seed: of the corruption.
     as_json: a JSON object a line, in place of colours.
   """
   predictor = PretrainedModel(workdir)
-  console = rich.console.Console(highlight=False)
-  gapped = [text for text in texts if MASK in text]
-  for text in gapped:
-    fills = predictor.fill(text)
-    if as_json:
-      print(json.dumps({"text": text, "fills": [f._asdict() for f in fills]}))
-    else:
-      _print_fills(console, text, fills)
-  texts = [text for text in texts if MASK not in text]
   if held_out:
-    detections = predictor.detect_held_out(held_out, seed=seed)
-  elif texts or not gapped:
-    detections = predictor.detect(texts, corrupted=corrupted, seed=seed)
+    answers = predictor.detect_held_out(held_out, seed=seed)
+    texts = {i: _joined(d.originals) for i, d in enumerate(answers)}
   else:
-    return
+    texts = by_index(lines)
+    plain = [text for text in texts.values() if MASK not in text]
+    detections = iter(())
+    if plain or not texts:
+      detections = iter(predictor.detect(plain, corrupted=corrupted, seed=seed))
+    # All of them before the first is printed: an error leaves no half.
+    answers = [
+        predictor.fill(text) if MASK in text else next(detections)
+        for text in texts.values()
+    ]
   if as_json:
-    for detection in detections:
-      print(json.dumps(detection._asdict()))
+    for (index, text), answer in zip(texts.items(), answers, strict=True):
+      is_filled = isinstance(answer, list)
+      found = (
+          {"fills": [fill._asdict() for fill in answer]}
+          if is_filled
+          else answer._asdict()
+      )
+      _print_json({"index": index, "text": text, **found})
     return
-  console.print(LEGEND)
-  for detection in detections:
+  _print_judged(texts, answers)
+
+
+def _print_judged(
+    texts: Mapping[int, str], answers: Sequence[Detection | list[Fill]]
+) -> None:
+  """Prints detections and fills for people."""
+  console = rich.console.Console(highlight=False)
+  if any(isinstance(answer, Detection) for answer in answers):
+    console.print(LEGEND)
+  for (index, text), answer in zip(texts.items(), answers, strict=True):
     console.print()
-    console.print(render_detection(detection))
-    listed = ", ".join(f"{t} {p:.0%}" for t, p in suspects(detection))
-    console.print(f"  most suspicious: {listed}", markup=False)
+    line = _number(index, texts)
+    if isinstance(answer, Detection):
+      console.print(line + render_detection(answer))
+      listed = ", ".join(
+          f"{visible(token)} {p:.0%}" for token, p in suspects(answer)
+      )
+      console.print(rich.text.Text(f"  most suspicious: {listed}"))
+      continue
+    console.print(line + rich.text.Text(visible(text)))
+    for fill in answer:
+      pairs = zip(fill.tokens, fill.probabilities, strict=True)
+      listed = ", ".join(f"{visible(token)} {p:.1%}" for token, p in pairs)
+      console.print(rich.text.Text(f"  {MASK} {listed}"))
 
 
 def render_prediction(task: Task, record: dict[str, Any]) -> rich.text.Text:
@@ -111,32 +139,38 @@ def render_prediction(task: Task, record: dict[str, Any]) -> rich.text.Text:
   text = rich.text.Text()
   if task.kind == "tagging":
     for word, tag in zip(record["words"], record["tags"], strict=True):
-      text.append(word)
-      text.append(f"/{tag} ", style="dim" if tag == "O" else "bold green")
+      text.append(visible(word))
+      text.append(
+          f"/{visible(tag)} ", style="dim" if tag == "O" else "bold green"
+      )
     return text
   if task.kind == "questions":
-    text.append(record["answer"] or "(no answer)", style="bold green")
+    text.append(visible(record["answer"]) or "(no answer)", style="bold green")
     text.append(
         f"  {record['probability']:.1%}, characters"
         f" {record['start']}-{record['end']}, log-odds of no answer"
         f" {record['null_odds']:.2f}",
         style="dim",
     )
-    text.append(f"  {record['question']}")
+    text.append(f"  {visible(record['question'])}")
     return text
   if task.kind == "regression":
     text.append(f"{record['rating']:.3f}", style="bold green")
   elif task.kind == "multilabel":
-    text.append(", ".join(record["labels"]) or "(none)", style="bold green")
+    text.append(
+        visible(", ".join(record["labels"])) or "(none)", style="bold green"
+    )
   else:
-    text.append(f"{record['label']}", style="bold green")
+    text.append(visible(record["label"]), style="bold green")
   if "probabilities" in record:
     likely = sorted(record["probabilities"].items(), key=lambda x: -x[1])[:5]
-    listed = ", ".join(f"{label} {p:.1%}" for label, p in likely)
+    listed = ", ".join(f"{visible(label)} {p:.1%}" for label, p in likely)
     text.append(f"  ({listed})", style="dim")
-  text.append(f"  {record['text']}")
+  if cut := record.get("cut_tokens"):
+    text.append(f"  ({cut:,} tokens at the end not read)", style="dim")
+  text.append(f"  {visible(record['text'])}")
   if "other_text" in record:
-    text.append(f" | {record['other_text']}")
+    text.append(f" | {visible(record['other_text'])}")
   return text
 
 
@@ -149,11 +183,12 @@ def print_answers(
     question: str | None = None,
     as_json: bool = False,
 ) -> None:
-  """Prints what a fine-tuned model answers; see `finetuning.inputs.parse_inputs`.
+  """Prints what a fine-tuned model answers, in the order of the lines.
 
   Args:
     workdir: of a finetune run.
-    lines: what is typed.
+    lines: what is typed, see `finetuning.inputs.parse_inputs`; a blank one
+      keeps its number and has no answer.
     task: of a model that has learned several.
     seed: whose model, or None for the best.
     question: asked of every line.
@@ -161,37 +196,75 @@ def print_answers(
   """
   model = FinetunedModel(workdir, seed=seed)
   one = model.task(task)
-  examples = parse_inputs(one, lines, question)
+  typed = by_index(lines)
+  examples = parse_inputs(
+      one, list(typed.values()), question, indices=list(typed)
+  )
   console = rich.console.Console(highlight=False)
-  for record in model.predict(examples, one.name).records:
+  records = model.predict(examples, one.name).records
+  for index, record in zip(typed, records, strict=True):
     if as_json:
-      print(json.dumps(record, ensure_ascii=False))
+      _print_json({"index": index, **record})
     else:
-      console.print(render_prediction(one, record))
+      console.print(_number(index, typed) + render_prediction(one, record))
 
 
 def print_scores(
-    workdir: epath.PathLike, texts: Sequence[str], *, as_json: bool = False
+    workdir: epath.PathLike,
+    lines: Sequence[str],
+    *,
+    as_json: bool = False,
+    by_rank: bool = False,
 ) -> None:
-  """Prints the pseudo-log-likelihood of texts, the likeliest first.
+  """Prints the pseudo-log-likelihood of texts and their rank among them.
 
   Args:
     workdir: of a pretrain run.
-    texts: to be ranked.
+    lines: the texts; a blank one keeps its number and has no score.
     as_json: a JSON object a line, with the value of every token.
+    by_rank: whether the likeliest comes first, in place of the typed order.
   """
-  scores = PretrainedModel(workdir).score(texts)
-  for i in sorted(range(len(texts)), key=lambda i: -scores[i].total):
+  typed = by_index(lines)
+  scores = dict(
+      zip(
+          typed,
+          PretrainedModel(workdir).score(list(typed.values())),
+          strict=True,
+      )
+  )
+  likeliest = sorted(typed, key=lambda i: -scores[i].total)
+  ranks = {index: rank for rank, index in enumerate(likeliest, start=1)}
+  for index in likeliest if by_rank else typed:
+    score, rank = scores[index], ranks[index]
     if as_json:
-      print(json.dumps({"text": texts[i], **scores[i]._asdict()}))
+      record = {"index": index, "text": typed[index], "rank": rank}
+      _print_json({**record, **score._asdict()})
     else:
-      per_token = scores[i].total / max(1, len(scores[i].tokens))
-      print(f"{scores[i].total:10.2f}  {per_token:7.3f} a token  {texts[i]}")
+      per_token = score.total / max(1, len(score.tokens))
+      print(
+          f"{score.total:10.2f}  {per_token:7.3f} a token  rank {rank:3} "
+          f" {_number(index, typed)}{visible(typed[index])}"
+      )
 
 
-def _print_fills(console, text: str, fills: Sequence[Fill]) -> None:
-  console.print(text, markup=False)
-  for fill in fills:
-    pairs = zip(fill.tokens, fill.probabilities, strict=True)
-    listed = ", ".join(f"{token} {p:.1%}" for token, p in pairs)
-    console.print(f"  {MASK} {listed}", markup=False)
+def _print_json(record: Mapping[str, Any]) -> None:
+  is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+  print(to_json(record, ensure_ascii=not is_utf8))
+
+
+def _number(index: int, texts: Mapping[int, str]) -> rich.text.Text:
+  """Returns a line's number, where there is more than one line."""
+  shown = f"{index}: " if len(texts) > 1 else ""
+  return rich.text.Text(shown, style="dim")
+
+
+def _bare(token: str) -> str:
+  return visible(token.removeprefix("##").removeprefix("▁"))
+
+
+def _joined(tokens: Sequence[str]) -> str:
+  """Returns about the text that a row's tokens come from."""
+  inside = tokens[1:-1]  # Without [CLS] and the last [SEP].
+  if any(token.startswith("▁") for token in inside):
+    return "".join(inside).replace("▁", " ").strip()
+  return " ".join(inside).replace(" ##", "")

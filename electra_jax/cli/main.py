@@ -7,7 +7,6 @@ verb has been chosen, so that --help answers at once.
 import argparse
 import gc
 import importlib
-import json
 import logging
 import os
 import pathlib
@@ -16,8 +15,10 @@ from collections.abc import Sequence
 
 from electra_jax import api
 from electra_jax.cli.arguments import make_parser
+from electra_jax.cli.typed import read_typed
 from electra_jax.config_files import describe_config, load_config, locate
 from electra_jax.errors import UserError
+from electra_jax.text.visible import visible
 
 _CONFIG_PREFIX = "--config."
 
@@ -34,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> None:
       level=logging.WARNING, format="%(levelname)s: %(message)s"
   )
   logging.getLogger("absl").setLevel(logging.ERROR)
+  for stream in (sys.stdout, sys.stderr):
+    if hasattr(stream, "reconfigure"):  # A stream of a test may lack it.
+      stream.reconfigure(errors="backslashreplace")
   try:
     if f"{_CONFIG_PREFIX}help" in rest:
       print(describe_config(args.config))
@@ -41,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
       status = VERBS[args.verb](args, rest)
   except UserError as error:
-    print(f"electra-jax {args.verb}: {error}", file=sys.stderr)
+    message = visible(str(error))
+    print(f"electra-jax {args.verb}: {message}", file=sys.stderr)
     status = 2
   except BrokenPipeError:  # As of `| head`; nothing more can be written.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -149,6 +154,8 @@ def _finetune(args: argparse.Namespace, rest: Sequence[str]) -> int:
 def _evaluate(args: argparse.Namespace, rest: Sequence[str]) -> int:
   del rest
   _begin(args)
+  from electra_jax.files import to_json
+
   figures = api.evaluate(
       args.workdir,
       split=args.split,
@@ -160,7 +167,7 @@ def _evaluate(args: argparse.Namespace, rest: Sequence[str]) -> int:
       output=args.output,
   )
   if args.json:
-    print(json.dumps(figures, indent=1))
+    print(to_json(figures, indent=1))
   else:
     for name, value in sorted(figures.items()):
       print(f"{name:<22} {value:.4f}")
@@ -183,22 +190,25 @@ def _predict(args: argparse.Namespace, rest: Sequence[str]) -> int:
     )
   else:
     workdirs.check_not_given(run, task=args.task, question=args.question)
-  texts = [] if args.held_out else _texts(args)
+  _check_predict(args, run.kind is workdirs.PRETRAINING)
+  lines = [] if args.held_out else read_typed(args.text, args.file)
   if run.kind is workdirs.FINETUNING:
     printing.print_answers(
         args.workdir,
-        texts,
+        lines,
         task=args.task,
         seed=args.seed,
         question=args.question,
         as_json=args.json,
     )
   elif args.pseudo_log_likelihood:
-    printing.print_scores(args.workdir, texts, as_json=args.json)
+    printing.print_scores(
+        args.workdir, lines, as_json=args.json, by_rank=args.sort
+    )
   else:
     printing.print_detections(
         args.workdir,
-        texts,
+        lines,
         corrupted=args.corrupt,
         held_out=args.held_out,
         seed=args.seed or 0,
@@ -207,28 +217,33 @@ def _predict(args: argparse.Namespace, rest: Sequence[str]) -> int:
   return 0
 
 
-def _texts(args: argparse.Namespace) -> list[str]:
-  if args.text:
-    return args.text
-  if not args.file:
-    data, place = sys.stdin.buffer.read(), "standard input"
-  else:
-    place = args.file
-    try:
-      data = pathlib.Path(place).read_bytes()
-    except OSError as error:
-      raise UserError(
-          f"cannot read {place}: {error.strerror}; give a file with a text on"
-          " each line"
-      ) from error
-  try:
-    lines = data.decode("utf-8").split("\n")
-  except UnicodeDecodeError as error:
+def _check_predict(args: argparse.Namespace, is_pretraining: bool) -> None:
+  """Raises a UserError for flags of `predict` that do not go together."""
+  scores = args.pseudo_log_likelihood
+  if args.sort and not scores:
+    raise UserError("--sort needs --pseudo-log-likelihood beside it")
+  if scores and (args.corrupt or args.held_out):
+    other = "--corrupt" if args.corrupt else f"--held-out {args.held_out}"
     raise UserError(
-        f"{place} is not UTF-8 at byte {error.start}; convert it, for example"
-        " with iconv"
-    ) from error
-  return [line for line in lines if line.strip()]
+        f"--pseudo-log-likelihood and {other} do not go together; leave one of"
+        " them out"
+    )
+  if args.held_out is not None and args.held_out < 1:
+    raise UserError(f"--held-out is {args.held_out}; it must be at least 1")
+  if args.held_out and (args.text or args.file):
+    raise UserError(
+        f"--held-out {args.held_out} takes its texts from the run's store;"
+        " leave the texts out"
+    )
+  if (
+      is_pretraining
+      and args.seed is not None
+      and (not args.corrupt and not args.held_out)
+  ):
+    raise UserError(
+        f"--seed {args.seed} has no meaning without --corrupt or --held-out;"
+        " leave it out"
+    )
 
 
 def _convert(args: argparse.Namespace, rest: Sequence[str]) -> int:

@@ -20,6 +20,7 @@ class Evaluator:
     dev_splits: those that are scored.
     test_splits: those that are predicted only.
     main_metrics: names of the scores that select the best seed.
+    features: by split.
   """
 
   def __init__(self, tasks: Sequence[TaskData], predictor: TaskPredictor):
@@ -38,7 +39,7 @@ class Evaluator:
       self.test_splits += [
           (name, split) for split in data.task.test_splits if split in splits
       ]
-    self._features = {
+    self.features = {
         (name, split): predictor.features(*self._task_and_examples(name, split))
         for name, split in (*self.dev_splits, *self.test_splits)
     }
@@ -53,7 +54,7 @@ class Evaluator:
     """Answers every example of some splits."""
     return {
         split: self._predictor.predict(
-            params, *self._task_and_examples(*split), self._features[split]
+            params, *self._task_and_examples(*split), self.features[split]
         )
         for split in splits
     }

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import functools
-import json
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -14,8 +14,9 @@ from jax.experimental import multihost_utils
 
 from electra_jax.devices import sharding
 from electra_jax.errors import UserError
-from electra_jax.files import absolute, write_whole
+from electra_jax.files import absolute, to_json, write_whole
 from electra_jax.finetuning import task_data
+from electra_jax.finetuning.data_notes import show_labels, show_notes
 from electra_jax.finetuning.evaluation import Evaluator
 from electra_jax.finetuning.model import TaskPredictor, head_of
 from electra_jax.finetuning.pretrained_encoder import (
@@ -115,6 +116,7 @@ def finetune(
   is_first = jax.process_index() == 0
   with entered as entry:
     _describe(start, tasks, trainer, batches, show)
+    show_notes(config, tasks, batches.features, evaluator.features, show)
     # --- Seeds ---
     scores, summary = _finished_seeds(workdir), {}
     for seed in range(config.seeds):
@@ -226,7 +228,12 @@ def _finished_seeds(workdir: epath.PathLike) -> dict[int, dict[str, float]]:
   for path in epath.Path(workdir).glob(f"seed_*/{SCORES}"):
     seed = path.parent.name.removeprefix("seed_")
     if seed.isdecimal():
-      found[int(seed)] = read_json(path, dict[str, float], fix)
+      scores = read_json(path, dict[str, float | None], fix)
+      # JSON has no NaN: null stands for a score that is not defined.
+      found[int(seed)] = {
+          name: math.nan if score is None else score
+          for name, score in scores.items()
+      }
   return found
 
 
@@ -290,7 +297,7 @@ def _run_seed(
   scores = evaluator.scores(predicted)
   if is_first:
     evaluator.write(folder, predicted)
-    write_whole(folder / SCORES, [json.dumps(scores, indent=1)])
+    write_whole(folder / SCORES, [to_json(scores, indent=1)])
   return scores, None
 
 
@@ -314,7 +321,7 @@ def _to_global(mesh, batches) -> Iterator[Any]:
 
 def _write_summary(workdir: epath.PathLike, summary: Mapping[str, Any]) -> None:
   path = epath.Path(workdir)
-  text = json.dumps(summary, indent=1)
+  text = to_json(summary, indent=1)
   if (path / SCORES).exists() and (path / SCORES).read_text() == text:
     return
   write_whole(path / "scores.txt", [as_text(summary), "\n"])
@@ -348,10 +355,7 @@ def _describe(
   for data in tasks:
     sizes = ", ".join(f"{split} {len(e):,}" for split, e in data.splits.items())
     show(f"task         {data.task.name} ({data.task.kind}): {sizes}")
-    if data.task.labels:
-      shown = ", ".join(data.task.labels[:12])
-      more = len(data.task.labels) - 12
-      show(f"labels       {shown}{f' and {more} more' if more > 0 else ''}")
+    show_labels(data, show)
     if data.task.tag_scheme:
       show(f"tags         {data.task.tag_scheme} in the data, learnt as BIOES")
   rows = " or ".join(map(str, batches.row_counts))

@@ -16,7 +16,11 @@ from electra_jax.tasks.words import split_words
 
 
 def parse_inputs(
-    task: Task, lines: Sequence[str], question: str | None = None
+    task: Task,
+    lines: Sequence[str],
+    question: str | None = None,
+    *,
+    indices: Sequence[int] | None = None,
 ) -> list[Example]:
   """Makes examples of what a user types.
 
@@ -26,24 +30,30 @@ def parse_inputs(
       given; or a JSON object with the fields of the task's example: "text" and
       "other_text", "words", or "question" and "context"; an "id" if wanted.
     question: asked of every line.
+    indices: numbers of the lines, from 0, where some have been left out.
+
+  Returns:
+    The examples; one without an "id" has the number of its line.
 
   Raises:
-    UserError: a line lacks something, with its number.
+    UserError: a line lacks something, or is not JSON, with its number from 1.
   """
   if question is not None and task.kind != "questions":
     raise UserError(
         f"--question {question!r} has no meaning for {task.name}, which asks"
         " none; leave it out"
     )
+  indices = range(len(lines)) if indices is None else indices
   return [
-      _parse_line(task, line, number, question)
-      for number, line in enumerate(lines, start=1)
+      _parse_line(task, line, index + 1, question)
+      for index, line in zip(indices, lines, strict=True)
   ]
 
 
 def _parse_line(task, line, number, question) -> Example:
   fields = _fields(task, line, number)
   name = str(fields.get("id", number - 1))
+  _check_characters(name, "id", number)
   if task.kind == "questions":
     asked = _text(fields, "question", number) or question
     context = _text(fields, "context", number)
@@ -64,11 +74,16 @@ def _parse_line(task, line, number, question) -> Example:
           f"line {number} has no words to tag; give a text, or"
           ' {"words": […]} with a list of them'
       )
+    for word in words:
+      _check_characters(word, "words", number)
     return TaggedExample(name, tuple(words), None, text)
   text = _text(fields, "text", number)
   other_text = _text(fields, "other_text", number)
   if not text:
-    raise UserError(f"line {number} has no text; give some")
+    raise UserError(
+        f"line {number} has no text{_found(fields)}; give some, or an object"
+        ' {"text": …}'
+    )
   if task.takes_pairs != (other_text is not None):
     wanted = "a pair, with a tab between" if task.takes_pairs else "one text"
     raise UserError(
@@ -82,6 +97,11 @@ def _fields(task, line, number) -> dict[str, Any]:
   if line.lstrip().startswith("{"):
     try:
       return json.loads(line)
+    except RecursionError as error:
+      raise UserError(
+          f"line {number} is JSON nested too deeply to be read; give a flat"
+          ' object, as {"text": …}'
+      ) from error
     except ValueError as error:
       raise UserError(
           f"line {number} begins as a JSON object and is none ({error}); mend"
@@ -99,7 +119,28 @@ def _text(fields: dict[str, Any], name: str, number: int) -> str | None:
   value = fields.get(name)
   if value is not None and not isinstance(value, str):
     raise UserError(
-        f"line {number} has {value!r} under {name!r}; give a text between"
-        " quotes"
+        f"line {number} has {_short(value)} under {name!r}; give a text"
+        " between quotes"
     )
+  if value is not None:
+    _check_characters(value, name, number)
   return value
+
+
+def _check_characters(value: str, name: str, number: int) -> None:
+  for character in value:
+    if "\ud800" <= character <= "\udfff":
+      raise UserError(
+          f"line {number} has {character!r} under {name!r}, half of a surrogate"
+          " pair and no character; write both halves, or the character itself"
+      )
+
+
+def _found(fields: dict[str, Any]) -> str:
+  others = [name for name in fields if name not in ("text", "other_text")]
+  return f" but {', '.join(map(repr, others))}" if others else ""
+
+
+def _short(value: Any) -> str:
+  text = repr(value)
+  return text if len(text) <= 80 else f"{text[:77]}..."

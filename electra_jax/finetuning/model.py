@@ -1,5 +1,6 @@
 """A fine-tuned model: opens a finetune workdir, scores splits, answers."""
 
+import logging
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,12 +25,14 @@ from electra_jax.tasks.batches import Batches
 from electra_jax.tasks.examples import (
     Example,
 )
-from electra_jax.tasks.features import Features, make_features
+from electra_jax.tasks.features import Features, cut_note, make_features
 from electra_jax.tasks.prediction_files import write_outputs
 from electra_jax.tasks.predictions import Predictions, has_gold
 from electra_jax.tasks.task import Source, Task
 from electra_jax.text.tokenizer import Tokenizer
 from electra_jax.training.checkpoint import Checkpointer
+
+_log = logging.getLogger(__name__)
 
 
 def head_of(task: Task) -> HeadConfig:
@@ -74,6 +77,8 @@ class TaskPredictor:
     """Answers every example; `features` spares making them again."""
     if features is None:
       features = self.features(task, examples)
+      if note := cut_note(features, task_data.feature_options(self._config)):
+        _log.warning("%s: %s, as in fine-tuning", task.name, note)
     outputs = self._outputs(params, task, features)
     return predictions.decode(
         task, examples, features, outputs, self.decode_options

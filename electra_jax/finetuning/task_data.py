@@ -23,10 +23,12 @@ class TaskData:
     task: the task.
     splits: examples by split; "train" and every dev split are there, test
       splits where the data has them.
+    notes: what looks wrong in them.
   """
 
   task: Task
   splits: Mapping[str, list[Example]]
+  notes: Sequence[str] = ()
 
 
 def find_tasks(config: FinetuneConfig) -> list[Task]:
@@ -73,11 +75,12 @@ def read_task(task: Task, source: Source) -> TaskData:
       splits[split] = task.read(source, split)
     except MissingSplitError:
       continue
+  notes = task.check(source, splits) if task.check else ()
   examples = list(splits["train"])
-  if task.kind == "tagging":
+  if task.kind == "tagging" or task.learns_dev_labels:
     for split in task.dev_splits:
       examples += splits[split]
-  return TaskData(with_labels(task, examples), splits)
+  return TaskData(with_labels(task, examples), splits, tuple(notes))
 
 
 def digest_of(tasks: Sequence[TaskData]) -> str:
@@ -99,6 +102,7 @@ def feature_options(config: FinetuneConfig) -> FeatureOptions:
       doc_stride=config.data.doc_stride,
       double_unordered=config.data.double_unordered,
       released_answer_spans=config.data.released_answer_spans,
+      windows=config.data.windows,
   )
 
 
@@ -108,6 +112,7 @@ def decode_options(config: FinetuneConfig) -> DecodeOptions:
       n_best_size=config.questions.n_best_size,
       max_answer_length=config.questions.max_answer_length,
       null_threshold=config.questions.null_threshold,
+      windows=config.data.windows,
   )
 
 

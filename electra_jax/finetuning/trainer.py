@@ -256,7 +256,10 @@ def _losses(heads, outputs, batch, answerable_weight) -> dict[str, Scalar]:
 
 
 def _counts(heads, batch) -> dict[str, Scalar]:
-  """Returns how many texts each task has; of tags, how many words."""
+  """Returns how many texts each task has; of tags, how many words.
+
+  A window counts as its share of a text.
+  """
   counts = {}
   for head in heads:
     each = batch.weights[head.name]
@@ -279,7 +282,9 @@ def _loss_weights(config, heads, batch) -> dict[str, Scalar]:
     return {head.name: jnp.ones(()) for head in heads}
   texts = {h.name: jnp.sum(batch.weights[h.name]) for h in heads}
   all_texts = sum(texts.values())
-  return {
-      name: texts[name] / jnp.maximum(all_texts * count, 1.0)
-      for name, count in _counts(heads, batch).items()
-  }
+  shares = {}
+  for name, count in _counts(heads, batch).items():
+    # Not max(…, 1): windows of long texts may be less than one text together.
+    whole = all_texts * count
+    shares[name] = texts[name] / jnp.where(whole > 0, whole, 1.0)
+  return shares

@@ -1,9 +1,10 @@
 """The figures of a benchmark, for people and for programs."""
 
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from electra_jax import files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +96,7 @@ class BenchmarkResult:
 
   def to_json(self) -> str:
     """Returns everything as one JSON object."""
-    return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+    return files.to_json(dataclasses.asdict(self), indent=1) + "\n"
 
   def table(self) -> str:
     """Returns what a person wants to know, a line each."""

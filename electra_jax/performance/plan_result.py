@@ -1,9 +1,10 @@
 """What `plan` found, as a table for people and JSON for machines."""
 
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from electra_jax import files
 
 _HOURS_PER_DAY, _SECS_PER_HOUR = 24, 3600
 
@@ -112,7 +113,7 @@ class Plan:
     values = dataclasses.asdict(self) | {
         name: getattr(self, name) for name in own
     }
-    return json.dumps(values, indent=1) + "\n"
+    return files.to_json(values, indent=1) + "\n"
 
   def table(self) -> str:
     """Returns what a person wants to know, a line each."""

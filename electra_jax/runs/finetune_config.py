@@ -18,7 +18,9 @@ class TaskDataConfig:
     tokenizer: vocab.txt, .model or folder, for a run without `init_from`.
     max_length: tokens of a text.
     max_query_length: pieces of a question.
-    doc_stride: pieces between windows of a context.
+    doc_stride: pieces from one window of a context or a text to the next.
+    windows: what becomes of a text that is too long: its first window alone is
+      read, as released, or the scores of all are pooled by "max" or "mean".
     released_answer_spans: whether answers are learnt where the release finds
       them, in place of where the data says they stand.
     double_unordered: whether pairs of mrpc and sts come both ways round.
@@ -32,6 +34,7 @@ class TaskDataConfig:
   max_length: int = number(least=3)
   max_query_length: int = number(**POSITIVE)
   doc_stride: int = number(**POSITIVE)
+  windows: str = choice("first", "max", "mean")
   released_answer_spans: bool
   double_unordered: bool
   packing: bool
@@ -49,6 +52,7 @@ class TableConfig:
   train: str
   dev: str
   test: str
+  dev_percent: float = number(least=0, below=100)
   separator: str
   labels: tuple[str, ...]
   label_range: tuple[float, ...]

@@ -79,6 +79,7 @@ FINETUNING = Kind(
         "data.max_length",
         "data.max_query_length",
         "data.doc_stride",
+        "data.windows",
         "data.released_answer_spans",
         "data.double_unordered",
         "model.",

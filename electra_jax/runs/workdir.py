@@ -335,11 +335,13 @@ def check_rows(run: Run, store: Store, fix: str) -> None:
 def check_not_given(run: Run, **arguments: Any) -> None:
   """Raises a UserError for an argument that only another kind of run takes."""
   for name, value in arguments.items():
-    if value:
-      raise UserError(
-          f"--{name.replace('_', '-')} {value} has no meaning for a"
-          f" {run.kind.verb} run; leave it out"
-      )
+    if value is None or value is False:
+      continue
+    shown = "" if value is True else f" {value}"  # A flag has no value.
+    raise UserError(
+        f"--{name.replace('_', '-')}{shown} has no meaning for a"
+        f" {run.kind.verb} run; leave it out"
+    )
 
 
 def _read_config(path: epath.Path, kind: Kind) -> Config:

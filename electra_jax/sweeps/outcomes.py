@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -194,7 +195,16 @@ def _last_figures(stage: Stage, folder: epath.Path) -> tuple[int, dict]:
 
 def _read_scores(workdir: epath.Path) -> dict[str, Any]:
   path = workdir / _SCORES
-  return json.loads(path.read_text()) if path.exists() else {}
+  if not path.exists():
+    return {}
+  # JSON has no NaN: null stands for a score that is not defined.
+  return json.loads(
+      path.read_text(),
+      object_hook=lambda found: {
+          name: math.nan if value is None else value
+          for name, value in found.items()
+      },
+  )
 
 
 def _main_score(sweep: Sweep, summary, scores: Mapping[str, float]) -> float:

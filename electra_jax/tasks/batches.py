@@ -23,7 +23,8 @@ class TaskBatch(NamedTuple):
 
   Attributes:
     texts: packed into rows.
-    weights: by task, [B] 1 where the text is of that task.
+    weights: by task, [B] 0 where the text is of another task; 1 where it is of
+      this one, or its share of 1 where it is one of an example's windows.
     targets: by task and name, [B, ...], zeros in texts of other tasks.
     seed: of the run, for dropout.
   """
@@ -35,7 +36,14 @@ class TaskBatch(NamedTuple):
 
 
 class Batches:
-  """Makes the batches of one or several tasks."""
+  """Makes the batches of one or several tasks.
+
+  Attributes:
+    features: by task.
+    batch_size: texts of a batch over all processes.
+    num_texts: of all tasks.
+    row_counts: how many rows a batch may have.
+  """
 
   def __init__(
       self,
@@ -63,7 +71,7 @@ class Batches:
     Raises:
       UserError: a task has no text.
     """
-    self._features = features
+    self.features = features
     self.batch_size = batch_size
     self._row_length = row_length
     self._pad_id = pad_id
@@ -125,11 +133,13 @@ class Batches:
     ]
     weights, targets = {}, {}
     first = 0
-    for name, features in self._features.items():
+    for name, features in self.features.items():
       local = numbers - first
       is_own = (local >= 0) & (local < len(features))
       local = np.where(is_own, local, 0)
       weights[name] = is_own.astype(np.float32)
+      if features.weights is not None:
+        weights[name] *= features.weights[local]
       targets[name] = {
           key: _only(values[local], is_own)
           for key, values in features.targets.items()
@@ -179,7 +189,7 @@ class Batches:
   def _text(self, number: int) -> tuple[np.ndarray, int]:
     if number < 0:
       return np.zeros(0, np.int32), 0
-    for features in self._features.values():
+    for features in self.features.values():
       if number < len(features):
         return features.texts[number], int(features.first_lengths[number])
       number -= len(features)

@@ -1,7 +1,8 @@
 """Examples -> token ids and targets, in plain numpy.
 
-A text is [CLS] A [SEP], or [CLS] A [SEP] B [SEP] where B has any piece. A sentence to tag that is
-too long becomes several texts, cut between words; so does a context.
+A text is [CLS] A [SEP], or [CLS] A [SEP] B [SEP] where B has any piece. A
+sentence to tag that is too long becomes several texts, cut between words; so
+does a context, and, where windows are asked for, a text to classify or to rate.
 
 Words to tag are cut into pieces as any text is. The release alone keeps Chinese
 characters inside a word together there, in pieces that its encoder never saw in
@@ -20,6 +21,7 @@ from electra_jax.tasks.alignment import TextPieces
 from electra_jax.tasks.examples import Example, TaggedExample
 from electra_jax.tasks.span_features import SpanFeature, make_span_features
 from electra_jax.tasks.task import Task
+from electra_jax.tasks.text_windows import text_windows
 from electra_jax.text.tokenizer import Tokenizer
 
 
@@ -30,9 +32,11 @@ class FeatureOptions:
   Attributes:
     max_length: tokens of a text at most, special tokens included.
     max_query_length: pieces of a question at most.
-    doc_stride: pieces from one window of a context to the next.
+    doc_stride: pieces from one window of a context, or of a text, to the next.
     double_unordered: whether training pairs without an order are used both
       ways round, in the tasks that ask for it.
+    windows: what becomes of a text to classify or to rate that is too long;
+      one of `text_windows.WINDOWS`.
     released_answer_spans: whether answers are learnt where the release finds
       them; see `make_span_features`.
   """
@@ -41,6 +45,7 @@ class FeatureOptions:
   max_query_length: int = 64
   doc_stride: int = 128
   double_unordered: bool = True
+  windows: str = "first"
   released_answer_spans: bool = False
 
 
@@ -56,6 +61,10 @@ class Features:
       the example has no label.
     spans: of questions, what decoding needs.
     contexts: of questions, one for each example.
+    weights: [n] how much each text counts in the loss, so that the windows of
+      one example count once together; None where each counts once.
+    cut_pieces: [m] how many pieces of each example are in none of the texts:
+      of a text to classify or to rate, or of a question; None for tags.
   """
 
   texts: list[np.ndarray]
@@ -64,6 +73,8 @@ class Features:
   targets: Mapping[str, np.ndarray]
   spans: Sequence[SpanFeature] = ()
   contexts: Sequence[TextPieces] = ()
+  weights: np.ndarray | None = None
+  cut_pieces: np.ndarray | None = None
 
   def __len__(self) -> int:
     return len(self.texts)
@@ -164,46 +175,41 @@ def _with_scheme(task: Task, examples: Sequence[TaggedExample]) -> Task:
   return dataclasses.replace(task, tag_scheme=scheme)
 
 
-def pair_ids(
-    first: Sequence[int],
-    second: Sequence[int] | None,
-    tokenizer: Tokenizer,
-    max_length: int,
-) -> tuple[np.ndarray, int]:
-  """Puts special tokens around one or two texts, cut to fit.
-
-  The longer of a pair loses its last piece, the second on a tie, until both
-  fit. A second text without any piece counts as none, as released.
-
-  Returns:
-    The ids and the length of the first segment.
-
-  Source: release classification_tasks.py:_add_features, _truncate_seq_pair.
-  """
-  special = tokenizer.special
-  if not second:
-    ids = [special.cls, *first[: max_length - 2], special.sep]
-    return np.asarray(ids, np.int32), len(ids)
-  a, b = len(first), len(second)
-  while a + b > max_length - 3:
-    if a > b:
-      a -= 1
-    else:
-      b -= 1
-  ids = [special.cls, *first[:a], special.sep, *second[:b], special.sep]
-  return np.asarray(ids, np.int32), a + 2
+def cut_note(features: Features, options: FeatureOptions) -> str:
+  """Says how many examples are longer than what is read of them, or ""."""
+  if features.cut_pieces is None or not features.cut_pieces.any():
+    return ""
+  cut, total = np.count_nonzero(features.cut_pieces), len(features.cut_pieces)
+  what, key = "texts", "max_length"
+  if features.contexts:
+    what, key = "questions", "max_query_length"
+  return (
+      f"{cut:,} of {total:,} {what} are longer than config.data.{key}="
+      f"{getattr(options, key)} tokens and lose their end"
+      f" ({int(features.cut_pieces.sum()):,} tokens in all)"
+  )
 
 
 def _text_features(task, examples, tokenizer, options, *, doubled) -> Features:
   firsts = tokenizer.encode_batch([e.text for e in examples])
   others = tokenizer.encode_batch([e.other_text or "" for e in examples])
-  texts, first_lengths, numbers = [], [], []
+  texts, first_lengths, numbers, weights = [], [], [], []
+  cut_pieces = np.zeros(len(examples), np.int32)
 
   def add(number, first, second):
-    text, length = pair_ids(first, second, tokenizer, options.max_length)
-    texts.append(text)
-    first_lengths.append(length)
-    numbers.append(number)
+    windows, cut_pieces[number] = text_windows(
+        first,
+        second,
+        tokenizer.special,
+        max_length=options.max_length,
+        stride=options.doc_stride,
+        only_first=options.windows == "first",
+    )
+    for text, length in windows:
+      texts.append(text)
+      first_lengths.append(length)
+      numbers.append(number)
+      weights.append(1 / len(windows))
 
   pairs = [example.other_text is not None for example in examples]
   for number, is_pair in enumerate(pairs):
@@ -217,6 +223,8 @@ def _text_features(task, examples, tokenizer, options, *, doubled) -> Features:
       np.asarray(first_lengths, np.int32),
       np.asarray(numbers, np.int32),
       {name: values[numbers] for name, values in targets.items()},
+      weights=np.asarray(weights, np.float32),
+      cut_pieces=cut_pieces,
   )
 
 
@@ -320,7 +328,14 @@ def _span_features(examples, tokenizer, options, for_training) -> Features:
       },
       spans,
       contexts,
+      cut_pieces=_cut_questions(examples, tokenizer, options.max_query_length),
   )
+
+
+def _cut_questions(examples, tokenizer, max_query_length) -> np.ndarray:
+  questions = tokenizer.encode_batch([e.question for e in examples])
+  lengths = np.asarray([len(pieces) for pieces in questions], np.int32)
+  return np.maximum(lengths - max_query_length, 0)
 
 
 def _label_id(ids, label, task, example) -> int:

@@ -1,13 +1,12 @@
 """Files of predictions: for people, for leaderboards."""
 
 import itertools
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from etils import epath
 
-from electra_jax.files import write_whole
+from electra_jax.files import to_json, write_whole
 from electra_jax.tasks.examples import Example
 from electra_jax.tasks.predictions import DecodeOptions, Predictions
 from electra_jax.tasks.span_answers import QuestionAnswer
@@ -130,4 +129,4 @@ def write_squad_files(
 
 
 def _to_json(value: Any, **options: Any) -> str:
-  return json.dumps(value, ensure_ascii=False, **options)
+  return to_json(value, ensure_ascii=False, **options)

@@ -1,4 +1,7 @@
-"""Numbers of the model -> answers in words, and what they score."""
+"""Numbers of the model -> answers in words, and what they score.
+
+Where a long text was read in windows, their scores are pooled first.
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -15,22 +18,26 @@ from electra_jax.tasks.span_answers import (
     decode_answers,
 )
 from electra_jax.tasks.task import Task
+from electra_jax.tasks.text_windows import first_windows, pool
 
 
 @dataclasses.dataclass(frozen=True)
 class DecodeOptions:
-  """How answers to questions are chosen.
+  """How the answer to an example is chosen.
 
   Attributes:
     n_best_size: candidates kept for each question.
     max_answer_length: pieces of an answer at most.
     null_threshold: a question has no answer where the log-odds of that exceed
       this number; -2.75 as released.
+    windows: how scores of an example's windows are pooled; one of
+      `text_windows.WINDOWS`.
   """
 
   n_best_size: int = 20
   max_answer_length: int = 30
   null_threshold: float = squad_scoring.NO_ANSWER_THRESHOLD
+  windows: str = "first"
 
 
 class Predictions(NamedTuple):
@@ -40,7 +47,8 @@ class Predictions(NamedTuple):
     values: as `scoring.score` takes them: classes, tuples of them, ratings,
       tags as learnt, or the texts of answers ("" for none).
     records: the same with text, probability and gold, for people; tags in the
-      scheme of the data.
+      scheme of the data; of a long text also how many `windows` of it were
+      read, or how many of its tokens were not (`cut_tokens`).
     answers: of questions, with candidates and null odds.
     loss: mean cross-entropy of the gold classes in nats, where there are any.
   """
@@ -71,11 +79,25 @@ def decode(
     return _decode_answers(task, examples, features, outputs, options)
   if task.kind == "tagging":
     return _decode_tags(task, examples, features, outputs)
+
+  def pooled(values):
+    return pool(values, features.examples, options.windows)
+
   if task.kind == "regression":
-    return _decode_ratings(task, examples, outputs)
-  if task.kind == "multilabel":
-    return _decode_label_sets(task.labels, examples, outputs)
-  return _decode_classes(task.labels, examples, features, outputs)
+    found = _decode_ratings(task, examples, outputs, pooled)
+  elif task.kind == "multilabel":
+    found = _decode_label_sets(task.labels, examples, outputs, pooled)
+  else:
+    found = _decode_classes(task.labels, examples, features, outputs, pooled)
+  counts = np.bincount(features.examples, minlength=len(examples))
+  for record, count, cut in zip(
+      found.records, counts, features.cut_pieces, strict=True
+  ):
+    if count > 1:
+      record["windows"] = int(count)
+    if cut:
+      record["cut_tokens"] = int(cut)
+  return found
 
 
 def score(
@@ -115,8 +137,11 @@ def has_gold(examples: Sequence[Example]) -> bool:
   return all(_gold(example) is not None for example in examples)
 
 
-def _decode_classes(labels, examples, features, logits) -> Predictions:
+def _decode_classes(labels, examples, features, logits, pooled) -> Predictions:
   log_probs = _log_softmax(logits)
+  if len(features) > len(examples):
+    shares = pooled(np.exp(log_probs))
+    log_probs = np.log(shares / shares.sum(-1, keepdims=True))
   chosen = log_probs.argmax(-1)
   values = [labels[i] for i in chosen]
   records = [
@@ -130,13 +155,13 @@ def _decode_classes(labels, examples, features, logits) -> Predictions:
   ]
   loss = None
   if has_gold(examples):
-    gold = features.targets["labels"]
+    gold = features.targets["labels"][first_windows(features.examples)]
     loss = -float(log_probs[np.arange(len(gold)), gold].mean())
   return Predictions(values, records, loss=loss)
 
 
-def _decode_label_sets(labels, examples, logits) -> Predictions:
-  probabilities = 1 / (1 + np.exp(-np.asarray(logits, np.float64)))
+def _decode_label_sets(labels, examples, logits, pooled) -> Predictions:
+  probabilities = pooled(1 / (1 + np.exp(-np.asarray(logits, np.float64))))
   values = [
       tuple(label for label, p in zip(labels, row, strict=True) if p > 0.5)
       for row in probabilities
@@ -151,8 +176,9 @@ def _decode_label_sets(labels, examples, logits) -> Predictions:
   return Predictions(values, records)
 
 
-def _decode_ratings(task, examples, outputs) -> Predictions:
+def _decode_ratings(task, examples, outputs, pooled) -> Predictions:
   low, high = task.label_range
+  outputs = pooled(np.asarray(outputs, np.float64))
   values = [low + float(x) * (high - low) for x in outputs[:, 0]]
   records = [
       _text_record(example) | {"rating": value}

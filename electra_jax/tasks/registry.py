@@ -31,7 +31,7 @@ def find_task(name: str, options: Mapping[str, Any] | None = None) -> Task:
   if name not in TASKS:
     raise UserError(
         f"the task {name!r} is unknown; choose one of"
-        f" {[*TASKS, table.NAME]}"
+        f" {[*TASKS, table.NAME]} in --config configs/finetune.py:task=…"
     )
   return TASKS[name]
 

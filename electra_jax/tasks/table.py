@@ -1,14 +1,16 @@
 """The `table` task: text and labels out of the user's own columns."""
 
-import csv
+import hashlib
 import math
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from electra_jax.errors import UserError
-from electra_jax.tasks import task_files
+from electra_jax.tasks import table_files, task_files
 from electra_jax.tasks.examples import TextExample
+from electra_jax.tasks.table_checks import check_table
+from electra_jax.tasks.table_files import SUFFIXES
 from electra_jax.tasks.task import MissingSplitError, Source, Task
 
 NAME = "table"
@@ -17,13 +19,7 @@ METRICS = {
     "multilabel": ("micro_f1", "macro_f1", "exact_match"),
     "regression": ("spearman", "pearson", "mse"),
 }
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 DEFAULT_SEPARATOR = "|"
-
-_PARQUET_BATCH = 1024  # Rows that are turned into Python objects at a time.
-
-# A place to name in an error, and the cells by their column.
-_Rows = Iterator[tuple[str, Mapping[str, Any]]]
 
 
 def table_task(options: Mapping[str, Any]) -> Task:
@@ -43,38 +39,90 @@ def table_task(options: Mapping[str, Any]) -> Task:
       labels: all labels in the order of their ids; empty where the training
         data tells them.
       label_range: smallest and largest rating of a regression.
+      dev_percent: share of the training file's rows that is held out as dev;
+        0 where dev has a file.
     Only kind, text and label must be there.
 
   Raises:
-    UserError: the kind is unknown, or a column is not named.
+    UserError: the kind is unknown, a column is not named or named twice, or a
+      number is out of its range.
   """
   kind = options.get("kind")
   if kind not in METRICS:
     raise UserError(
-        f"the task {NAME!r} has kind={kind!r}; choose one of {list(METRICS)}"
+        f"config.table.kind is {kind!r}; choose --config.table.kind of"
+        f" {', '.join(METRICS)}"
     )
   for column in ("text", "label"):
     if not options.get(column):
       raise UserError(
-          f"the task {NAME!r} has {column}={options.get(column)!r}; name the"
-          " column of the table that holds it"
+          f"config.table.{column} is {options.get(column)!r}; name the column"
+          f" of the table that holds it by --config.table.{column}"
       )
+  _check_columns(options)
+  _check_numbers(options)
   label_range = options.get("label_range") or None
   return Task(
       name=NAME,
       kind=kind,
       metrics=METRICS[kind],
       read=read_table,
-      labels=tuple(options.get("labels") or ()),
+      check=_check,
+      labels=_named_labels(options),
       label_range=label_range and tuple(map(float, label_range)),
+      learns_dev_labels=bool(options.get("dev_percent")),
   )
+
+
+def _check_columns(options: Mapping[str, Any]) -> None:
+  names = ("text", "other_text", "label")
+  columns = [options[name] for name in names if options.get(name)]
+  for column in columns:
+    if columns.count(column) > 1:
+      keys = [f"config.table.{n}" for n in names if options.get(n) == column]
+      raise UserError(
+          f"{' and '.join(keys)} both name the column {column!r}; name a column"
+          " of its own for each"
+      )
+
+
+def _check_numbers(options: Mapping[str, Any]) -> None:
+  percent = float(options.get("dev_percent") or 0)
+  if not 0 <= percent < 100:
+    raise UserError(
+        f"config.table.dev_percent is {percent:g}; it must be at least 0 and"
+        " below 100"
+    )
+  label_range = options.get("label_range") or ()
+  if label_range and not (
+      len(label_range) == 2 and label_range[0] < label_range[1]
+  ):
+    raise UserError(
+        f"config.table.label_range is {tuple(label_range)}; give the smallest"
+        ' and the largest rating, as in --config.table.label_range="(1,5)"'
+    )
+
+
+def _named_labels(options: Mapping[str, Any]) -> tuple[str, ...]:
+  labels = tuple(map(_text, options.get("labels") or ()))
+  for label in labels:
+    if labels.count(label) > 1:
+      raise UserError(
+          f"config.table.labels names {label!r} {labels.count(label)} times;"
+          " name each label once"
+      )
+  if len(labels) == 1 and options["kind"] == "classification":
+    raise UserError(
+        f"config.table.labels names {labels[0]!r} alone and a class needs"
+        " another; write them as in --config.table.labels=\"('no','yes')\""
+    )
+  return labels
 
 
 def read_table(source: Source, split: str) -> list[TextExample]:
   """Reads a split of the user's table.
 
-  CSV is read with its quotes; in TSV a tab ends a cell and quotes are ordinary.
-  Both begin with a line of names. JSON lines hold one object each.
+  Blanks around a label are no part of it.
 
   Args:
     source: its options are those of `table_task`.
@@ -87,39 +135,114 @@ def read_table(source: Source, split: str) -> list[TextExample]:
     MissingSplitError: no file is named, and none is found in the folder.
     UserError: a file, column or value is missing or not of the form.
   """
+  options = source.options
+  percent = float(options.get("dev_percent") or 0)
+  if split == "dev" and percent and not _has_file(source, "dev"):
+    return _held_out(_read(source, "train"), percent, is_held_out=True)
+  examples = _read(source, split)
+  if split == "train" and percent and not _has_file(source, "dev"):
+    return _held_out(examples, percent, is_held_out=False)
+  return examples
+
+
+def _read(source: Source, split: str) -> list[TextExample]:
   path = _find(source, split)
+  options = {**source.options, "labels": _named_labels(source.options)}
+  columns = [options.get(k) for k in ("text", "other_text", "label", "id")]
+  rows = table_files.read_rows(path, [column for column in columns if column])
   examples = [
-      _make_example(source.options, row, str(i), place, split)
-      for i, (place, row) in enumerate(_READERS[path.suffix](path))
+      _make_example(options, row, str(i), place, split)
+      for i, (place, row) in enumerate(rows)
   ]
   if not examples:
     raise UserError(f"{path} holds no row; write at least one")
   return examples
 
 
+def _has_file(source: Source, split: str) -> bool:
+  try:
+    _find(source, split)
+  except MissingSplitError:
+    return False
+  return True
+
+
+def _held_out(
+    examples: Sequence[TextExample], percent: float, *, is_held_out: bool
+) -> list[TextExample]:
+  """Returns the examples on one side of the split by a hash of their texts.
+
+  The side of a row depends on nothing but its texts: neither on its place nor
+  on the other rows, and rows with equal texts stay together. What a share
+  holds out, a larger one does, too.
+  """
+  kept = [e for e in examples if (_place(e) < percent / 100) == is_held_out]
+  if not kept:
+    raise UserError(
+        f"config.table.dev_percent={percent:g} of {len(examples):,} rows leaves"
+        f" none for {'dev' if is_held_out else 'train'}; give more rows, or set"
+        " another --config.table.dev_percent"
+    )
+  return kept
+
+
+def _place(example: TextExample) -> float:
+  """Returns a number in [0, 1) that depends on the texts alone."""
+  texts = repr(("dev", example.text, example.other_text))
+  digest = hashlib.sha256(texts.encode("utf-8", "surrogatepass")).digest()
+  return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _check(
+    source: Source, splits: Mapping[str, Sequence[TextExample]]
+) -> list[str]:
+  """Returns notes on a table; see `table_checks.check_table`."""
+  options = source.options
+  percent = float(options.get("dev_percent") or 0)
+  if percent and _has_file(source, "dev"):
+    raise UserError(
+        f"config.table.dev_percent is {percent:g} and dev has a file,"
+        f" {_find(source, 'dev')}; set --config.table.dev_percent=0 to use the"
+        " file, or move it away"
+    )
+  return check_table({**options, "labels": _named_labels(options)}, splits)
+
+
 def _find(source: Source, split: str) -> pathlib.Path:
   if named := source.options.get(split):
     path = pathlib.Path(named)
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
       raise UserError(
-          f"{split}={named!r} is not named {'|'.join(SUFFIXES)}; convert it or"
-          " rename it"
+          f"config.table.{split} is {named!r}, whose name ends with none of"
+          f" {', '.join(SUFFIXES)}; convert it or rename it"
       )
     if not path.is_file():
-      raise UserError(f"there is no file {split}={named!r}; mend the path")
+      raise UserError(
+          f"there is no file {named!r}; mend --config.table.{split}"
+      )
     return path
+  hint = ""
+  if split == "dev":
+    hint = (
+        ", or set --config.table.dev_percent=10 to hold out a tenth of the"
+        " training file"
+    )
   if source.folder is None:
     raise MissingSplitError(
-        f"the task {NAME!r} has no {split!r} file; name it by {split}=PATH, or"
-        f" give a folder that holds {split}.csv"
+        f"the task {NAME!r} has no {split!r} file; name it by"
+        f" --config.table.{split}=PATH, or name a folder that holds {split}.csv"
+        f" by --config.data.folder{hint}"
     )
-  return task_files.find_file(
-      source,
-      NAME,
-      split,
-      folders=(NAME,),
-      names=tuple(f"{split}{suffix}" for suffix in SUFFIXES),
-  )
+  try:
+    return task_files.find_file(
+        source,
+        NAME,
+        split,
+        folders=(NAME,),
+        names=tuple(f"{split}{suffix}" for suffix in SUFFIXES),
+    )
+  except MissingSplitError as error:
+    raise MissingSplitError(f"{error}{hint}") from error
 
 
 def _make_example(
@@ -135,17 +258,28 @@ def _make_example(
     label = _parse_label(options, _cell(row, options["label"], place), place)
   return TextExample(
       id=_text(_cell(row, name, place)) if name else number,
-      text=_text(_cell(row, options["text"], place)),
-      other_text=_text(_cell(row, other_text, place)) if other_text else None,
+      text=_read_text(row, options["text"], place),
+      other_text=_read_text(row, other_text, place) if other_text else None,
       label=label,
   )
+
+
+def _read_text(row: Mapping[str, Any], column: str, place: str) -> str:
+  value = _cell(row, column, place)
+  if isinstance(value, (list, dict, bytes)):
+    raise UserError(
+        f"{place} has a {type(value).__name__} in the column {column!r}; write"
+        " it as one text"
+    )
+  return _text(value)
 
 
 def _cell(row: Mapping[str, Any], column: str, place: str) -> Any:
   if column not in row:
     raise UserError(
-        f"{place} has no column {column!r}, only {list(row)}; name the column"
-        " as in the file"
+        f"{place} has no column {column!r}, only {list(row)}; name one of them"
+        " by --config.table.text and --config.table.label, or write the names"
+        " of the columns into the first line"
     )
   if row[column] is None:
     raise UserError(f"{place} has nothing in the column {column!r}; fill it in")
@@ -157,30 +291,44 @@ def _parse_label(
 ) -> str | tuple[str, ...] | float:
   if options["kind"] == "regression":
     return _number(value, place)
-  labels = options.get("labels") or ()
-  if options["kind"] == "classification":
-    found = (_text(value),)
-  elif isinstance(value, list):
-    found = tuple(map(_text, value))
-  else:
-    cells = _text(value).split(options.get("separator") or DEFAULT_SEPARATOR)
+  labels = options["labels"]
+  if options["kind"] == "multilabel" and isinstance(value, list):
+    found = tuple(_label_text(cell, place).strip() for cell in value)
+  elif options["kind"] == "multilabel":
+    separator = options.get("separator") or DEFAULT_SEPARATOR
+    # A shell passes on "\\t" as it was typed.
+    separator = separator.replace("\\t", "\t")
+    cells = _label_text(value, place).split(separator)
     found = tuple(cell.strip() for cell in cells if cell.strip())
+  else:
+    found = (_label_text(value, place).strip(),)
   if "" in found:
     raise UserError(f"{place} has an empty label; fill it in")
-  if labels:
-    for label in found:
-      task_files.check_label(label, labels, place)
+  for label in found if labels else ():
+    task_files.check_label(label, labels, place)
   return found[0] if options["kind"] == "classification" else found
 
 
+def _label_text(value: Any, place: str) -> str:
+  if isinstance(value, (list, dict)):
+    raise UserError(
+        f"{place} has the label {value!r}, which is not one label; give a list"
+        " of texts and set --config.table.kind=multilabel for several at once"
+    )
+  return _text(value)
+
+
 def _number(value: Any, place: str) -> float:
+  # Python reads "1_000", too, and takes a truth value for a number.
+  is_odd = isinstance(value, bool) or "_" in str(value)
   try:
-    number = float(value)
+    number = math.nan if is_odd else float(value)
   except (TypeError, ValueError):
     number = math.nan
   if not math.isfinite(number):
     raise UserError(
-        f"{place} has the rating {value!r}; a regression needs a number"
+        f"{place} has the rating {value!r}; a regression needs a number, with a"
+        " decimal point and without marks of thousands, as 1234.5"
     )
   return number
 
@@ -188,68 +336,3 @@ def _number(value: Any, place: str) -> float:
 def _text(value: Any) -> str:
   """Writes a cell as text; a truth value as JSON does."""
   return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _read_csv(path: pathlib.Path) -> _Rows:
-  lines = (f"{line}\n" for _, line in task_files.read_lines(path))
-  reader = csv.reader(lines, strict=True)
-  try:
-    header = next(reader, [])
-    for cells in reader:
-      if cells:
-        yield _named(path, reader.line_num, header, cells)
-  except csv.Error as error:
-    raise UserError(
-        f"{path}:{reader.line_num} is not CSV ({error}); mend its quotes, or"
-        " write it as JSON lines"
-    ) from error
-
-
-def _read_tsv(path: pathlib.Path) -> _Rows:
-  header = None
-  for number, line in task_files.read_lines(path):
-    if header is None:
-      header = line.split("\t")
-    elif line:
-      yield _named(path, number, header, line.split("\t"))
-
-
-def _named(
-    path: pathlib.Path, line: int, header: list[str], cells: list[str]
-) -> tuple[str, dict[str, str]]:
-  place = f"{path}:{line}"
-  if len(cells) != len(header):
-    raise UserError(
-        f"{place} has {len(cells)} cells but the first line names"
-        f" {len(header)} columns; mend the line"
-    )
-  return place, dict(zip(header, cells, strict=True))
-
-
-def _read_parquet(path: pathlib.Path) -> _Rows:
-  try:
-    from pyarrow import lib, parquet
-  except ImportError as error:
-    raise UserError(
-        f"reading {path} needs a package that is not installed; run pip install"
-        " 'electra-jax[parquet]'"
-    ) from error
-  number = 0
-  try:
-    with parquet.ParquetFile(path) as table:
-      for batch in table.iter_batches(_PARQUET_BATCH):
-        for row in batch.to_pylist():
-          yield f"{path}: row {number}", row
-          number += 1
-  except lib.ArrowException as error:
-    raise UserError(
-        f"{path} is not a parquet file ({error}); write it again"
-    ) from error
-
-
-_READERS = {
-    ".csv": _read_csv,
-    ".tsv": _read_tsv,
-    ".jsonl": task_files.read_objects,
-    ".parquet": _read_parquet,
-}

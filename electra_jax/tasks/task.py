@@ -8,6 +8,9 @@ from typing import Any
 from electra_jax.errors import UserError
 from electra_jax.tasks.examples import Example
 
+# Kinds whose examples are texts or pairs with a label.
+TEXT_KINDS = ("classification", "multilabel", "regression")
+
 
 class MissingSplitError(UserError):
   """The data holds no such split; where it is optional it is left out."""
@@ -57,6 +60,10 @@ class Task:
       training data tells it.
     may_lack_answer: whether "no answer" is an answer.
     leaderboard: file name by split, for the GLUE server.
+    check: (source, examples by split) -> notes on what looks wrong in them;
+      raises a UserError for what surely is; None where nothing is looked at.
+    learns_dev_labels: whether labels of dev that training lacks are classes,
+      too.
   """
 
   name: str
@@ -74,3 +81,7 @@ class Task:
   word_unit: str = "word"
   may_lack_answer: bool = False
   leaderboard: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  check: Callable[[Source, Mapping[str, list[Example]]], list[str]] | None = (
+      None
+  )
+  learns_dev_labels: bool = False

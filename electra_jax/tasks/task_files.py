@@ -3,6 +3,7 @@
 import gzip
 import json
 import pathlib
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -47,7 +48,8 @@ def find_file(
   if not source.folder.is_dir():
     raise UserError(
         f"there is no folder {source.folder} with the data of {task!r}; name"
-        f" the folder that holds {folders[0]}/{names[0]}"
+        f" the folder that holds {folders[0]}/{names[0]} by"
+        " --config.data.folder (evaluate: --folder)"
     )
   for parent in PARENT_FOLDERS:
     for folder in folders:
@@ -72,7 +74,7 @@ def read_lines(path: pathlib.Path) -> Iterator[tuple[int, str]]:
   before it; a byte order mark is dropped, and `.gz` is unpacked.
 
   Raises:
-    UserError: the file is not UTF-8, or a damaged gzip file.
+    UserError: the file is not UTF-8, a damaged gzip file, or cannot be read.
   """
   opened = gzip.open if path.name.endswith(".gz") else open
   number = 0
@@ -86,9 +88,14 @@ def read_lines(path: pathlib.Path) -> Iterator[tuple[int, str]]:
         f"{path}:{number} is not UTF-8; convert the file, for example with"
         " iconv"
     ) from error
-  except (EOFError, gzip.BadGzipFile) as error:
+  except (EOFError, gzip.BadGzipFile, zlib.error) as error:
     raise UserError(
         f"{path} is a damaged gzip file ({error}); fetch it again"
+    ) from error
+  except OSError as error:
+    raise UserError(
+        f"{path} cannot be read ({error.strerror}); mend its permissions, or"
+        " name another file"
     ) from error
 
 
@@ -100,9 +107,15 @@ def parse_object(text: str, place: str) -> dict[str, Any]:
   """
   try:
     record = json.loads(text)
+  except RecursionError as error:
+    raise UserError(
+        f"{place} is nested too deeply to be read; write flat objects, as in"
+        ' {"name": value}'
+    ) from error
   except ValueError as error:
     raise UserError(
-        f"{place} is not JSON ({error}); mend it, or fetch the file again"
+        f"{place} is not JSON ({error}); write one object there, as in"
+        ' {"name": value}'
     ) from error
   if not isinstance(record, dict):
     raise UserError(
@@ -125,6 +138,7 @@ def check_label(label: str, labels: Iterable[str], place: str) -> str:
   if label not in labels:
     raise UserError(
         f"{place} has the label {label!r}, which is none of {list(labels)};"
-        " mend the file, or check that it belongs to this task"
+        " mend the file, check that it belongs to this task, or, if the labels"
+        " are named by config.table.labels, add it there"
     )
   return label

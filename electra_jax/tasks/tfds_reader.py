@@ -70,7 +70,8 @@ def read_tfds(task: Task, split: str) -> list[Example]:
   if task.name not in DATASETS:
     raise UserError(
         f"tensorflow-datasets has no data for the task {task.name!r}, only for"
-        f" {list(DATASETS)}; give a folder with its files"
+        f" {list(DATASETS)}; name a folder with its files by"
+        " --config.data.folder and leave out --config.data.source"
     )
   dataset = DATASETS[task.name]
   if split == DIAGNOSTIC:
@@ -95,14 +96,16 @@ def _open(dataset: str, split: str) -> tuple[Mapping[str, Any], _Records]:
     reason = str(error).strip().split("\n")[0]
     raise UserError(
         f"tensorflow-datasets cannot bring {dataset}: {reason}; check the"
-        " network, or give a folder with the files"
+        " network, or name a folder with the files by --config.data.folder and"
+        " leave out --config.data.source"
     ) from error
   names = (split, split.replace("dev", "validation"))
   name = next((n for n in names if n in builder.info.splits), None)
   if name is None:
     raise MissingSplitError(
         f"{dataset} of tensorflow-datasets has no split {split!r}, only"
-        f" {list(builder.info.splits)}; give a folder with the file"
+        f" {list(builder.info.splits)}; name a folder with the file by"
+        " --config.data.folder and leave out --config.data.source"
     )
   examples = builder.as_dataset(split=name, shuffle_files=False)
   return builder.info.features, tfds.as_numpy(examples)

@@ -16,8 +16,9 @@ from electra_jax.trees import path_names
 from tests import helpers
 
 
-def few_steps(config, devices, steps=3):
+def few_steps(config, devices, steps=3, **cutting):
   """Metrics and parameters after some steps."""
+  cutting = {"max_length": 64} | cutting
   start = find_encoder(config)
   mesh = sharding.make_mesh(devices=devices)
   tasks = [read_task(t, source_of(config)) for t in find_tasks(config)]
@@ -28,7 +29,7 @@ def few_steps(config, devices, steps=3):
           data.task,
           data.splits["train"],
           start.tokenizer,
-          FeatureOptions(max_length=64),
+          FeatureOptions(**cutting),
           for_training=True,
       )
       for data in tasks
@@ -95,6 +96,20 @@ def test_the_released_sum_is_the_mean_times_the_batch(synthetic_task):
   mean, total = found
   for name in ("loss", "grad_norm"):
     assert total[name][0] == pytest.approx(16 * mean[name][0], rel=1e-5)
+
+
+def test_windows_of_a_text_count_once_together(synthetic_task):
+  """However few of them a batch holds, its loss is a mean over texts."""
+  asked = {"train.batch_size": 1, "data.packing": False}
+  config = helpers.finetune_config("sst", **synthetic_task, **asked)
+  records, _ = few_steps(
+      config, jax.devices()[:1], 4, max_length=4, doc_stride=2, windows="mean"
+  )
+  for sums in records:
+    total, weight = sums["sst_loss"]
+    assert 0 < weight < 1  # One of several windows.
+    assert sums["loss"][0] == pytest.approx(total / weight, rel=1e-5)
+    assert sums["loss"][1] == 1
 
 
 def test_scores_do_not_depend_on_packing(tmp_path):

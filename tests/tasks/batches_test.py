@@ -1,5 +1,6 @@
 """Batches: pure functions of seed and step, however they are packed."""
 
+import dataclasses
 import itertools
 
 import hypothesis
@@ -306,3 +307,12 @@ def test_no_text_is_an_error(is_packed):
 def test_a_task_without_a_text_is_an_error():
   with pytest.raises(UserError, match="no example of squad to make batches"):
     make({"rte": features_of([3, 4]), "squad": features_of([])})
+
+
+def test_windows_carry_their_share_of_a_text():
+  features = features_of([3, 4, 5, 2])
+  shares = np.asarray([0.5, 0.5, 1.0, 1.0], np.float32)
+  features = dataclasses.replace(features, weights=shares)
+  first, last = make(features, 3).in_order()
+  assert first.weights["rte"].tolist() == [0.5, 0.5, 1.0]
+  assert last.weights["rte"].tolist() == [1.0, 0.0, 0.0]

@@ -14,13 +14,14 @@ from electra_jax.tasks.examples import (
 )
 from electra_jax.tasks.features import (
     FeatureOptions,
+    cut_note,
     make_features,
-    pair_ids,
     with_labels,
 )
 from electra_jax.tasks.registry import TASKS, find_task
 from electra_jax.tasks.span_features import make_span_features
 from electra_jax.tasks.task import Task
+from electra_jax.tasks.text_windows import text_windows
 from electra_jax.text.tokenizer import Tokenizer
 
 PIECES = "[PAD] [UNK] [CLS] [SEP] [MASK] a b c d e f g ##x ##y who ?"
@@ -115,15 +116,114 @@ def test_the_second_text_loses_on_a_tie():
 @hypothesis.given(st.integers(0, 12), st.integers(0, 12), st.integers(4, 16))
 def test_cutting_is_that_of_popping_one_by_one(a, b, max_length):
   first, second = list(range(5, 5 + a)), list(range(20, 20 + b))
-  ids, first_length = pair_ids(first, second, TOKENIZER, max_length)
+  options = {"max_length": max_length, "stride": 2, "only_first": True}
+  windows, cut = text_windows(first, second, TOKENIZER.special, **options)
+  ((ids, first_length),) = windows
   if not second:
     assert ids.tolist() == [2, *first[: max_length - 2], 3]
     return
+  assert cut == max(0, a + b - max_length + 3)
   while len(first) + len(second) > max_length - 3:
     (first if len(first) > len(second) else second).pop()
   assert ids.tolist() == [2, *first, 3, *second, 3]
   assert first_length == len(first) + 2
   assert len(ids) <= max_length
+
+
+# --- Windows ---
+
+
+def test_a_long_text_is_read_in_windows_that_count_once_together():
+  examples = text("a b c d e f g", label="yes"), text("g", label="no")
+  features = make(YES_NO, *examples, max_length=6, doc_stride=2, windows="mean")
+  assert read(features) == [
+      "[CLS] a b c d [SEP]",
+      "[CLS] c d e f [SEP]",
+      "[CLS] e f g [SEP]",
+      "[CLS] g [SEP]",
+  ]
+  assert features.examples.tolist() == [0, 0, 0, 1]
+  assert targets(features) == {"labels": [1, 1, 1, 0]}
+  np.testing.assert_allclose(features.weights, [1 / 3] * 3 + [1])
+  assert not features.cut_pieces.any() and not cut_note(features, OPTIONS)
+  assert_consistent(features)
+
+
+OPTIONS = FeatureOptions(max_length=6)
+
+
+def test_what_is_cut_is_counted():
+  examples = text("a b c d e f g"), text("a b c d"), text("a b", "c d e")
+  features = make(YES_NO, *examples, max_length=6)
+  assert features.cut_pieces.tolist() == [3, 0, 2]
+  told = cut_note(features, OPTIONS)
+  assert told.startswith(
+      "2 of 3 texts are longer than config.data.max_length=6"
+  )
+  assert "(5 tokens in all)" in told
+  features = make(YES_NO, text("a"), max_length=6)
+  assert features.weights.tolist() == [1.0] and not cut_note(features, OPTIONS)
+
+
+def test_questions_that_are_cut_are_counted():
+  task = task_of("questions")
+  examples = [
+      QuestionExample("1", "who who who ?", "a b c", (), has_gold=False),
+      QuestionExample("2", "who ?", "a b c", (), has_gold=False),
+  ]
+  options = {"max_length": 12, "max_query_length": 3, "doc_stride": 4}
+  features = make(task, *examples, **options)
+  assert features.cut_pieces.tolist() == [1, 0]
+  told = cut_note(features, FeatureOptions(**options))
+  assert told.startswith(
+      "1 of 2 questions are longer than config.data.max_query_length=3"
+  )
+
+
+def test_a_pair_moves_on_over_its_longer_text():
+  options = {"max_length": 8, "doc_stride": 9, "windows": "max"}
+  for pair, expected in (
+      (("who ?", "a b c d e"), ["who ? [SEP] a b c", "who ? [SEP] d e"]),
+      (("a b c d e", "who ?"), ["a b c [SEP] who ?", "d e [SEP] who ?"]),
+  ):
+    features = make(YES_NO, text(*pair), **options)
+    assert read(features) == [f"[CLS] {row} [SEP]" for row in expected]
+    assert not features.cut_pieces.any()
+  # Of two long ones the shorter keeps its half, and the rest of it is told.
+  features = make(YES_NO, text("a b c d e", "a b c d e f g"), **options)
+  assert features.cut_pieces.tolist() == [2]
+  assert read(features)[0] == "[CLS] a b c [SEP] a b [SEP]"
+  assert features.first_lengths.tolist() == [5] * 4
+
+
+@hypothesis.settings(max_examples=200, deadline=None)
+@hypothesis.given(
+    st.integers(0, 30),
+    st.one_of(st.none(), st.integers(0, 30)),
+    st.integers(4, 16),
+    st.integers(1, 20),
+)
+def test_windows_hold_every_piece(a, b, max_length, stride):
+  first = list(range(100, 100 + a))
+  second = None if b is None else list(range(200, 200 + b))
+  options = {"max_length": max_length, "stride": stride}
+
+  def windows(only_first):
+    return text_windows(
+        first, second, TOKENIZER.special, only_first=only_first, **options
+    )
+
+  found, cut = windows(False)
+  # The first is the release's cut, whatever follows.
+  (released,), _ = windows(True)
+  assert found[0][0].tolist() == released[0].tolist()
+  assert all(len(ids) <= max_length for ids, _ in found)
+  pieces = {i for ids, _ in found for i in ids.tolist() if i >= 100}
+  assert len(pieces) + cut == a + (b or 0)
+  if b is None or max_length > 4:
+    assert not cut or min(a, b) > (max_length - 3) // 2
+  for ids, length in found:
+    assert ids[length - 1] == TOKENIZER.special.sep
 
 
 def test_a_label_that_training_lacks():

@@ -357,3 +357,60 @@ def test_a_split_has_gold_if_every_example_has():
   assert not has_gold([TaggedExample("0", ("a",), None)])
   assert has_gold([question("a", is_impossible=True)])
   assert not has_gold([question("a", has_gold=False)])
+
+
+# --- Windows ---
+
+LONG = {"max_length": 4, "doc_stride": 2, "windows": "mean"}
+
+
+def windowed(task, outputs, how, labels=(None, None)):
+  examples = [
+      TextExample("0", "a b a b a", None, labels[0]),  # Three windows.
+      TextExample("1", "b", None, labels[1]),
+  ]
+  options = DecodeOptions(windows=how)
+  return run(task, examples, np.asarray(outputs), options=options, **LONG)
+
+
+def test_classes_are_pooled_over_windows():
+  task = Task(
+      "t", "classification", ("accuracy",), lambda *_: [], ("no", "yes")
+  )
+  shares = np.asarray([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.2, 0.8]])
+  for how, expected in (
+      ("mean", [0.6, 0.4]),
+      ("max", [0.9 / 1.6, 0.7 / 1.6]),
+      ("first", [0.9, 0.1]),
+  ):
+    found = windowed(task, np.log(shares), how, labels=("yes", "no"))
+    first, second = found.records
+    assert list(first["probabilities"].values()) == pytest.approx(expected)
+    assert found.values == ["no", "yes"] and first["windows"] == 3
+    assert "windows" not in second and "cut_tokens" not in first
+    assert second["probability"] == pytest.approx(0.8)
+    nats = -np.log([expected[1], 0.2]).mean()
+    assert found.loss == pytest.approx(nats)
+
+
+def test_several_labels_and_ratings_are_pooled_over_windows():
+  task = Task("t", "multilabel", ("micro_f1",), lambda *_: [], ("x", "y"))
+  outputs = [[-2.0, 5.0], [3.0, -5.0], [-2.0, -5.0], [1.0, 1.0]]
+  assert windowed(task, outputs, "max").values == [("x", "y"), ("x", "y")]
+  assert windowed(task, outputs, "mean").values == [(), ("x", "y")]
+  task = Task(
+      "t", "regression", ("mse",), lambda *_: [], label_range=(0.0, 10.0)
+  )
+  outputs = [[0.1], [0.5], [0.3], [0.2]]
+  assert windowed(task, outputs, "max").values == pytest.approx([5, 2])
+  assert windowed(task, outputs, "mean").values == pytest.approx([3, 2])
+
+
+def test_what_was_not_read_is_told():
+  task = Task(
+      "t", "classification", ("accuracy",), lambda *_: [], ("no", "yes")
+  )
+  examples = [TextExample("0", "a b a b a", None, None), *texts(None)]
+  found = run(task, examples, np.zeros((2, 2)), max_length=4)
+  assert found.records[0]["cut_tokens"] == 3
+  assert "cut_tokens" not in found.records[1]

@@ -31,7 +31,7 @@ def test_a_task_reads_files_and_survives_pickling(tmp_path):
 def test_the_table_is_made_from_its_options():
   options = {"kind": "multilabel", "text": "a", "label": "b"}
   assert find_task("table", options).kind == "multilabel"
-  with pytest.raises(UserError, match="kind=None"):
+  with pytest.raises(UserError, match="kind is None"):
     find_task("table")
 
 

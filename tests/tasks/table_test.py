@@ -95,6 +95,9 @@ def test_several_labels(tmp_path):
   write(tmp_path / "dev.csv", 'text,label\na,"x,y|z"\n')
   (example,) = read(tmp_path, "dev", kind="multilabel", separator=",")
   assert example.label == ("x", "y|z")
+  write(tmp_path / "dev.csv", "text,label\na,x\ty\n")
+  (example,) = read(tmp_path, "dev", kind="multilabel", separator="\\t")
+  assert example.label == ("x", "y")
   rows = [{"text": "a", "label": ["x", 2]}, {"text": "b", "label": "x|y"}]
   write_rows(tmp_path / "test.jsonl", rows)
   labels = [e.label for e in read(tmp_path, "test", kind="multilabel")]
@@ -130,9 +133,9 @@ def test_only_the_test_split_may_lack_labels(tmp_path):
 def test_errors_name_the_place(tmp_path):
   train = tmp_path / "train.csv"
   fails(tmp_path, "train.csv", "train.parquet", error=MissingSplitError)
-  fails(None, "train=PATH", error=MissingSplitError)
+  fails(None, "--config.table.train=PATH", error=MissingSplitError)
   fails(None, "there is no file", "gone.csv", train="gone.csv")
-  fails(None, "a.xlsx", ".csv|.tsv", train="a.xlsx")
+  fails(None, "a.xlsx", ".csv, .tsv", "config.table.train", train="a.xlsx")
   write(train, "text,label\n")
   fails(tmp_path, str(train), "no row")
   write(train, "")
@@ -177,5 +180,95 @@ def test_the_task_follows_from_its_options():
   assert task.label_range == (1, 5) and task.metrics[0] == "spearman"
   assert table_task(OPTIONS | {"kind": "regression"}).label_range is None
   for key, value in (("kind", "tagging"), ("text", ""), ("label", None)):
-    with pytest.raises(UserError, match=rf"'table' has {key}={value!r}"):
+    with pytest.raises(UserError, match=rf"config.table.{key} is {value!r}"):
       table_task(OPTIONS | {key: value})
+
+
+# --- Held out of one file ---
+
+
+def write_many(path, order=1):
+  rows = [f"text {i},{'ab'[i % 2]}\n" for i in range(400)][::order]
+  return write(path, "text,label\n" + "".join(rows))
+
+
+def test_a_share_of_one_file_is_held_out(tmp_path):
+  write_many(tmp_path / "train.csv")
+  train, dev = (read(tmp_path, s, dev_percent=25) for s in ("train", "dev"))
+  assert len(train) + len(dev) == 400 and 70 < len(dev) < 130
+  assert sorted(int(e.id) for e in train + dev) == list(range(400))
+  # Neither the order of the rows nor the others decide.
+  other = tmp_path / "other"
+  other.mkdir()
+  write_many(other / "train.csv", order=-1)
+  assert {e.text for e in read(other, "dev", dev_percent=25)} == {
+      e.text for e in dev
+  }
+  write(
+      other / "train.csv",
+      "text,label\n" + f"{dev[0].text},a\n{train[0].text},b\n",
+  )
+  assert [e.text for e in read(other, "dev", dev_percent=25)] == [dev[0].text]
+  # A larger share holds out the same, and more.
+  more = {e.text for e in read(tmp_path, "dev", dev_percent=50)}
+  assert {e.text for e in dev} < more
+
+
+def test_equal_texts_are_held_out_together(tmp_path):
+  rows = [f"text {i % 40},{'ab'[i % 3 % 2]}\n" for i in range(200)]
+  write(tmp_path / "train.csv", "text,label\n" + "".join(rows))
+  train, dev = (read(tmp_path, s, dev_percent=25) for s in ("train", "dev"))
+  assert not {e.text for e in train} & {e.text for e in dev}
+
+
+def test_a_share_that_cannot_be(tmp_path):
+  write(tmp_path / "train.csv", "text,label\na,x\n")
+  fails(tmp_path, "config.table.dev_percent=0.001 of 1 rows", split="dev", dev_percent=0.001)  # fmt: skip
+  for percent in (-1, 100):
+    fails(
+        tmp_path, f"config.table.dev_percent is {percent}", dev_percent=percent
+    )
+  fails(tmp_path, "--config.table.dev_percent=10", split="dev", error=MissingSplitError)  # fmt: skip
+
+
+def test_a_file_of_dev_and_a_share_are_one_too_many(tmp_path):
+  write_many(tmp_path / "train.csv")
+  write(tmp_path / "dev.csv", "text,label\na,a\n")
+  options = OPTIONS | {"dev_percent": 10}
+  source = Source(tmp_path, options=options)
+  task = table_task(options)
+  with pytest.raises(UserError, match=r"dev_percent is 10 and dev has a file"):
+    task.check(source, {"train": task.read(source, "train")})
+  # A finished model, which keeps its options, reads the file.
+  assert [e.text for e in task.read(source, "dev")] == ["a"]
+
+
+def test_columns_and_numbers_of_the_config():
+  for options, message in (
+      ({"label": "text"}, "config.table.text and config.table.label both name"),
+      ({"labels": ("a", "b", "a")}, "names 'a' 2 times"),
+      ({"labels": ("b,a",)}, r"names 'b,a' alone .*labels=\"\('no','yes'\)\""),
+      ({"label_range": (5, 1)}, r"label_range is \(5, 1\)"),
+      ({"label_range": (1, 2, 3)}, r"label_range is \(1, 2, 3\)"),
+  ):
+    with pytest.raises(UserError, match=message):
+      table_task(OPTIONS | options)
+  assert table_task(OPTIONS | {"labels": (1, True)}).labels == ("1", "true")
+
+
+def test_blanks_around_labels_are_no_part_of_them(tmp_path):
+  write(tmp_path / "train.csv", "text,label\na, good\nb,good \nc,\u00a0bad\n")
+  assert [e.label for e in read(tmp_path)] == ["good", "good", "bad"]
+  write(tmp_path / "train.csv", "text,label\na,x\nb, \n")
+  fails(tmp_path, "train.csv:3 has an empty label")
+
+
+def test_cells_that_hold_more_than_one_thing(tmp_path):
+  path = tmp_path / "train.jsonl"
+  write_rows(path, [{"text": "a", "label": ["x", "y"]}])
+  fails(tmp_path, f"{path}:1", "['x', 'y']", "--config.table.kind=multilabel")
+  write_rows(path, [{"text": ["a"], "label": "x"}])
+  fails(tmp_path, f"{path}:1 has a list in the column 'text'")
+  for value in (True, "1_000", "3,5"):
+    write_rows(path, [{"text": "a", "label": value}])
+    fails(tmp_path, f"{path}:1", repr(value), "a decimal point", kind="regression")  # fmt: skip

@@ -1,0 +1,59 @@
+"""The texts that a user gives to `predict`: on the command line or in lines."""
+
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from electra_jax.errors import UserError
+
+
+def read_typed(texts: Sequence[str], file: str | None) -> list[str]:
+  """Returns what was typed, blank lines among it.
+
+  Args:
+    texts: of the command line; where there are none, lines are read.
+    file: where they stand, or None for standard input.
+
+  Raises:
+    UserError: both are given, the file cannot be read, or it is not UTF-8.
+  """
+  if texts and file:
+    raise UserError(
+        f"--file {file} and {len(texts)} text"
+        f"{'s' if len(texts) > 1 else ''} on the command line are given; leave"
+        " one of them out"
+    )
+  for number, text in enumerate(texts):
+    if not text.isprintable() and any("\ud800" <= c <= "\udfff" for c in text):
+      raise UserError(
+          f"text {number} of the command line is not UTF-8; convert it, or give"
+          " it by --file"
+      )
+  if texts:
+    return list(texts)
+  data, place = _read(file)
+  try:
+    text = data.decode("utf-8-sig")
+  except UnicodeDecodeError as error:
+    line = data.count(b"\n", 0, error.start) + 1
+    raise UserError(
+        f"{place}:{line} is not UTF-8; convert it, for example with iconv"
+    ) from error
+  return [line.removesuffix("\r") for line in text.split("\n")]
+
+
+def by_index(lines: Sequence[str]) -> dict[int, str]:
+  """Returns the lines that are not blank by their number, from 0."""
+  return {i: line for i, line in enumerate(lines) if line.strip()}
+
+
+def _read(file: str | None) -> tuple[bytes, str]:
+  if not file:
+    return sys.stdin.buffer.read(), "standard input"
+  try:
+    return pathlib.Path(file).read_bytes(), file
+  except OSError as error:
+    raise UserError(
+        f"cannot read --file {file}: {error.strerror}; give a file with a text"
+        " on each line"
+    ) from error
