@@ -165,6 +165,7 @@ PLAN = [
     "sweeps.runner",
     "sweeps.searches",
     "api",
+    "cli.examples",
     "cli.arguments",
     "cli.typed",
     "cli.display",

@@ -3,91 +3,7 @@
 import argparse
 
 from electra_jax import __version__
-
-_PREPARE = """examples:
-  electra-jax prepare movie-reviews --output store --train-vocab 2000
-  electra-jax prepare wiki/ books.jsonl --output store --tokenizer vocab.txt \\
-      --length 512 --packing full --deduplicate
-  electra-jax prepare tfds:wikipedia/20230601.en:1.0.0 --output store \\
-      --tokenizer spiece.model
-Past one machine, --beam.NAME=VALUE gives any option of an Apache Beam pipeline;
-what all workers read and write must lie where they see it:
-  electra-jax prepare gs://BUCKET/text --output gs://BUCKET/store \\
-      --tokenizer vocab.txt --beam.runner=DataflowRunner --beam.project=PROJECT \\
-      --beam.region=us-central1 --beam.temp_location=gs://BUCKET/tmp \\
-      --beam.setup_file=./setup.py
-  electra-jax prepare wiki/ --output store --tokenizer vocab.txt \\
-      --beam.runner=DirectRunner
-"""
-_PRETRAIN = """examples:
-  electra-jax pretrain --config pretrain:small --workdir run \\
-      --config.data.store=store --config.train.batch_size=256
-  electra-jax pretrain --config pretrain:base,runlocal --workdir run
-The same command again resumes. On a TPU pod add --distributed on every host.
-"""
-_FINETUNE = """examples:
-  electra-jax finetune --config finetune:task=rte,size=base \\
-      --config.init_from=run --config.data.folder=glue --config.seeds=10 \\
-      --workdir rte
-  electra-jax finetune --config finetune:task=table,size=small \\
-      --config.init_from=run --config.data.folder=reviews \\
-      --config.table.text=review --config.table.label=stars --workdir stars
-  electra-jax finetune --config finetune:task=table,size=small \\
-      --config.init_from=run --config.table.train=reviews.csv \\
-      --config.table.dev_percent=10 --config.data.windows=mean --workdir stars
-  electra-jax finetune --config finetune:squad,runlocal --workdir try
-The same command again resumes, and skips seeds that are finished.
-"""
-_EVALUATE = """examples:
-  electra-jax evaluate --workdir run --split validation
-  electra-jax evaluate --workdir rte --split train --seed 3
-"""
-_PREDICT = """examples:
-  electra-jax predict --workdir run "the film was a complete banana"
-  electra-jax predict --workdir run "the film was [MASK] good"
-  electra-jax predict --workdir run --held-out 5
-  electra-jax predict --workdir sst "a joy from start to end"
-  electra-jax predict --workdir squad --question "Who wrote it?" "It was …"
-  electra-jax predict --workdir rte --file pairs.tsv --json > answers.jsonl
-A pair of texts has a tab between them; a line that is a JSON object gives the
-fields by name ("text", "other_text"; "words"; "question", "context"). Answers
-come in the order of the lines; "index" is the number of the line, from 0, and a
-blank line keeps its number and has no answer. What a long text loses, or in how
-many windows it is read, is said beside its answer.
-"""
-_CONVERT = """examples:
-  electra-jax convert electra_small run --to workdir
-  electra-jax convert google/model.ckpt-200 run --to workdir \\
-      --config pretrain:base --tokenizer vocab.txt
-  electra-jax convert run exported --to huggingface
-  electra-jax convert bert-base-uncased run --to workdir --seed 1
-SOURCE is a workdir, a TensorFlow checkpoint of the released code (a folder or a
-prefix), or a folder of Hugging Face's: ELECTRA's, BERT's, or one that holds
-`discriminator` and `generator`.
-"""
-_PLAN = """examples:
-  electra-jax plan --config pretrain:base --topology v5e:16x16
-  electra-jax plan --config pretrain:large --topology v5p:4x4x4 \\
-      --price 4.2 --json large.json
-  electra-jax plan --config pretrain:small --topology h100:8 \\
-      --config.train.batch_size=4096
-  electra-jax plan --config pretrain:small --topology here
-"""
-_BENCHMARK = """examples:
-  electra-jax benchmark --config pretrain:small
-  electra-jax benchmark --config pretrain:base \\
-      --config.train.batch_size=512 --store store --json base.json \\
-      --profile trace
-  electra-jax benchmark --config pretrain:tiny --steps 10 \\
-      --peak-tflops 0.2
-Made-up rows of the config's length are fed unless there is a --store. On a TPU
-pod add --distributed on every host; the first one prints.
-"""
-
-_CONFIG = """examples:
-  electra-jax config pretrain:small > mine.py     # then --config mine.py:small
-  electra-jax config pretrain:small --values
-"""
+from electra_jax.cli import examples
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -111,21 +27,31 @@ def make_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
 
-  _add_prepare(add("prepare", "text -> token store", _PREPARE))
-  _add_run(add("pretrain", "token store -> trained model", _PRETRAIN))
-  _add_run(add("finetune", "trained model -> tasks and scores", _FINETUNE))
-  _add_evaluate(add("evaluate", "a checkpoint's metrics", _EVALUATE))
-  _add_predict(add("predict", "text in, answer out", _PREDICT))
+  _add_prepare(add("prepare", "text -> token store", examples.PREPARE))
+  _add_run(add("pretrain", "token store -> trained model", examples.PRETRAIN))
+  _add_run(
+      add("finetune", "trained model -> tasks and scores", examples.FINETUNE)
+  )
+  _add_evaluate(add("evaluate", "a checkpoint's metrics", examples.EVALUATE))
+  _add_predict(add("predict", "text in, answer out", examples.PREDICT))
   _add_convert(
       add(
-          "convert", "workdir, TensorFlow 1, Hugging Face: any to any", _CONVERT
+          "convert",
+          "workdir, TensorFlow 1, Hugging Face: any to any",
+          examples.CONVERT,
       )
   )
-  _add_plan(add("plan", "memory, time and cost before renting anything", _PLAN))
-  _add_benchmark(
-      add("benchmark", "a config's speed and memory here", _BENCHMARK)
+  _add_plan(
+      add(
+          "plan", "memory, time and cost before renting anything", examples.PLAN
+      )
   )
-  _add_config(add("config", "a shipped config, to copy and change", _CONFIG))
+  _add_benchmark(
+      add("benchmark", "a config's speed and memory here", examples.BENCHMARK)
+  )
+  _add_config(
+      add("config", "a shipped config, to copy and change", examples.CONFIG)
+  )
   return parser
 
 
