@@ -120,6 +120,7 @@ def _import_verb(verb: str) -> None:
 
 def _prepare(args: argparse.Namespace, rest: Sequence[str]) -> int:
   arguments = {name: v for name, v in vars(args).items() if name != "verb"}
+  arguments["field"] = _fields(args.field or [])
   if rest:
     from electra_jax.beam.prepare import prepare_by_command
 
@@ -130,6 +131,23 @@ def _prepare(args: argparse.Namespace, rest: Sequence[str]) -> int:
 
     prepare(**arguments)
   return 0
+
+
+def _fields(given: Sequence[str]) -> dict[str, str]:
+  """Returns what --field says, by the sources it says it of."""
+  fields = {}
+  for flag in given:
+    source, has_source, name = flag.partition("=")
+    if not has_source:
+      source, name = "*", flag
+    if source in fields:
+      raise UserError(
+          f"--field {flag} comes after --field"
+          f" {'' if source == '*' else source + '='}{fields[source]}; give one"
+          " of the two, or SOURCE=NAME to say whose it is"
+      )
+    fields[source] = name
+  return fields
 
 
 def _pretrain(args: argparse.Namespace, rest: Sequence[str]) -> int:

@@ -78,6 +78,8 @@ class Manifest:
     tokens_kept: those of them that stand in a row.
     counts_digest: hexadecimal SHA-256 of the file of unigram counts.
     splits: by name.
+    passed_over: numbers of what held no text to train on: "null_texts" and
+      "empty_texts" in records, and "bad_files" left out by --skip-bad-files.
   """
 
   version: int
@@ -96,6 +98,7 @@ class Manifest:
   tokens_kept: int
   counts_digest: str
   splits: dict[str, SplitManifest]
+  passed_over: dict[str, int] = dataclasses.field(default_factory=dict)
 
   @functools.cached_property
   def rows_digest(self) -> str:

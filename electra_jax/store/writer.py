@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from array_record.python import array_record_module
@@ -116,6 +116,7 @@ class StoreWriter:
       duplicates_dropped: int | None,
       tokens_read: int,
       tokens_kept: int,
+      passed_over: Mapping[str, int],
   ) -> Manifest:
     """Closes the files and makes the store appear.
 
@@ -128,6 +129,7 @@ class StoreWriter:
       duplicates_dropped: or None.
       tokens_read: tokens of all documents.
       tokens_kept: tokens that stand in rows.
+      passed_over: what held no text.
 
     Returns:
       The manifest.
@@ -155,6 +157,7 @@ class StoreWriter:
         tokens_kept=tokens_kept,
         counts_digest=hashlib.sha256(counts.read_bytes()).hexdigest(),
         splits=splits,
+        passed_over=passed_over,
     )
     self._tokenizer.save(self.folder)
     _write_durably(self.folder / MANIFEST_FILE, manifest.to_json())

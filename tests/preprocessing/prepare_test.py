@@ -16,9 +16,9 @@ import rich.console
 
 from electra_jax.errors import UserError
 from electra_jax.preprocessing import prepare as prepare_module
+from electra_jax.preprocessing.held_out import document_digest, is_held_out
 from electra_jax.preprocessing.prepare import prepare
 from electra_jax.preprocessing.progress import Reporter
-from electra_jax.preprocessing.rows import document_digest, is_held_out
 from electra_jax.store.reader import open_store
 from electra_jax.text.sources import ReadProgress
 from electra_jax.text.tokenizer import load_tokenizer
@@ -302,7 +302,7 @@ def end_early(chunk):
 
 def test_a_lost_worker_is_explained(corpus, tmp_path, monkeypatch):
   monkeypatch.setattr(prepare_module, "_build_in_worker", end_early)
-  with pytest.raises(UserError, match="num_workers=2 processes ended early"):
+  with pytest.raises(UserError, match="--workers 2 processes ended early"):
     run(corpus, tmp_path / "store", num_workers=2)
   assert [p.name for p in tmp_path.iterdir()] == ["corpus.txt"]
 
@@ -320,11 +320,12 @@ def test_a_full_disk_is_explained(corpus, tmp_path, monkeypatch):
     ("options", "message"),
     [
         ({"tokenizer": None}, "exactly one"),
-        ({"packing": "loose"}, "packing='loose'"),
-        ({"length": 5}, "length=5"),
-        ({"validation_percent": 100.0}, "validation_percent=100.0"),
-        ({"num_workers": 0}, "num_workers=0"),
-        ({"document_per": "line"}, "document_per='line'"),
+        ({"packing": "loose"}, "--packing loose"),
+        ({"length": 5}, "--length 5"),
+        ({"validation_percent": 100.0}, "--validation-percent 100.0"),
+        ({"num_workers": 0}, "--workers 0"),
+        ({"document_per": "page"}, "--document-per page"),
+        ({"encoding": "utf-9"}, "--encoding utf-9 is unknown"),
         ({"tokenizer": "gone.txt"}, "gone.txt"),
         ({"train_vocab": 5000}, "smaller vocabulary"),
     ],
@@ -361,9 +362,7 @@ def test_report(corpus, tmp_path, capsys):
   assert f"{entropy:.3f} nats" in shown
   assert str(tmp_path / "a") in shown
   run(corpus, tmp_path / "b", progress=True, validation_percent=0.0)
-  assert "no document fell into the validation split" in (
-      capsys.readouterr().err
-  )
+  assert "the validation split is empty" in (capsys.readouterr().err)
 
 
 def test_progress_bar():
