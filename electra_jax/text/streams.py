@@ -156,7 +156,9 @@ class TextStream:
         line = None
         decoder.reset()
     if line is not None:  # The file ends with a full piece.
-      yield line, rest + self._decode(b"", offset + len(raw), decoder)
+      held = len(decoder.getstate()[0])
+      end = offset + len(raw) - held
+      yield line, rest + self._decode(b"", end, decoder)
 
   def blocks(self) -> Iterator[str]:
     """Reads the text in blocks of about a megabyte, wherever lines end."""
@@ -257,7 +259,9 @@ def _cut_at_space(text: str) -> tuple[str, str]:
   elif not words:
     return "", " "
   elif len(words[0]) > len(text) // 2:  # One endless word.
-    return words[0][:-1], words[0][-1] + (" " if text[-1].isspace() else "")
+    before = " " if text[0].isspace() else ""
+    behind = " " if text[-1].isspace() else ""
+    return before + words[0][:-1], words[0][-1] + behind
   else:
     head, rest = "", text
   # A long run of white space is worth no more than one.
