@@ -1,6 +1,9 @@
 """The verb `prepare`, from text to a store that opens."""
 
+import bz2
+import codecs
 import io
+import json
 import os
 import pathlib
 import random
@@ -392,3 +395,64 @@ def test_neither_jax_nor_tensorflow_is_loaded():
       "sys.exit(bool(heavy & set(sys.modules)))"
   )
   assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_few_documents_have_a_validation_split(tmp_path):
+  """Two documents, or one, are enough to train on and evaluate."""
+  path = tmp_path / "corpus.txt"
+  for count in (1, 2, 3):
+    path.write_text("\n\n".join(make_documents(count)[:count]))
+    manifest = run(path, tmp_path / str(count), validation_percent=0.001)
+    assert manifest.splits["validation"].num_rows >= 1
+    assert manifest.splits["train"].num_rows >= 1
+
+
+def test_dropped_text_is_told(corpus, tmp_path, capsys):
+  run(corpus, tmp_path / "a", progress=True)
+  shown = capsys.readouterr().err
+  assert "% of the text was dropped" in shown and "--packing full" in shown
+  run(corpus, tmp_path / "b", progress=True, packing="full")
+  assert "text was dropped" not in capsys.readouterr().err
+
+
+def test_what_is_passed_over_is_counted_and_named(tmp_path, capsys):
+  folder = tmp_path / "text"
+  folder.mkdir()
+  (folder / "a.txt").write_text("\n\n".join(make_documents(50)))
+  (folder / "b.jsonl").write_text('{"text": null}\n{"text": "the law"}\n')
+  (folder / "c.txt").write_bytes(b"\xff\xfe\xfd")
+  (folder / "notes.md").write_text("of mine")
+  with pytest.raises(UserError, match=r"c\.txt .*--skip-bad-files"):
+    run(folder, tmp_path / "store")
+  manifest = run(folder, tmp_path / "store", skip_bad_files=True, progress=True)
+  shown = capsys.readouterr().err
+  assert f"left out: {folder / 'notes.md'}: not named .txt" in shown
+  assert f"left out: {folder / 'c.txt'} is not" in shown
+  assert "passed over: 1 null texts" in shown
+  assert manifest.passed_over == {
+      "null_texts": 1, "empty_texts": 0, "bad_files": 1,
+  }  # fmt: skip
+  (folder / "a.txt").unlink()
+  (folder / "b.jsonl").unlink()
+  with pytest.raises(UserError, match="none of 1 files can be read"):
+    run(folder, tmp_path / "other", skip_bad_files=True)
+
+
+def test_rows_do_not_depend_on_how_text_is_packed(tmp_path):
+  """The same documents out of any kind of file make the same store."""
+  documents = make_documents(60)
+  digests = set()
+  lines = [json.dumps({"text": d}) for d in documents]
+  for name, data in {
+      "a.txt": "\n\n".join(documents).encode(),
+      "b.txt": codecs.BOM_UTF8 + "\n\n".join(documents).encode(),
+      "c.txt": "\n\n".join(documents).encode("utf-16"),
+      "d.jsonl": "\n".join(lines).encode(),
+      "e.json": f"[{','.join(lines)}]".encode(),
+      "f.csv": ("text\n" + "\n".join(f'"{d}"' for d in documents)).encode(),
+      "g.txt.bz2": bz2.compress("\n\n".join(documents).encode()),
+  }.items():
+    (tmp_path / name).write_bytes(data)
+    manifest = run(tmp_path / name, tmp_path / f"{name}.store")
+    digests.add(manifest.rows_digest)
+  assert len(digests) == 1
