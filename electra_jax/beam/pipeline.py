@@ -12,8 +12,8 @@ import collections
 import contextlib
 import dataclasses
 import itertools
+import json
 import pathlib
-import pickle
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -35,7 +35,7 @@ from electra_jax.preprocessing.chunks import (
 from electra_jax.preprocessing.held_out import document_digest
 from electra_jax.preprocessing.prepare import full_disk_explained, write_rows
 from electra_jax.preprocessing.rows import Recipe, build_rows
-from electra_jax.store.manifest import SPLITS, SplitManifest
+from electra_jax.store.manifest import SPLITS, Shard, SplitManifest
 from electra_jax.store.writer import SplitWriter
 from electra_jax.text.formats import ReadOptions, Tally
 
@@ -155,7 +155,9 @@ def read_results(settings: Settings) -> tuple[list[PartResult], np.ndarray]:
     UserError: that of the first part that has one.
   """
   with open_file(settings.results) as file:
-    results, counts = pickle.load(file)
+    told = json.load(file)
+  results = [_result_from_json(result) for result in told["results"]]
+  counts = np.array(told["counts"], np.int64)
   for result in results:
     if result.mistake is not None:
       raise UserError(result.mistake)
@@ -361,6 +363,27 @@ def _sum_arrays(arrays: Iterable[np.ndarray]) -> np.ndarray:
 def _save_results(
     counts: np.ndarray, results: list[PartResult], path: str
 ) -> None:
+  """Writes JSON, as nothing that lies on a disk is unpickled."""
+  ordered = sorted(results, key=lambda result: result.number)
+  told = {
+      "results": [_result_to_json(result) for result in ordered],
+      "counts": counts.tolist(),
+  }
   with create_file(path) as file:
-    ordered = sorted(results, key=lambda result: result.number)
-    pickle.dump((ordered, counts), file)
+    file.write(json.dumps(told).encode())
+
+
+def _result_to_json(result: PartResult) -> dict[str, Any]:
+  splits = {
+      name: dataclasses.asdict(written)
+      for name, written in result.splits.items()
+  }
+  return {**result._asdict(), "splits": splits}
+
+
+def _result_from_json(told: Mapping[str, Any]) -> PartResult:
+  splits = {}
+  for name, written in told["splits"].items():
+    shards = tuple(Shard(**shard) for shard in written["shards"])
+    splits[name] = SplitManifest(**{**written, "shards": shards})
+  return PartResult(**{**told, "splits": splits})
