@@ -166,6 +166,7 @@ PLAN = [
     "api",
     "cli.arguments",
     "cli.display",
+    "cli.interrupts",
     "cli.main",
     "__main__",
 ]

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from electra_jax import api
 from electra_jax.cli.arguments import make_parser
+from electra_jax.cli.interrupts import Interrupts
 from electra_jax.config_files import describe_config, load_config, locate
 from electra_jax.errors import UserError
 
@@ -34,22 +35,31 @@ def main(argv: Sequence[str] | None = None) -> None:
       level=logging.WARNING, format="%(levelname)s: %(message)s"
   )
   logging.getLogger("absl").setLevel(logging.ERROR)
+  with Interrupts() as interrupts:
+    status = _run(args, rest, interrupts)
+  sys.exit(status)
+
+
+def _run(
+    args: argparse.Namespace, rest: Sequence[str], interrupts: Interrupts
+) -> int:
   try:
     if f"{_CONFIG_PREFIX}help" in rest:
       print(describe_config(args.config))
-      status = 0
-    else:
-      status = VERBS[args.verb](args, rest)
+      return 0
+    if args.verb == "prepare":
+      with interrupts.held():
+        _import_verb(args.verb)
+    return VERBS[args.verb](args, rest)
   except UserError as error:
     print(f"electra-jax {args.verb}: {error}", file=sys.stderr)
-    status = 2
+    return 2
   except BrokenPipeError:  # As of `| head`; nothing more can be written.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    status = 141
+    return 141
   except KeyboardInterrupt:
     print(f"electra-jax {args.verb}: interrupted", file=sys.stderr)
-    status = 130
-  sys.exit(status)
+    return 130
 
 
 def _set_up_jax(args: argparse.Namespace) -> None:
@@ -342,6 +352,7 @@ def _config(args: argparse.Namespace, rest: Sequence[str]) -> int:
 
 # What a verb imports first; it is the most of its start-up.
 _MODULES = {
+    "prepare": "preprocessing.prepare",
     "pretrain": "pretraining.pretrain",
     "finetune": "finetuning.finetune",
     "evaluate": "pretraining.evaluation",

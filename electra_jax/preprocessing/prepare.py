@@ -300,17 +300,19 @@ def _build_all(
   if num_workers == 1:
     yield from (build_rows(chunk, recipe) for chunk in chunks)
     return
-  pool = concurrent.futures.ProcessPoolExecutor(
-      num_workers,
-      # A fork would copy the locks of running threads, JAX's among them.
-      mp_context=multiprocessing.get_context("spawn"),
-      initializer=_start_worker,
-      initargs=(recipe,),
-  )
+  with _interrupts_blocked():
+    pool = concurrent.futures.ProcessPoolExecutor(
+        num_workers,
+        # A fork would copy the locks of running threads, JAX's among them.
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(recipe,),
+    )
   waiting = collections.deque()
   try:
     for chunk in chunks:
-      waiting.append(pool.submit(_build_in_worker, chunk))
+      with _interrupts_blocked():  # The first call starts the workers.
+        waiting.append(pool.submit(_build_in_worker, chunk))
       if len(waiting) >= 2 * num_workers:
         yield waiting.popleft().result()
     while waiting:
@@ -323,6 +325,20 @@ def _build_all(
     ) from error
   finally:
     pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+  """Lets SIGINT wait, and keeps it from processes that are started meanwhile.
+
+  A terminal sends it to workers too, which would tell of it while they are
+  still importing; and a pool that is interrupted while it starts them hangs.
+  """
+  before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+  try:
+    yield
+  finally:
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_worker(recipe: Recipe) -> None:
