@@ -343,7 +343,7 @@ def _kept_documents(
 
 def _count(result: PartResult) -> None:
   """Shows on the runner's page how far it is; the store needs none of it."""
-  splits = [split for split, _ in result.splits.values()]
+  splits = result.splits.values()
   shards = [shard for split in splits for shard in split.shards]
   for name, number in {
       "documents": sum(split.num_documents for split in splits),
