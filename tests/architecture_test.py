@@ -164,6 +164,7 @@ PLAN = [
     "sweeps.runner",
     "sweeps.searches",
     "api",
+    "cli.reading_arguments",
     "cli.arguments",
     "cli.display",
     "cli.interrupts",

