@@ -130,6 +130,7 @@ def make_store(tokenizer, tmp_path):
           tokens_read=5,
           tokens_kept=5,
           lost=LostText(),
+          passed_over={},
       )
     return open_store(path)
 

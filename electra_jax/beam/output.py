@@ -6,7 +6,7 @@ import os
 import pathlib
 import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -115,11 +115,12 @@ class Output:
         "packing": self._recipe.packing,
         "seed": self._recipe.seed,
         "sources": sources,
-        "validation_percent": self._recipe.validation_percent,
+        "validation_percent": self._recipe.split.percent,
         "duplicates_dropped": dropped if deduplicate else None,
         "tokens_read": sum(result.tokens_read for result in results),
         "tokens_kept": sum(result.tokens_kept for result in results),
         "lost": lost,
+        "passed_over": _add_up(result.passed_over for result in results),
     }
     if not is_remote(self._path):
       files.move(names, self.scratch, os.fspath(self._writer.folder))
@@ -136,3 +137,11 @@ class Output:
       files.remove_files(self._path, manifest.files)
       raise
     return manifest
+
+
+def _add_up(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+  total = {}
+  for each in counts:
+    for name, number in each.items():
+      total[name] = total.get(name, 0) + number
+  return total

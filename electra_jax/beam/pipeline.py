@@ -4,7 +4,7 @@ Each part is read, built and written by one worker, so that rows are never
 shuffled and every file is a function of the sources alone. What a part has to
 know of the others is found beforehand, in one more pass over the text that only
 `deduplicate` and full packing need: which of its documents are the first of
-their kind, and which chunk is open where it begins (`data.chunks`). Shuffled are
+their kind, and which chunk is open where it begins (`chunks`). Shuffled are
 hashes, lengths, and the documents by which a chunk reaches into the next part.
 """
 
@@ -12,8 +12,8 @@ import collections
 import contextlib
 import dataclasses
 import itertools
+import json
 import pathlib
-import pickle
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,10 +32,12 @@ from electra_jax.preprocessing.chunks import (
     join_passages,
     take_rest,
 )
+from electra_jax.preprocessing.held_out import document_digest
 from electra_jax.preprocessing.prepare import full_disk_explained, write_rows
-from electra_jax.preprocessing.rows import Recipe, build_rows, document_digest
-from electra_jax.store.manifest import SPLITS, SplitManifest
+from electra_jax.preprocessing.rows import Recipe, build_rows
+from electra_jax.store.manifest import SPLITS, Shard, SplitManifest
 from electra_jax.store.writer import SplitWriter
+from electra_jax.text.formats import ReadOptions, Tally
 from electra_jax.text.lost_text import LostText
 
 COUNTERS = "electra_jax"  # The namespace of the counters.
@@ -47,16 +49,14 @@ class Settings:
 
   Attributes:
     recipe: how documents become rows.
-    field: see `data.sources`.
-    document_per: see `data.sources`.
+    options: how files are read.
     deduplicate: whether documents that equal an earlier one are dropped.
-    chunk_characters: see `data.chunks`.
+    chunk_characters: see `chunks`.
     scratch: the folder or URL that files of rows are written to.
   """
 
   recipe: Recipe
-  field: str
-  document_per: str
+  options: ReadOptions
   deduplicate: bool
   chunk_characters: int
   scratch: str
@@ -66,14 +66,12 @@ class Settings:
     """The file that tells of all parts in the end."""
     return f"{self.scratch}/results"
 
-  def read(self, part: Part) -> Iterator[str]:
+  def read(self, part: Part, tally: Tally | None = None) -> Iterator[str]:
     """Reads the documents of a part."""
-    return read_part(
-        part,
-        field=self.field,
-        document_per=self.document_per,
-        open_file=open_file,
+    documents = read_part(
+        part, options=self.options, open_file=open_file, tally=tally
     )
+    return self.recipe.split.divide(documents)
 
 
 class Job(NamedTuple):
@@ -102,6 +100,7 @@ class PartResult(NamedTuple):
     tokens_kept: tokens that stand in rows.
     lost: what tokenizing lost.
     duplicates_dropped: documents.
+    passed_over: what held no text.
     mistake: what a `UserError` says that has ended the work on it, or None. It
       is no exception: runners would try again, and wrap it in many words.
   """
@@ -113,6 +112,7 @@ class PartResult(NamedTuple):
   tokens_kept: int = 0
   lost: LostText = LostText()
   duplicates_dropped: int = 0
+  passed_over: Mapping[str, int] = {}
   mistake: str | None = None
 
 
@@ -158,7 +158,9 @@ def read_results(settings: Settings) -> tuple[list[PartResult], np.ndarray]:
     UserError: that of the first part that has one.
   """
   with open_file(settings.results) as file:
-    results, counts = pickle.load(file)
+    told = json.load(file)
+  results = [_result_from_json(result) for result in told["results"]]
+  counts = np.array(told["counts"], np.int64)
   for result in results:
     if result.mistake is not None:
       raise UserError(result.mistake)
@@ -288,8 +290,8 @@ def _write_part(
 ) -> tuple[PartResult, np.ndarray]:
   recipe, limit = settings.recipe, settings.chunk_characters
   vocab_size = recipe.tokenizer.vocab_size
-  tally = collections.Counter()
-  documents = _kept_documents(job, settings, tally)
+  dropped, tally = collections.Counter(), Tally()
+  documents = _kept_documents(job, settings, dropped, tally)
   take_rest(documents, job.open_chunk.size, limit)  # It is an earlier part's.
   later = (text for _, texts in sorted(ends) for text in texts)
   chunks = cut_chunks(itertools.chain(documents, later), limit)
@@ -316,27 +318,35 @@ def _write_part(
       copy_file(path, f"{settings.scratch}/{attempt}-{path.name}")
   counts = totals.pop("unigram_counts")
   result = PartResult(
-      number, attempt, splits, duplicates_dropped=tally["duplicates"], **totals
+      number,
+      attempt,
+      splits,
+      duplicates_dropped=dropped["duplicates"],
+      passed_over=tally.passed_over(bad_files=0),
+      **totals,
   )
   _count(result)
   return result, counts
 
 
 def _kept_documents(
-    job: Job, settings: Settings, tally: collections.Counter
+    job: Job,
+    settings: Settings,
+    dropped: collections.Counter,
+    tally: Tally | None = None,
 ) -> Iterator[str]:
   """Reads a part's documents but for duplicates, and counts these."""
   kept = None if job.kept is None else set(job.kept.tolist())
-  for index, document in enumerate(settings.read(job.part)):
+  for index, document in enumerate(settings.read(job.part, tally)):
     if kept is None or index in kept:
       yield document
     else:
-      tally["duplicates"] += 1
+      dropped["duplicates"] += 1
 
 
 def _count(result: PartResult) -> None:
   """Shows on the runner's page how far it is; the store needs none of it."""
-  splits = [split for split, _ in result.splits.values()]
+  splits = result.splits.values()
   shards = [shard for split in splits for shard in split.shards]
   for name, number in {
       "documents": sum(split.num_documents for split in splits),
@@ -356,6 +366,27 @@ def _sum_arrays(arrays: Iterable[np.ndarray]) -> np.ndarray:
 def _save_results(
     counts: np.ndarray, results: list[PartResult], path: str
 ) -> None:
+  """Writes JSON, as nothing that lies on a disk is unpickled."""
+  ordered = sorted(results, key=lambda result: result.number)
+  told = {
+      "results": [_result_to_json(result) for result in ordered],
+      "counts": counts.tolist(),
+  }
   with create_file(path) as file:
-    ordered = sorted(results, key=lambda result: result.number)
-    pickle.dump((ordered, counts), file)
+    file.write(json.dumps(told).encode())
+
+
+def _result_to_json(result: PartResult) -> dict[str, Any]:
+  splits = {
+      name: dataclasses.asdict(written)
+      for name, written in result.splits.items()
+  }
+  return {**result._asdict(), "splits": splits}
+
+
+def _result_from_json(told: Mapping[str, Any]) -> PartResult:
+  splits = {}
+  for name, written in told["splits"].items():
+    shards = tuple(Shard(**shard) for shard in written["shards"])
+    splits[name] = SplitManifest(**{**written, "shards": shards})
+  return PartResult(**{**told, "splits": splits})

@@ -7,18 +7,21 @@ Dataflow, Flink or Spark by their options.
 import logging
 import os
 import types
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from electra_jax.beam.spans import Part, TfdsSpan, divide
+from electra_jax.beam.spans import Part, TfdsSpan, divide, read_part
 from electra_jax.errors import UserError
 from electra_jax.files import is_remote
 from electra_jax.preprocessing import prepare
+from electra_jax.preprocessing.held_out import choose_split
 from electra_jax.preprocessing.progress import Reporter
 from electra_jax.preprocessing.rows import Recipe
 from electra_jax.store.manifest import Manifest
 from electra_jax.store.writer import check_output
-from electra_jax.text.sources import MOVIE_REVIEWS
+from electra_jax.text.formats import ReadOptions
+from electra_jax.text.movie_reviews import MOVIE_REVIEWS
+from electra_jax.text.sources import Fields
 from electra_jax.text.tokenizer import Tokenizer, load_tokenizer
 
 
@@ -36,8 +39,9 @@ def prepare_beam(
     deduplicate: bool = False,
     validation_percent: float = 0.5,
     seed: int = 0,
-    field: str = "text",
-    document_per: str = "blank_line",
+    field: Fields = "text",
+    document_per: str = "blank-line",
+    encoding: str = "utf-8",
     overwrite: bool = False,
     progress: bool = True,
 ) -> Manifest:
@@ -74,8 +78,9 @@ def prepare_beam(
     deduplicate: drops equal documents; reads the text twice.
     validation_percent: held-out share of the documents.
     seed: of segment choice and target lengths.
-    field: key of the text.
+    field: key or column of the text.
     document_per: what ends a document of a text file.
+    encoding: of text without a byte order mark.
     overwrite: replaces a store that is already there.
     progress: shows a summary on standard error, and what the runner tells.
 
@@ -94,20 +99,22 @@ def prepare_beam(
   pipeline = beam.runner.open_pipeline(flags)
   check = beam.files.check_url if is_remote(output) else check_output
   check(output, overwrite=overwrite)
-  parts = divide(beam.files.list_spans(sources, field), document_per)
+  options = ReadOptions(document_per, encoding)
+  reporter = Reporter(is_shown=progress)
+  parts = _list_parts(beam, sources, field, options, reporter)
   if beam.runner.is_dataflow(pipeline):
     _check_reachable(parts, output)
   if not isinstance(tokenizer, Tokenizer):
     tokenizer = load_tokenizer(
         tokenizer, lowercase=lowercase, strip_accents=strip_accents
     )
-  recipe = Recipe(tokenizer, length, packing, seed, validation_percent)
+  split = choose_split(_read(beam, parts, options), validation_percent)
+  recipe = Recipe(tokenizer, length, packing, seed, split)
   writer = beam.output.Output(output, recipe, overwrite=overwrite)
   with prepare.full_disk_explained(output), writer:
     settings = beam.pipeline.Settings(
         recipe,
-        field,
-        document_per,
+        options,
         deduplicate,
         prepare.CHUNK_CHARACTERS,
         writer.scratch,
@@ -123,7 +130,7 @@ def prepare_beam(
         deduplicate=deduplicate,
         allow_long_words=allow_long_words,
     )
-  Reporter(is_shown=progress).summarize(manifest, counts, output)
+  reporter.summarize(manifest, counts, output)
   return manifest
 
 
@@ -135,6 +142,7 @@ def prepare_by_command(
     num_workers: int | None,
     character_coverage: float | None,
     alphabet_limit: int | None,
+    skip_bad_files: bool,
     **arguments: Any,
 ) -> Manifest:
   """Calls `prepare_beam` with what the command line says.
@@ -146,6 +154,7 @@ def prepare_by_command(
     num_workers: is refused.
     character_coverage: of `train_vocab`.
     alphabet_limit: of `train_vocab`.
+    skip_bad_files: is refused.
     **arguments: of `prepare_beam`.
 
   Raises:
@@ -169,6 +178,11 @@ def prepare_by_command(
         f"--workers {num_workers} is of one machine; name workers by the"
         f" runner's own option, such as --beam.direct_num_workers={num_workers}"
         f" or --beam.max_num_workers={num_workers}"
+    )
+  if skip_bad_files:
+    raise UserError(
+        "--skip-bad-files does not run on Beam, where a file is read in parts;"
+        " mend the files, or leave them out of the sources"
     )
   return prepare_beam(flags=flags, **arguments)
 
@@ -195,6 +209,25 @@ def _import_beam() -> _Beam:
   finally:
     logging.disable(level)
   return _Beam(files, output, pipeline, runner)
+
+
+def _list_parts(
+    beam: _Beam,
+    sources: Sequence[str],
+    field: Fields,
+    options: ReadOptions,
+    reporter: Reporter,
+) -> list[Part]:
+  spans, left_out = beam.files.list_spans(sources, field)
+  reporter.tell_left_out(left_out)
+  return divide(spans, options)
+
+
+def _read(
+    beam: _Beam, parts: Sequence[Part], options: ReadOptions
+) -> Iterator[str]:
+  for part in parts:
+    yield from read_part(part, options=options, open_file=beam.files.open_file)
 
 
 def _check_reachable(parts: Sequence[Part], output: str) -> None:

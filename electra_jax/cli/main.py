@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from electra_jax import api
 from electra_jax.cli.arguments import make_parser
+from electra_jax.cli.interrupts import Interrupts
 from electra_jax.cli.typed import read_typed
 from electra_jax.config_files import describe_config, load_config, locate
 from electra_jax.errors import UserError
@@ -38,23 +39,32 @@ def main(argv: Sequence[str] | None = None) -> None:
   for stream in (sys.stdout, sys.stderr):
     if hasattr(stream, "reconfigure"):  # A stream of a test may lack it.
       stream.reconfigure(errors="backslashreplace")
+  with Interrupts() as interrupts:
+    status = _run(args, rest, interrupts)
+  sys.exit(status)
+
+
+def _run(
+    args: argparse.Namespace, rest: Sequence[str], interrupts: Interrupts
+) -> int:
   try:
     if f"{_CONFIG_PREFIX}help" in rest:
       print(describe_config(args.config))
-      status = 0
-    else:
-      status = VERBS[args.verb](args, rest)
+      return 0
+    if args.verb == "prepare":
+      with interrupts.held():
+        _import_verb(args.verb)
+    return VERBS[args.verb](args, rest)
   except UserError as error:
     message = visible(str(error))
     print(f"electra-jax {args.verb}: {message}", file=sys.stderr)
-    status = 2
+    return 2
   except BrokenPipeError:  # As of `| head`; nothing more can be written.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    status = 141
+    return 141
   except KeyboardInterrupt:
     print(f"electra-jax {args.verb}: interrupted", file=sys.stderr)
-    status = 130
-  sys.exit(status)
+    return 130
 
 
 def _set_up_jax(args: argparse.Namespace) -> None:
@@ -125,6 +135,7 @@ def _import_verb(verb: str) -> None:
 
 def _prepare(args: argparse.Namespace, rest: Sequence[str]) -> int:
   arguments = {name: v for name, v in vars(args).items() if name != "verb"}
+  arguments["field"] = _fields(args.field or [])
   if rest:
     from electra_jax.beam.prepare import prepare_by_command
 
@@ -135,6 +146,23 @@ def _prepare(args: argparse.Namespace, rest: Sequence[str]) -> int:
 
     prepare(**arguments)
   return 0
+
+
+def _fields(given: Sequence[str]) -> dict[str, str]:
+  """Returns what --field says, by the sources it says it of."""
+  fields = {}
+  for flag in given:
+    source, has_source, name = flag.partition("=")
+    if not has_source:
+      source, name = "*", flag
+    if source in fields:
+      raise UserError(
+          f"--field {flag} comes after --field"
+          f" {'' if source == '*' else source + '='}{fields[source]}; give one"
+          " of the two, or SOURCE=NAME to say whose it is"
+      )
+    fields[source] = name
+  return fields
 
 
 def _pretrain(args: argparse.Namespace, rest: Sequence[str]) -> int:
@@ -340,6 +368,7 @@ def _config(args: argparse.Namespace, rest: Sequence[str]) -> int:
 
 # What a verb imports first; it is the most of its start-up.
 _MODULES = {
+    "prepare": "preprocessing.prepare",
     "pretrain": "pretraining.pretrain",
     "finetune": "finetuning.finetune",
     "evaluate": "pretraining.evaluation",

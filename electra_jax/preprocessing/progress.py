@@ -1,8 +1,10 @@
 """Tells a person on standard error how far `prepare` is, and what it made."""
 
+import collections
 import os
+import pathlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import rich.console
@@ -15,10 +17,12 @@ from electra_jax.text.lost_text import (
     LONG_WORD_ADVICE,
     LostText,
 )
-from electra_jax.text.sources import ReadProgress
+from electra_jax.text.sources import LeftOut, ReadProgress
 from electra_jax.text.wordpiece import UNKNOWN
 
 _PLAIN_REPORT_SECS = 30.0  # Between two lines where no bar can be drawn.
+_MANY_DROPPED = 0.1  # Share of the tokens from which on a way out is told.
+_MOST_NAMED = 20  # Files that are named one by one.
 
 # Shares above which the summary says what to do.
 _UNKNOWN = 0.01
@@ -71,6 +75,9 @@ class Reporter:
       self._print(
           f"dropped as duplicates: {manifest.duplicates_dropped:,} documents"
       )
+    for name, count in manifest.passed_over.items():
+      if count:
+        self._print(f"passed over: {count:,} {name.replace('_', ' ')}")
     kept = manifest.tokens_kept / manifest.tokens_read
     self._print(
         f"kept {kept:.1%} of {manifest.tokens_read:,} tokens of text; unigram"
@@ -79,10 +86,17 @@ class Reporter:
     )
     self._print(_unknown_shares(manifest, advice))
     self._tell_losses(manifest.lost)
+    if kept < 1 - _MANY_DROPPED and manifest.packing == "released":
+      self._print(
+          f"{1 - kept:.1%} of the text was dropped: --packing released drops"
+          f" what does not fit the row of {manifest.length} tokens that it"
+          " begins; --packing full keeps all of it"
+      )
     if not manifest.splits["validation"].num_rows:
       self._print(
-          "no document fell into the validation split; raise"
-          f" validation_percent={manifest.validation_percent} to have one"
+          "the validation split is empty, and pretrain needs one; raise"
+          f" --validation-percent {manifest.validation_percent:g}, or give more"
+          " text"
       )
     self._print(f"token store: {output}")
 
@@ -109,6 +123,34 @@ class Reporter:
           "stripping accents drops one in"
           f" {1 / lost.stripped_accent_share:,.0f} characters;"
           " --keep-accents keeps them"
+      )
+
+  def tell_left_out(self, files: Sequence[LeftOut]) -> None:
+    """Prints which files are not read, and why; of very many the first ones."""
+    if not self._is_shown:
+      return
+    for path, reason in files[:_MOST_NAMED]:
+      place = "" if str(path) in reason else f"{path}: "
+      self._print(f"left out: {place}{reason}")
+    if len(files) > _MOST_NAMED:
+      ends = collections.Counter(
+          pathlib.PurePath(path).suffix or pathlib.PurePath(path).name
+          for path, _ in files[_MOST_NAMED:]
+      )
+      self._print(
+          f"left out: {len(files) - _MOST_NAMED:,} files more: "
+          + ", ".join(
+              f"{n:,} {end}" for end, n in ends.most_common(_MOST_NAMED)
+          )
+      )
+
+  def tell_undivided(self, files: Sequence[str]) -> None:
+    """Prints which text files are one document though they have many lines."""
+    if self._is_shown and files:
+      self._print(
+          f"no blank line ends a document in {', '.join(files[:_MOST_NAMED])}:"
+          " all lines of such a file are one document; if each line is one,"
+          " prepare with --document-per line"
       )
 
   def _watch_live(

@@ -19,6 +19,10 @@ from electra_jax.preprocessing.examples import (
     pack_examples,
     released_examples,
 )
+from electra_jax.preprocessing.held_out import (
+    ValidationSplit,
+    document_digest,
+)
 from electra_jax.store.manifest import SPLITS, row_dtype
 from electra_jax.text.lost_text import LostText, find_lost
 from electra_jax.text.tokenizer import Tokenizer
@@ -33,14 +37,14 @@ class Recipe:
     length: L, tokens of a row, special tokens included.
     packing: "released" or "full", see `examples`.
     seed: of segment choice and target lengths.
-    validation_percent: share of the documents that is held out.
+    split: which documents are held out.
   """
 
   tokenizer: Tokenizer
   length: int
   packing: str
   seed: int
-  validation_percent: float
+  split: ValidationSplit
 
 
 class SplitRows(NamedTuple):
@@ -74,21 +78,6 @@ class Rows(NamedTuple):
   lost: LostText
 
 
-def document_digest(document: str) -> bytes:
-  """Returns the 16-byte hash by which a document is known."""
-  return hashlib.blake2b(document.encode("utf-8"), digest_size=16).digest()
-
-
-def is_held_out(digest: bytes, validation_percent: float) -> bool:
-  """Says whether a document belongs to the validation split.
-
-  Neither seed nor order plays a part: a document held out once is held out of
-  every store with the same share, or a larger one.
-  """
-  place = int.from_bytes(digest[:8], "big") / 2**64
-  return place < validation_percent / 100
-
-
 def build_rows(documents: Sequence[str], recipe: Recipe) -> Rows:
   """Turns documents into rows.
 
@@ -105,7 +94,7 @@ def build_rows(documents: Sequence[str], recipe: Recipe) -> Rows:
   )
   token_lines = [[next(ids) for _ in each] for each in lines]
   digests = [document_digest(document) for document in documents]
-  held_out = [is_held_out(d, recipe.validation_percent) for d in digests]
+  held_out = [recipe.split.holds_out(digest) for digest in digests]
   splits = {}
   for name in SPLITS:
     chosen = [i for i, h in enumerate(held_out) if h == (name == "validation")]

@@ -51,3 +51,20 @@ def open_store_of(config: PretrainConfig) -> Store:
         f" --config.data.length={store.manifest.length}"
     )
   return store
+
+
+def open_store_to_train(config: PretrainConfig) -> Store:
+  """Opens the token store of a config, one that can also be evaluated on.
+
+  Raises:
+    UserError: as `open_store_of`; or its validation split is empty, which would
+      end the run at its first evaluation.
+  """
+  store = open_store_of(config)
+  if not store.manifest.splits["validation"].num_rows:
+    raise UserError(
+        f"store {config.data.store} has no validation rows, on which pretrain"
+        " evaluates; prepare it again with a larger --validation-percent than"
+        f" {store.manifest.validation_percent:g}, or from more text"
+    )
+  return store

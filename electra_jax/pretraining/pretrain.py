@@ -14,7 +14,7 @@ from electra_jax.devices import sharding
 from electra_jax.errors import UserError
 from electra_jax.files import absolute
 from electra_jax.pretraining import phases
-from electra_jax.pretraining.data import open_store_of, with_own_store
+from electra_jax.pretraining.data import open_store_to_train, with_own_store
 from electra_jax.pretraining.evaluation import make_evaluate
 from electra_jax.pretraining.trainer import Trainer, make_mesh, make_trainer
 from electra_jax.pretraining.warm_start import find_warm_start
@@ -64,7 +64,7 @@ def pretrain(
   # --- Data ---
   config = with_own_store(config, workdir)
   config = dataclasses.replace(config, init_from=absolute(config.init_from))
-  store = open_store_of(config)
+  store = open_store_to_train(config)
   # --- Programs ---
   vocabulary = vocabulary_of(store.tokenizer(), store)
   mesh = make_mesh(config, vocabulary)
@@ -247,7 +247,7 @@ def _checked_store(phase: phases.Phase) -> Store | None:
   if config.data.synthetic:
     return None
   try:
-    store = open_store_of(config)
+    store = open_store_to_train(config)
     vocabulary = vocabulary_of(store.tokenizer(), store)
     make_trainer(config, vocabulary, make_mesh(config, vocabulary))
   except UserError as error:

@@ -319,7 +319,7 @@ def _local_size(
   if split.num_rows == 0:
     raise UserError(
         f"{split.origin} has no rows; prepare it from more text, or with a"
-        " larger validation_percent"
+        " larger --validation-percent"
     )
   if batch_size < 1 or batch_size % process_count:
     raise UserError(

@@ -86,6 +86,8 @@ class Manifest:
     lost: what became of long words and of accents.
     counts_digest: hexadecimal SHA-256 of the file of unigram counts.
     splits: by name.
+    passed_over: numbers of what held no text to train on: "null_texts" and
+      "empty_texts" in records, and "bad_files" left out by --skip-bad-files.
   """
 
   version: int
@@ -105,6 +107,7 @@ class Manifest:
   lost: LostText
   counts_digest: str
   splits: dict[str, SplitManifest]
+  passed_over: dict[str, int] = dataclasses.field(default_factory=dict)
 
   @functools.cached_property
   def rows_digest(self) -> str:

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from array_record.python import array_record_module
@@ -128,6 +128,7 @@ class StoreWriter:
       tokens_read: int,
       tokens_kept: int,
       lost: LostText,
+      passed_over: Mapping[str, int],
   ) -> Manifest:
     """Closes the files and makes the store appear.
 
@@ -141,6 +142,7 @@ class StoreWriter:
       tokens_read: tokens of all documents.
       tokens_kept: tokens that stand in rows.
       lost: what tokenizing lost.
+      passed_over: what held no text.
 
     Returns:
       The manifest.
@@ -169,6 +171,7 @@ class StoreWriter:
         lost=lost,
         counts_digest=hashlib.sha256(counts.read_bytes()).hexdigest(),
         splits=splits,
+        passed_over=passed_over,
     )
     self._tokenizer.save(self.folder)
     _write_durably(self.folder / MANIFEST_FILE, manifest.to_json())

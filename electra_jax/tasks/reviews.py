@@ -7,7 +7,7 @@ import hashlib
 
 from electra_jax.tasks.examples import TextExample
 from electra_jax.tasks.task import MissingSplitError, Source, Task
-from electra_jax.text.sources import read_movie_reviews
+from electra_jax.text.movie_reviews import read_movie_reviews
 
 _COLLECTION = "rotten_tomatoes"  # 8,530 sentences.
 _LABELS = ("negative", "positive")

@@ -1,204 +1,230 @@
-"""What lies in files: lines, JSON objects, columns of parquet, data sets.
+"""The formats of files: which one a file has, and the documents in it."""
 
-Knows neither which files there are nor what a document is, see `sources`.
-"""
-
-import contextlib
-import gzip
+import dataclasses
 import io
-import json
-import pathlib
 import re
-import types
-from collections.abc import Iterator
-from typing import Any
+import sys
+from collections.abc import Callable, Iterable, Iterator
 
-from electra_jax.errors import UserError
-
-TFDS_PREFIX = "tfds:"
-BUFFER_BYTES = 1 << 20
-
-_TFDS = re.compile(
-    r"tfds:(?P<name>[\w/.-]+(:\d+\.\d+\.\d+)?)(\[(?P<split>.+)\])?"
+from electra_jax.text import records
+from electra_jax.text.documents import (
+    WIKI,
+    check_document_per,
+    ends_document,
+    join_lines,
+    split_document,
 )
-_PARQUET_BATCH = 1024  # Rows that are held at a time.
+from electra_jax.text.streams import TextStream, check_encoding, packing_of
+
+TEXT, JSON, CSV, TSV, PARQUET = "text", "json", "csv", "tsv", "parquet"
+_FORMATS = {
+    ".txt": TEXT,
+    ".jsonl": JSON,
+    ".ndjson": JSON,
+    ".json": JSON,
+    ".csv": CSV,
+    ".tsv": TSV,
+    ".parquet": PARQUET,
+}
+SUFFIXES = tuple(_FORMATS)
+_WIKI_NAME = re.compile(r"(.*/)?wiki_\d+")  # As WikiExtractor calls its files.
+_JSON_VALUE = re.compile(rb"\s*(\[|\{\s*\n)")  # No object in one line.
 
 
-def read_lines(
-    raw: io.IOBase, name: str, start: int = 0
-) -> Iterator[tuple[int, str]]:
-  """Reads the lines that begin at a byte or behind it.
+@dataclasses.dataclass(frozen=True)
+class ReadOptions:
+  """How files are read.
 
-  Args:
-    raw: a file that was just opened.
-    name: its path; with .gz at its end it is unpacked.
-    start: the byte, 0 in a packed file.
-
-  Yields:
-    The offset of each line, and the line with its end.
-
-  Raises:
-    UserError: the file is damaged, or not UTF-8.
-  """
-  if start:
-    raw.seek(start - 1)
-  lines = io.BufferedReader(raw, BUFFER_BYTES)
-  if name.endswith(".gz"):
-    lines = gzip.GzipFile(fileobj=lines)
-  offset = start
-  try:
-    if start:  # A line that began before is another's.
-      offset += len(lines.readline()) - 1
-    for line in lines:
-      yield offset, line.decode("utf-8")
-      offset += len(line)
-  except UnicodeDecodeError as error:
-    raise UserError(
-        f"{name} is not UTF-8 at byte {offset + error.start}; convert it, for"
-        " example with iconv"
-    ) from error
-  except (EOFError, gzip.BadGzipFile) as error:
-    raise UserError(
-        f"{name} is a damaged gzip file ({error}); fetch it again"
-    ) from error
-
-
-def json_text(line: str, field: str, place: str) -> str:
-  """Returns the text of a JSON object.
-
-  Args:
-    line: the object.
-    field: the key of the text.
-    place: what an error message calls the line.
+  Attributes:
+    document_per: what ends a document of a text file: "blank-line", "line", or
+      nothing before the "file" does.
+    encoding: of text without a byte order mark, as Python calls it.
 
   Raises:
-    UserError: it is no object, or has no text there.
+    UserError: there is no such choice.
   """
-  try:
-    record = json.loads(line)
-  except ValueError as error:
-    raise UserError(
-        f"{place} is not a JSON object ({error}); write one object on each line"
-    ) from error
-  if not isinstance(record, dict) or not isinstance(record.get(field), str):
-    keys = list(record) if isinstance(record, dict) else type(record).__name__
-    raise UserError(
-        f"{place} has no text under {field!r}, only {keys}; name the field"
-        " that holds the text"
-    )
-  return record[field]
+
+  document_per: str = "blank-line"
+  encoding: str = "utf-8"
+
+  def __post_init__(self):
+    check_document_per(self.document_per)
+    check_encoding(self.encoding)
 
 
-def read_row_groups(
-    file: pathlib.Path | io.IOBase,
+@dataclasses.dataclass
+class Tally:
+  """What was met while reading.
+
+  Attributes:
+    null_texts: records whose field is null.
+    empty_texts: records whose field holds no text.
+    undivided: text files of several lines without a blank one, though a blank
+      line was to end a document.
+  """
+
+  null_texts: int = 0
+  empty_texts: int = 0
+  undivided: list[str] = dataclasses.field(default_factory=list)
+
+  def passed_over(self, *, bad_files: int) -> dict[str, int]:
+    """Returns what a manifest tells of it."""
+    return {
+        "null_texts": self.null_texts,
+        "empty_texts": self.empty_texts,
+        "bad_files": bad_files,
+    }
+
+
+def format_of(name: str) -> str | None:
+  """Returns the format that a file's name tells, or None where it tells none."""
+  name = name.removesuffix(packing_of(name))
+  if _WIKI_NAME.fullmatch(name):
+    return TEXT
+  suffix = name[name.rfind(".") :] if "." in name else ""
+  return _FORMATS.get(suffix.lower())
+
+
+def is_divisible(name: str, options: ReadOptions) -> bool:
+  """Says whether parts of a file may be read apart, as far as its name tells."""
+  kind = format_of(name) or TEXT
+  if packing_of(name) or kind in (CSV, TSV):
+    return False
+  return kind != TEXT or options.document_per != "file"
+
+
+def read_file(
+    raw: io.IOBase,
     name: str,
     field: str,
+    options: ReadOptions,
+    tally: Tally,
     span: range | None = None,
-) -> Iterator[tuple[float, list[str]]]:
-  """Reads a column of text from a parquet file.
+) -> Iterator[str]:
+  """Reads the documents of a file, cleaned and never empty.
 
   Args:
-    file: its path, or the opened file.
-    name: what an error message calls it.
-    field: name of the column.
-    span: only the row groups that begin at these bytes; all if None.
+    raw: the file, just opened for reading bytes.
+    name: its path, which tells its format, and what an error message calls it.
+    field: key or column of the text.
+    options: how.
+    tally: is kept up to date while reading.
+    span: bytes; only the documents that begin behind an end in there, see
+      `_owned`. All if None. Of a file that is not divisible all belong to the
+      span that begins at byte 0.
 
   Yields:
-    The share of the file's rows that was read, and some texts.
+    The documents in order.
 
   Raises:
-    UserError: it is no parquet file, or has no such column.
+    UserError: the file is damaged, or holds no such field.
   """
-  try:
-    from pyarrow import lib, parquet
-  except ImportError as error:
-    raise missing_extra(name, "parquet") from error
-  try:
-    with parquet.ParquetFile(file) as table:
-      columns = table.schema_arrow.names
-      if field not in columns:
-        raise UserError(
-            f"{name} has no column {field!r}, only {columns}; name the field"
-            " that holds the text"
-        )
-      groups = [
-          group
-          for group in range(table.num_row_groups)
-          if span is None
-          or table.metadata.row_group(group).column(0).data_page_offset in span
-      ]
-      done = 0
-      if not groups:  # Of which pyarrow 25 makes an error.
-        return
-      for batch in table.iter_batches(_PARQUET_BATCH, groups, [field]):
-        done += batch.num_rows
-        texts = [text for text in batch[0].to_pylist() if text]
-        yield done / table.metadata.num_rows, texts
-  except lib.ArrowException as error:
-    raise UserError(
-        f"{name} is not a parquet file ({error}); fetch it again"
-    ) from error
-
-
-@contextlib.contextmanager
-def tfds_for(source: str) -> Iterator[types.ModuleType]:
-  """Lends tensorflow-datasets and explains what goes wrong with a source."""
-  try:
-    import tensorflow_datasets as tfds
-  except ImportError as error:
-    raise missing_extra(source, "tfds") from error
-  try:
-    yield tfds
-  except (ValueError, OSError, tfds.core.DatasetNotFoundError) as error:
-    reason = str(error).strip().split("\n")[0]
-    raise UserError(
-        f"cannot open {source}: {reason}; check name, version and split"
-    ) from error
-
-
-def open_tfds(
-    tfds: types.ModuleType, source: str, field: str
-) -> tuple[Any, str]:
-  """Fetches a data set if need be; returns its builder and the split's name."""
-  name, split = parse_tfds(source)
-  builder = tfds.builder(name)
-  builder.download_and_prepare()
-  features = list(builder.info.features)
-  if field not in features:
-    raise UserError(
-        f"{source} has no field {field!r}, only {features}; name the field"
-        " that holds the text"
+  kind = format_of(name) or TEXT
+  if kind == PARQUET:
+    texts = (
+        text
+        for _, some in records.read_row_groups(raw, name, field, span)
+        for text in some
     )
-  return builder, split
-
-
-def tfds_texts(
-    tfds: types.ModuleType, builder: Any, split: Any, field: str
-) -> Iterator[str]:
-  """Reads the text of a split, the same one every time."""
-  examples = builder.as_dataset(split=split, shuffle_files=False)
-  for example in tfds.as_numpy(examples):
-    yield example[field].decode("utf-8", "replace")
-
-
-def parse_tfds(source: str) -> tuple[str, str]:
-  """Returns the name of a data set and its split, out of a source.
-
-  Raises:
-    UserError: it is not written so.
-  """
-  match = _TFDS.fullmatch(source)
-  if not match:
-    raise UserError(
-        f"{source!r} is not tfds:NAME/CONFIG:VERSION[SPLIT]; write for example"
-        " tfds:wiki40b/en:1.3.0[train]"
-    )
-  return match["name"], match["split"] or "train"
-
-
-def missing_extra(source: object, extra: str) -> UserError:
-  """Says which extra of this package reads a source."""
-  return UserError(
-      f"reading {source} needs a package that is not installed; run"
-      f" pip install 'electra-jax[{extra}]'"
+    yield from documents_of_records(texts, tally)
+    return
+  stream = TextStream(raw, name, options.encoding)
+  per = options.document_per
+  if kind == TEXT and stream.head.startswith(b"<doc "):
+    per = WIKI
+  elif kind == TEXT and _WIKI_NAME.fullmatch(
+      name.removesuffix(packing_of(name))
+  ):
+    kind = JSON if stream.head.startswith(b"{") else kind
+  is_array = (
+      kind == JSON
+      and name.removesuffix(packing_of(name)).lower().endswith(".json")
+      and bool(_JSON_VALUE.match(stream.head))
   )
+  divisible = stream.is_divisible and is_divisible(name, options)
+  if not divisible or is_array:
+    if span is not None and span.start:
+      return
+    span = None
+  if kind == TEXT:
+    yield from _read_text(stream, per, tally, span)
+  elif is_array:
+    yield from documents_of_records(
+        records.read_json_array(stream, field), tally
+    )
+  elif kind == JSON:
+    texts = _read_json_lines(stream, field, span)
+    yield from documents_of_records(texts, tally)
+  else:
+    cells = records.read_csv(stream, field, is_tsv=kind == TSV)
+    yield from documents_of_records(cells, tally)
+
+
+def documents_of_records(
+    texts: Iterable[str | None], tally: Tally
+) -> Iterator[str]:
+  """Makes documents of the texts of records, and counts those without text."""
+  for text in texts:
+    if text is None:
+      tally.null_texts += 1
+      continue
+    is_empty = True
+    for document in split_document(text):
+      is_empty = False
+      yield document
+    tally.empty_texts += is_empty
+
+
+def _read_text(
+    stream: TextStream, document_per: str, tally: Tally, span: range | None
+) -> Iterator[str]:
+  is_end = ends_document(document_per)
+  lines, ends = 0, 0
+
+  def watched() -> Iterator[str]:
+    nonlocal lines, ends
+    for _, line in _owned(stream.pieces, span, is_end):
+      lines += line.endswith("\n")
+      ends += is_end(line)
+      yield line
+
+  for text in join_lines(watched(), document_per):
+    yield from split_document(text)
+  if document_per == "blank-line" and span is None and lines > 1 and not ends:
+    tally.undivided.append(stream.name)
+
+
+def _read_json_lines(
+    stream: TextStream, field: str, span: range | None
+) -> Iterator[str | None]:
+  owned = _owned(stream.lines, span, lambda line: True)
+  for number, (offset, line) in enumerate(owned, start=1):
+    if not line.isspace():
+      place = f"{stream.name}:{number}"
+      if span is not None:  # Of which nobody has counted the lines before.
+        place = f"{stream.name} at byte {offset}"
+      yield records.json_text(line, field, place)
+
+
+def _owned(
+    read: Callable[[int], Iterable[tuple[int, str]]],
+    span: range | None,
+    is_end: Callable[[str], bool],
+) -> Iterator[tuple[int, str]]:
+  """Leaves out the lines that the spans before and behind read.
+
+  A document belongs to the span in which the end before it begins.
+
+  Args:
+    read: lines from a byte on, with their offsets.
+    span: bytes; all lines if None.
+    is_end: says whether a document ends with a line.
+  """
+  start, stop = (0, sys.maxsize) if span is None else (span.start, span.stop)
+  is_owned = not start
+  for offset, line in read(start):
+    if is_owned:
+      yield offset, line
+    if offset >= stop and (is_end(line) or not is_owned):
+      return
+    is_owned = is_owned or is_end(line)

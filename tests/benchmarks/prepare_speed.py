@@ -16,6 +16,7 @@ import time
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+from electra_jax.preprocessing.held_out import ValidationSplit
 from electra_jax.preprocessing.rows import Recipe, build_rows
 from electra_jax.text.sources import read_documents
 from electra_jax.text.train_vocabulary import train_tokenizer
@@ -40,7 +41,7 @@ def main() -> None:
   tokenizer = train_tokenizer(documents, args.vocab_size)
 
   def recipe(packing: str) -> Recipe:
-    return Recipe(tokenizer, args.length, packing, 0, 0.5)
+    return Recipe(tokenizer, args.length, packing, 0, ValidationSplit(0.5))
 
   with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
     file.write("\n\n".join(documents))

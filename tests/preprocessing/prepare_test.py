@@ -1,5 +1,7 @@
 """The verb `prepare`, from text to a store that opens."""
 
+import bz2
+import codecs
 import io
 import json
 import os
@@ -17,9 +19,9 @@ import rich.console
 
 from electra_jax.errors import UserError
 from electra_jax.preprocessing import prepare as prepare_module
+from electra_jax.preprocessing.held_out import document_digest, is_held_out
 from electra_jax.preprocessing.prepare import prepare
 from electra_jax.preprocessing.progress import Reporter
-from electra_jax.preprocessing.rows import document_digest, is_held_out
 from electra_jax.store.reader import open_store
 from electra_jax.text.sources import ReadProgress
 from electra_jax.text.tokenizer import load_tokenizer
@@ -303,7 +305,7 @@ def end_early(chunk):
 
 def test_a_lost_worker_is_explained(corpus, tmp_path, monkeypatch):
   monkeypatch.setattr(prepare_module, "_build_in_worker", end_early)
-  with pytest.raises(UserError, match="num_workers=2 processes ended early"):
+  with pytest.raises(UserError, match="--workers 2 processes ended early"):
     run(corpus, tmp_path / "store", num_workers=2)
   assert [p.name for p in tmp_path.iterdir()] == ["corpus.txt"]
 
@@ -321,11 +323,12 @@ def test_a_full_disk_is_explained(corpus, tmp_path, monkeypatch):
     ("options", "message"),
     [
         ({"tokenizer": None}, "exactly one"),
-        ({"packing": "loose"}, "packing='loose'"),
-        ({"length": 5}, "length=5"),
-        ({"validation_percent": 100.0}, "validation_percent=100.0"),
-        ({"num_workers": 0}, "num_workers=0"),
-        ({"document_per": "line"}, "document_per='line'"),
+        ({"packing": "loose"}, "--packing loose"),
+        ({"length": 5}, "--length 5"),
+        ({"validation_percent": 100.0}, "--validation-percent 100.0"),
+        ({"num_workers": 0}, "--workers 0"),
+        ({"document_per": "page"}, "--document-per page"),
+        ({"encoding": "utf-9"}, "--encoding utf-9 is unknown"),
         ({"tokenizer": "gone.txt"}, "gone.txt"),
         ({"train_vocab": 5000}, "smaller vocabulary"),
     ],
@@ -362,9 +365,7 @@ def test_report(corpus, tmp_path, capsys):
   assert f"{entropy:.3f} nats" in shown
   assert str(tmp_path / "a") in shown
   run(corpus, tmp_path / "b", progress=True, validation_percent=0.0)
-  assert "no document fell into the validation split" in (
-      capsys.readouterr().err
-  )
+  assert "the validation split is empty" in (capsys.readouterr().err)
 
 
 def write(path, words, count=40):
@@ -511,3 +512,64 @@ def test_neither_jax_nor_tensorflow_is_loaded():
       "sys.exit(bool(heavy & set(sys.modules)))"
   )
   assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_few_documents_have_a_validation_split(tmp_path):
+  """Two documents, or one, are enough to train on and evaluate."""
+  path = tmp_path / "corpus.txt"
+  for count in (1, 2, 3):
+    path.write_text("\n\n".join(make_documents(count)[:count]))
+    manifest = run(path, tmp_path / str(count), validation_percent=0.001)
+    assert manifest.splits["validation"].num_rows >= 1
+    assert manifest.splits["train"].num_rows >= 1
+
+
+def test_dropped_text_is_told(corpus, tmp_path, capsys):
+  run(corpus, tmp_path / "a", progress=True)
+  shown = capsys.readouterr().err
+  assert "% of the text was dropped" in shown and "--packing full" in shown
+  run(corpus, tmp_path / "b", progress=True, packing="full")
+  assert "text was dropped" not in capsys.readouterr().err
+
+
+def test_what_is_passed_over_is_counted_and_named(tmp_path, capsys):
+  folder = tmp_path / "text"
+  folder.mkdir()
+  (folder / "a.txt").write_text("\n\n".join(make_documents(50)))
+  (folder / "b.jsonl").write_text('{"text": null}\n{"text": "the law"}\n')
+  (folder / "c.txt").write_bytes(b"\xff\xfe\xfd")
+  (folder / "notes.md").write_text("of mine")
+  with pytest.raises(UserError, match=r"c\.txt .*--skip-bad-files"):
+    run(folder, tmp_path / "store")
+  manifest = run(folder, tmp_path / "store", skip_bad_files=True, progress=True)
+  shown = capsys.readouterr().err
+  assert f"left out: {folder / 'notes.md'}: not named .txt" in shown
+  assert f"left out: {folder / 'c.txt'} is not" in shown
+  assert "passed over: 1 null texts" in shown
+  assert manifest.passed_over == {
+      "null_texts": 1, "empty_texts": 0, "bad_files": 1,
+  }  # fmt: skip
+  (folder / "a.txt").unlink()
+  (folder / "b.jsonl").unlink()
+  with pytest.raises(UserError, match="none of 1 files can be read"):
+    run(folder, tmp_path / "other", skip_bad_files=True)
+
+
+def test_rows_do_not_depend_on_how_text_is_packed(tmp_path):
+  """The same documents out of any kind of file make the same store."""
+  documents = make_documents(60)
+  digests = set()
+  lines = [json.dumps({"text": d}) for d in documents]
+  for name, data in {
+      "a.txt": "\n\n".join(documents).encode(),
+      "b.txt": codecs.BOM_UTF8 + "\n\n".join(documents).encode(),
+      "c.txt": "\n\n".join(documents).encode("utf-16"),
+      "d.jsonl": "\n".join(lines).encode(),
+      "e.json": f"[{','.join(lines)}]".encode(),
+      "f.csv": ("text\n" + "\n".join(f'"{d}"' for d in documents)).encode(),
+      "g.txt.bz2": bz2.compress("\n\n".join(documents).encode()),
+  }.items():
+    (tmp_path / name).write_bytes(data)
+    manifest = run(tmp_path / name, tmp_path / f"{name}.store")
+    digests.add(manifest.rows_digest)
+  assert len(digests) == 1

