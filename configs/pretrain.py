@@ -1,6 +1,6 @@
 r"""Pre-training, with the paper's recipes (ELECTRA, Table 6) in full.
 
-  electra-jax pretrain --config configs/pretrain.py:small \
+  electra-jax pretrain --config pretrain:small \
       --config.data.store=STORE --workdir RUN
 
 Sizes:

@@ -221,6 +221,9 @@ def parse_arg(arg: str | None, **defaults):
   The first bare word sets the first default; later bare words are switches
   and set a boolean default to True; "key=value" sets any default in its type.
 
+  >>> parse_arg("tiny,runlocal", size="small", seeds=1, runlocal=False)
+  {'size': 'tiny', 'seeds': 1, 'runlocal': True}
+
   Args:
     arg: the text behind the colon, or None.
     **defaults: allowed names with their defaults.

@@ -28,7 +28,7 @@ if [[ ! -e "$STORE/manifest.json" ]]; then
 fi
 
 echo "== pre-training"
-"$VENV/bin/electra-jax" pretrain --config configs/pretrain.py:tiny \
+"$VENV/bin/electra-jax" pretrain --config pretrain:tiny \
   --config.data.store="$STORE" --workdir "$WORKDIR"
 
 echo "== evaluation on held-out text"
@@ -41,7 +41,7 @@ echo "== fine-tuning on sentiment: from these weights, then from random ones"
 REVIEWS="${WORKDIR}_reviews"
 for start in pretrained random; do
   "$VENV/bin/electra-jax" finetune \
-    --config configs/finetune.py:task=reviews,size=tiny \
+    --config finetune:task=reviews,size=tiny \
     --config.init_from="$WORKDIR" --config.seeds=3 \
     --config.random_init="$([[ $start == random ]] && echo true || echo false)" \
     --workdir "${REVIEWS}_$start"

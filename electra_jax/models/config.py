@@ -144,6 +144,10 @@ def encoder_config(
 ) -> EncoderConfig:
   """Returns an encoder with the release's heads and feed-forward width.
 
+  >>> base = encoder_config(30522, 12, 768, 768)
+  >>> base.num_heads, base.intermediate_size
+  (12, 3072)
+
   Source: release configure_pretraining.py and pretrain_helpers.py: heads are
   64 wide and at least one, the feed-forward width is four times the width.
   """

@@ -28,7 +28,7 @@ class Sweep:
   """A search over values of one config.
 
   Attributes:
-    config: the config that is varied, as "configs/pretrain.py:small".
+    config: the config that is varied, as "pretrain:small".
     points: values by dotted config key, one dict for each point.
     metric: what ranks the points. Of pre-training "validation/NAME", a figure
       of the last evaluation; of fine-tuning a name in scores.json, or "" for
