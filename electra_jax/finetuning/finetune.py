@@ -13,6 +13,8 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from electra_jax.devices import sharding
+from electra_jax.disk.json_files import read_json
+from electra_jax.disk.scratch import open_scratch
 from electra_jax.errors import UserError
 from electra_jax.files import absolute, to_json, write_whole
 from electra_jax.finetuning import task_data
@@ -26,13 +28,11 @@ from electra_jax.finetuning.pretrained_encoder import (
 from electra_jax.finetuning.seeds import as_text, summarise
 from electra_jax.finetuning.task_data import TaskData
 from electra_jax.finetuning.trainer import TaskTrainer, make_task_trainer
-from electra_jax.json_files import read_json
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.console import Show, shower
 from electra_jax.runs.finetune_config import FinetuneConfig
 from electra_jax.runs.sections import replaced
 from electra_jax.runs.weights import SCORES
-from electra_jax.scratch import open_scratch
 from electra_jax.tasks.batches import Batches
 from electra_jax.tasks.features import make_features
 from electra_jax.tasks.scoring import check_packages

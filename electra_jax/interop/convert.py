@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from etils import epath
 
+from electra_jax.disk.scratch import check_no_link, open_scratch
 from electra_jax.errors import UserError
 from electra_jax.files import writing
 from electra_jax.interop import google, huggingface, tf_checkpoint
@@ -23,7 +24,6 @@ from electra_jax.interop.model import (
 )
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.config import PretrainConfig
-from electra_jax.scratch import check_no_link, open_scratch
 from electra_jax.text.tokenizer import OPTIONS_FILE, Tokenizer, load_tokenizer
 from electra_jax.trees import count_parameters
 

@@ -25,7 +25,7 @@ MIN_LENGTH = 8  # The shortest row in which both segments hold some tokens.
 PACKINGS = ("released", "full")
 
 
-class Example(NamedTuple):
+class SegmentPair(NamedTuple):
   """The token ids of one row, without special tokens.
 
   Attributes:
@@ -61,7 +61,7 @@ class ExampleBuilder:
     self._lines = []
     self._num_tokens = 0
 
-  def add_line(self, ids: list[int]) -> Example | None:
+  def add_line(self, ids: list[int]) -> SegmentPair | None:
     """Takes one line of text; returns an example once enough is there."""
     self._lines.append(ids)
     self._num_tokens += len(ids)
@@ -69,7 +69,7 @@ class ExampleBuilder:
       return self._make_example()
     return None
 
-  def end_document(self) -> Example | None:
+  def end_document(self) -> SegmentPair | None:
     """Returns what is left as an example, or None where nothing is."""
     return self._make_example() if self._num_tokens else None
 
@@ -81,7 +81,7 @@ class ExampleBuilder:
           MIN_TARGET_LENGTH, self._max_length
       )
 
-  def _make_example(self) -> Example:
+  def _make_example(self) -> SegmentPair:
     # The order of the draws is part of the contract with the release.
     if self._rng.random() < SINGLE_SEGMENT_SHARE:
       first_target = _NO_LIMIT
@@ -106,12 +106,12 @@ class ExampleBuilder:
     self._lines = []
     self._num_tokens = 0
     self.draw_target_length()
-    return Example(first, second)
+    return SegmentPair(first, second)
 
 
 def released_examples(
     lines: Iterable[list[int]], *, max_length: int, rng: random.Random
-) -> Iterator[Example]:
+) -> Iterator[SegmentPair]:
   """Makes the released examples of one document.
 
   Unlike the release, nothing is carried over from one document to the next, so
@@ -143,7 +143,7 @@ def full_examples(
     max_length: int,
     separator: int,
     rng: random.Random,
-) -> Iterator[Example]:
+) -> Iterator[SegmentPair]:
   """Packs documents one after the other without losing a token.
 
   Every row is filled to `max_length`, but for the last. One row in ten has a
@@ -168,7 +168,7 @@ def full_examples(
   while not cursor.is_at_end:
     first_target = (max_length - 3) // 2
     if rng.random() < SINGLE_SEGMENT_SHARE:
-      yield Example(cursor.take(max_length - 2), [])
+      yield SegmentPair(cursor.take(max_length - 2), [])
       continue
     while ends[line] <= cursor.position:
       line += 1
@@ -183,14 +183,14 @@ def full_examples(
       size = longer
       line += 1
     if size > max_length - 4:  # No room for a second segment of one token.
-      yield Example(cursor.take(max_length - 2), [])
+      yield SegmentPair(cursor.take(max_length - 2), [])
       continue
     first = cursor.take_until(cursor.position + size, max_length - 4)
-    yield Example(first, cursor.take(max_length - 3 - len(first)))
+    yield SegmentPair(first, cursor.take(max_length - 3 - len(first)))
 
 
 def pack_examples(
-    examples: Sequence[Example],
+    examples: Sequence[SegmentPair],
     *,
     max_length: int,
     special: SpecialIds,

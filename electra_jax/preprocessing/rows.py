@@ -1,6 +1,6 @@
 """Some documents -> rows of the token store: the pure heart of `prepare`.
 
-What becomes of a document depends on the recipe and on its own text alone, and
+What becomes of a document depends on the options and on its own text alone, and
 with full packing also on the documents that share its chunk. Nothing depends on
 where or in which process it is done.
 """
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from electra_jax.preprocessing.examples import (
-    Example,
+    SegmentPair,
     full_examples,
     pack_examples,
     released_examples,
@@ -29,7 +29,7 @@ from electra_jax.text.tokenizer import Tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
+class RowOptions:
   """How documents become rows.
 
   Attributes:
@@ -64,7 +64,7 @@ class SplitRows(NamedTuple):
   num_unknown: int
 
 
-class Rows(NamedTuple):
+class BuiltRows(NamedTuple):
   """What became of some documents.
 
   Attributes:
@@ -78,70 +78,76 @@ class Rows(NamedTuple):
   lost: LostText
 
 
-def build_rows(documents: Sequence[str], recipe: Recipe) -> Rows:
+def build_rows(documents: Sequence[str], row_options: RowOptions) -> BuiltRows:
   """Turns documents into rows.
 
   Args:
     documents: text, one line after the other.
-    recipe: how.
+    row_options: how.
 
   Returns:
     The rows of both splits.
   """
   lines = [document.split("\n") for document in documents]
   ids = iter(
-      recipe.tokenizer.encode_batch([line for each in lines for line in each])
+      row_options.tokenizer.encode_batch(
+          [line for each in lines for line in each]
+      )
   )
   token_lines = [[next(ids) for _ in each] for each in lines]
   digests = [document_digest(document) for document in documents]
-  held_out = [recipe.split.holds_out(digest) for digest in digests]
+  held_out = [row_options.split.holds_out(digest) for digest in digests]
   splits = {}
   for name in SPLITS:
     chosen = [i for i, h in enumerate(held_out) if h == (name == "validation")]
     examples = _make_examples(
-        [token_lines[i] for i in chosen], [digests[i] for i in chosen], recipe
+        [token_lines[i] for i in chosen],
+        [digests[i] for i in chosen],
+        row_options,
     )
-    splits[name] = _pack(examples, len(chosen), recipe)
+    splits[name] = _pack(examples, len(chosen), row_options)
   tokens_read = sum(len(line) for each in token_lines for line in each)
-  lost = find_lost(lines, token_lines, recipe.tokenizer)
-  return Rows(splits, tokens_read, lost)
+  lost = find_lost(lines, token_lines, row_options.tokenizer)
+  return BuiltRows(splits, tokens_read, lost)
 
 
 def _make_examples(
     documents: Sequence[Sequence[list[int]]],
     digests: Sequence[bytes],
-    recipe: Recipe,
-) -> list[Example]:
-  if recipe.packing == "full":
+    row_options: RowOptions,
+) -> list[SegmentPair]:
+  if row_options.packing == "full":
     return list(
         full_examples(
             documents,
-            max_length=recipe.length,
-            separator=recipe.tokenizer.special.sep,
-            rng=_rng(recipe.seed, b"".join(digests)),
+            max_length=row_options.length,
+            separator=row_options.tokenizer.special.sep,
+            rng=_rng(row_options.seed, b"".join(digests)),
         )
     )
   return [
       example
       for document, digest in zip(documents, digests, strict=True)
       for example in released_examples(
-          document, max_length=recipe.length, rng=_rng(recipe.seed, digest)
+          document,
+          max_length=row_options.length,
+          rng=_rng(row_options.seed, digest),
       )
   ]
 
 
 def _pack(
-    examples: Sequence[Example], num_documents: int, recipe: Recipe
+    examples: Sequence[SegmentPair], num_documents: int, row_options: RowOptions
 ) -> SplitRows:
-  special = recipe.tokenizer.special
+  special = row_options.tokenizer.special
   rows = pack_examples(
       examples,
-      max_length=recipe.length,
+      max_length=row_options.length,
       special=special,
-      dtype=row_dtype(recipe.tokenizer.vocab_size),
+      dtype=row_dtype(row_options.tokenizer.vocab_size),
   )
-  ids = rows[:, : recipe.length].ravel()
-  counts = np.bincount(ids, minlength=recipe.tokenizer.vocab_size)
+  ids = rows[:, : row_options.length].ravel()
+  counts = np.bincount(ids, minlength=row_options.tokenizer.vocab_size)
   counts[[special.pad, special.cls, special.sep, special.mask]] = 0
   return SplitRows(rows, num_documents, counts, int(counts[special.unk]))
 

@@ -7,6 +7,7 @@ import tempfile
 from etils import epath
 
 from electra_jax.errors import UserError
+from electra_jax.preprocessing.options import PrepareOptions
 from electra_jax.preprocessing.prepare import prepare
 from electra_jax.store.reader import open_store
 
@@ -59,9 +60,9 @@ def make_store(path: epath.PathLike, *, length: int) -> None:
     prepare(
         [str(corpus)],
         str(path),
-        train_vocab=_VOCAB_SIZE,
-        length=length,
-        validation_percent=10.0,
+        PrepareOptions(
+            train_vocab=_VOCAB_SIZE, length=length, validation_percent=10.0
+        ),
         num_workers=1,
         progress=False,
     )

@@ -27,10 +27,10 @@ from collections.abc import Callable, Iterator
 
 from etils import epath
 
+from electra_jax.disk.json_files import read_json
+from electra_jax.disk.owner import Owner
 from electra_jax.errors import UserError
 from electra_jax.files import is_remote, write_whole, writing
-from electra_jax.json_files import read_json
-from electra_jax.owner import Owner
 
 LOCK_FILE = "lock.json"
 

@@ -4,8 +4,8 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
+from electra_jax.disk.json_files import read_json
 from electra_jax.errors import UserError
-from electra_jax.json_files import read_json
 from electra_jax.models.config import ElectraConfig, EncoderConfig
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.networks import electra_config

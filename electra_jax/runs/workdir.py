@@ -13,9 +13,9 @@ import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 
+from electra_jax.disk.json_files import as_kind, read_json
 from electra_jax.errors import UserError
 from electra_jax.files import write_whole, writing
-from electra_jax.json_files import as_kind, read_json
 from electra_jax.runs import history, lock
 from electra_jax.runs.console import Show
 from electra_jax.runs.environment import environment, session

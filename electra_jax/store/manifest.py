@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from electra_jax.disk.json_files import as_kind, parse_json
 from electra_jax.errors import UserError
-from electra_jax.json_files import as_kind, parse_json
 from electra_jax.text.lost_text import LostText
 from electra_jax.text.tokenizer import FILE_NAMES, OPTIONS_FILE, SpecialIds
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from array_record.python import array_record_module
 
-from electra_jax import scratch
+from electra_jax.disk import scratch
 from electra_jax.errors import UserError
 from electra_jax.files import is_remote
 from electra_jax.store.manifest import (

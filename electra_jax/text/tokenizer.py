@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -36,6 +37,9 @@ SPECIAL_NAMES = {
     "sep": ("[SEP]", "<sep>", "</s>"),
     "mask": ("[MASK]", "<mask>"),
 }
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class SpecialIds(NamedTuple):
@@ -355,7 +359,7 @@ class _SentencePiece:
 
   def _locate(self, text):
     prepared, places = wordpiece.fold_located(
-        text,
+        _without_surrogates(text),
         range(len(text)),
         lowercase=self._lowercase,
         strip_accents=self._strip_accents,
@@ -375,8 +379,15 @@ class _SentencePiece:
 
   def _prepare(self, text: str) -> str:
     return fold(
-        text, lowercase=self._lowercase, strip_accents=self._strip_accents
+        _without_surrogates(text),
+        lowercase=self._lowercase,
+        strip_accents=self._strip_accents,
     )
+
+
+def _without_surrogates(text: str) -> str:
+  """Puts U+FFFD for halves of surrogate pairs, as JSON may hold them."""
+  return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
 def fold(text: str, *, lowercase: bool, strip_accents: bool) -> str:

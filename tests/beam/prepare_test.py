@@ -17,12 +17,11 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from electra_jax.api import prepare
 from electra_jax.beam import spans as parts
-from electra_jax.beam.prepare import prepare_beam
 from electra_jax.cli import main as cli
 from electra_jax.errors import UserError
 from electra_jax.preprocessing import prepare as prepare_module
-from electra_jax.preprocessing.prepare import prepare
 from electra_jax.pretraining.pretrain import pretrain
 from electra_jax.store.feed import Feed
 from electra_jax.store.reader import open_store
@@ -83,7 +82,7 @@ def arguments(**options):
 
 
 def run(source, target, *, flags=IN_MEMORY, **options):
-  return prepare_beam([source], target, flags=flags, **arguments(**options))
+  return prepare([source], target, flags=flags, **arguments(**options))
 
 
 def run_plainly(source, target, **options):

@@ -23,7 +23,7 @@ LINE = "the people of the states and the congress of the union in a year of war"
 # The peak since exec; getrusage's would be that of this process, if larger.
 PEAK = """
 import sys
-from electra_jax.preprocessing.prepare import prepare
+from electra_jax.api import prepare
 manifest = prepare(
     [sys.argv[1]], sys.argv[2], tokenizer=sys.argv[3], packing="full",
     num_workers=1, progress=False,

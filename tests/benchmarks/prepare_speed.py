@@ -17,7 +17,7 @@ import time
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 from electra_jax.preprocessing.held_out import ValidationSplit
-from electra_jax.preprocessing.rows import Recipe, build_rows
+from electra_jax.preprocessing.rows import RowOptions, build_rows
 from electra_jax.text.sources import read_documents
 from electra_jax.text.train_vocabulary import train_tokenizer
 
@@ -40,8 +40,8 @@ def main() -> None:
   lines = [line for document in documents for line in document.split("\n")]
   tokenizer = train_tokenizer(documents, args.vocab_size)
 
-  def recipe(packing: str) -> Recipe:
-    return Recipe(tokenizer, args.length, packing, 0, ValidationSplit(0.5))
+  def row_options(packing: str) -> RowOptions:
+    return RowOptions(tokenizer, args.length, packing, 0, ValidationSplit(0.5))
 
   with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
     file.write("\n\n".join(documents))
@@ -49,8 +49,8 @@ def main() -> None:
     candidates = {
         "bare_tokenizers": lambda: _bare(args.vocab_size, tokenizer, lines),
         "tokenizer": lambda: tokenizer.encode_batch(lines),
-        "rows_released": lambda: build_rows(documents, recipe("released")),
-        "rows_full": lambda: build_rows(documents, recipe("full")),
+        "rows_released": lambda: build_rows(documents, row_options("released")),
+        "rows_full": lambda: build_rows(documents, row_options("full")),
         "read_documents": lambda: list(read_documents([file.name])),
     }
     best = dict.fromkeys(candidates, float("inf"))

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from electra_jax.preprocessing.examples import (
-    Example,
     ExampleBuilder,
+    SegmentPair,
     full_examples,
     pack_examples,
     released_examples,
@@ -152,11 +152,11 @@ def test_full_packing_by_hand():
   for seed in range(40):
     examples = list(full(documents, 10, seed))
     if len(examples[0].first) == 8:
-      assert examples[0] == Example([10, 11, 12, 3, 20, 21, 22, 23], [])
+      assert examples[0] == SegmentPair([10, 11, 12, 3, 20, 21, 22, 23], [])
     elif len(examples[0].first) == 2:
-      assert examples[0] == Example([10, 11], [12, 3, 20, 21, 22])
+      assert examples[0] == SegmentPair([10, 11], [12, 3, 20, 21, 22])
     else:
-      assert examples[0] == Example([10, 11, 12], [20, 21, 22, 23])
+      assert examples[0] == SegmentPair([10, 11, 12], [20, 21, 22, 23])
 
 
 def test_full_statistics():
@@ -169,7 +169,7 @@ def test_full_statistics():
 
 
 def test_rows_by_hand():
-  rows = pack([Example([7, 8], [9]), Example([6], [])], 8)
+  rows = pack([SegmentPair([7, 8], [9]), SegmentPair([6], [])], 8)
   assert rows.dtype == np.uint16
   assert rows.tolist() == [
       [2, 7, 8, 3, 9, 3, 0, 0, 4, 6],
@@ -177,7 +177,10 @@ def test_rows_by_hand():
   ]
   special = SpecialIds(pad=5, unk=1, cls=2, sep=3, mask=4)
   rows = pack_examples(
-      [Example([6], [])], max_length=8, special=special, dtype=np.dtype("<u4")
+      [SegmentPair([6], [])],
+      max_length=8,
+      special=special,
+      dtype=np.dtype("<u4"),
   )
   assert rows[0, 3:8].tolist() == [5] * 5
   assert pack([], 8).shape == (0, 10)

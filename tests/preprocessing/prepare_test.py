@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 import rich.console
 
+from electra_jax.api import prepare
 from electra_jax.errors import UserError
 from electra_jax.preprocessing import prepare as prepare_module
+from electra_jax.preprocessing import workers
 from electra_jax.preprocessing.held_out import document_digest, is_held_out
-from electra_jax.preprocessing.prepare import prepare
 from electra_jax.preprocessing.progress import Reporter
 from electra_jax.store.reader import open_store
 from electra_jax.text.sources import ReadProgress
@@ -89,11 +90,11 @@ def test_same_bytes_for_any_number_of_workers(
     corpus, tmp_path, monkeypatch, packing
 ):
   monkeypatch.setattr(prepare_module, "CHUNK_CHARACTERS", 4000)
-  for workers in (1, 2):
+  for num_workers in (1, 2):
     run(
         corpus,
-        tmp_path / str(workers),
-        num_workers=workers,
+        tmp_path / str(num_workers),
+        num_workers=num_workers,
         packing=packing,
         deduplicate=True,
     )
@@ -226,6 +227,7 @@ def test_vocabulary_is_not_trained_on_the_validation_split(tmp_path):
 
 SCRIPT = """
     import itertools, sys
+    from electra_jax.api import prepare
     from electra_jax.preprocessing import prepare as module
     read = module.read_documents
     if __name__ == "__main__":
@@ -234,7 +236,7 @@ SCRIPT = """
       module.read_documents = lambda *args, **options: itertools.cycle(
           list(read(*args, **options))
       )
-      module.prepare(
+      prepare(
           sys.argv[1:2], sys.argv[2], tokenizer=sys.argv[3], length=32,
           num_workers=2, progress=False,
       )
@@ -289,10 +291,10 @@ def is_alive(pid):
 
 
 def test_failure_leaves_nothing(corpus, tmp_path, monkeypatch):
-  def interrupt(documents, recipe):
+  def interrupt(documents, row_options):
     raise KeyboardInterrupt
 
-  monkeypatch.setattr(prepare_module, "build_rows", interrupt)
+  monkeypatch.setattr(workers, "build_rows", interrupt)
   with pytest.raises(KeyboardInterrupt):
     run(corpus, tmp_path / "store")
   assert [p.name for p in tmp_path.iterdir()] == ["corpus.txt"]
@@ -304,7 +306,7 @@ def end_early(chunk):
 
 
 def test_a_lost_worker_is_explained(corpus, tmp_path, monkeypatch):
-  monkeypatch.setattr(prepare_module, "_build_in_worker", end_early)
+  monkeypatch.setattr(workers, "_build_in_worker", end_early)
   with pytest.raises(UserError, match="--workers 2 processes ended early"):
     run(corpus, tmp_path / "store", num_workers=2)
   assert [p.name for p in tmp_path.iterdir()] == ["corpus.txt"]

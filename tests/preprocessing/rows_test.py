@@ -1,10 +1,10 @@
-"""The rows of a document depend on the recipe and on the document alone."""
+"""The rows of a document depend on the row_options and on the document alone."""
 
 import numpy as np
 import pytest
 
 from electra_jax.preprocessing.held_out import ValidationSplit
-from electra_jax.preprocessing.rows import Recipe, build_rows
+from electra_jax.preprocessing.rows import RowOptions, build_rows
 
 
 def make_documents(count):
@@ -17,14 +17,14 @@ def make_documents(count):
 
 def make_recipe(tokenizer, packing="released", seed=0, validation_percent=30.0):
   split = ValidationSplit(validation_percent)
-  return Recipe(tokenizer, 64, packing, seed, split)
+  return RowOptions(tokenizer, 64, packing, seed, split)
 
 
 def test_neighbours_do_not_matter(tokenizer):
   documents = make_documents(20)
-  recipe = make_recipe(tokenizer)
-  together = build_rows(documents, recipe)
-  alone = [build_rows([document], recipe) for document in documents]
+  row_options = make_recipe(tokenizer)
+  together = build_rows(documents, row_options)
+  alone = [build_rows([document], row_options) for document in documents]
   assert together.tokens_read == sum(each.tokens_read for each in alone)
   for name, split in together.splits.items():
     parts = [each.splits[name] for each in alone]
@@ -37,8 +37,10 @@ def test_neighbours_do_not_matter(tokenizer):
 @pytest.mark.parametrize("packing", ["released", "full"])
 def test_chance_differs_by_document_and_seed(tokenizer, packing):
   def segments(document, seed=0):
-    recipe = make_recipe(tokenizer, packing, seed, validation_percent=0.0)
-    return tuple(build_rows([document], recipe).splits["train"].rows[:, 64])
+    row_options = make_recipe(tokenizer, packing, seed, validation_percent=0.0)
+    return tuple(
+        build_rows([document], row_options).splits["train"].rows[:, 64]
+    )
 
   documents = make_documents(8)
   assert len(set(map(segments, documents))) > 4
@@ -47,8 +49,8 @@ def test_chance_differs_by_document_and_seed(tokenizer, packing):
 
 
 def test_counts_leave_special_tokens_out(tokenizer):
-  recipe = make_recipe(tokenizer, "full", validation_percent=0.0)
-  rows = build_rows(["the people\n東", "the union"], recipe)
+  row_options = make_recipe(tokenizer, "full", validation_percent=0.0)
+  rows = build_rows(["the people\n東", "the union"], row_options)
   counts = rows.splits["train"].counts
   [the] = tokenizer.encode("the")
   assert counts[the] == 2

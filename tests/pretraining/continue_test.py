@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from electra_jax.api import prepare
 from electra_jax.errors import UserError
 from electra_jax.finetuning.pretrained_encoder import find_encoder
 from electra_jax.models.electra import Electra, discriminator_embeddings
-from electra_jax.preprocessing.prepare import prepare
 from electra_jax.preprocessing.synthetic import make_store, make_text
 from electra_jax.pretraining.model import PretrainedModel
 from electra_jax.pretraining.pretrain import pretrain

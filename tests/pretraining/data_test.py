@@ -2,8 +2,8 @@
 
 import pytest
 
+from electra_jax.api import prepare
 from electra_jax.errors import UserError
-from electra_jax.preprocessing.prepare import prepare
 from electra_jax.pretraining.data import open_store_of
 from electra_jax.pretraining.pretrain import pretrain
 from tests import helpers

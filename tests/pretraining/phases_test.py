@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from electra_jax.api import prepare
 from electra_jax.errors import UserError
 from electra_jax.interop.convert import convert
-from electra_jax.preprocessing.prepare import prepare
 from electra_jax.preprocessing.synthetic import make_text
 from electra_jax.pretraining import phases, pretrain
 from electra_jax.runs import workdir as workdirs

@@ -9,8 +9,8 @@ import threading
 import pytest
 from etils import epath
 
+from electra_jax.disk.owner import Owner
 from electra_jax.errors import UserError
-from electra_jax.owner import Owner
 from electra_jax.runs import lock
 from tests import processes
 

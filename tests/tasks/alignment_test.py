@@ -168,3 +168,15 @@ def test_folded_sentencepiece_keeps_track_of_what_was_dropped():
       "▁ i and e",
       "I\u0307|I\u0307|Ȧ\u0307ND|e\u0301",
   )
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "sentencepiece"])
+def test_half_a_surrogate_pair_moves_nothing(kind):
+  tokenizer = wordpiece(lowercase=False)
+  if kind == "sentencepiece":
+    tokenizer = Tokenizer(kind, train_sentencepiece(model_type="char"))
+  text = "\ud800a,"
+  pieces = align_texts([text], tokenizer)[0]
+  assert pieces.ids == tokenizer.encode(text)
+  assert text[pieces.starts[-2] : pieces.ends[-2]] == "a"
+  assert text[pieces.starts[-1] : pieces.ends[-1]] == ","

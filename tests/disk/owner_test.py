@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from electra_jax import owner
-from electra_jax.owner import Owner
+from electra_jax.disk import owner
+from electra_jax.disk.owner import Owner
 from tests import processes
 
 

@@ -17,9 +17,9 @@ from collections.abc import Iterator
 
 from etils import epath
 
+from electra_jax.disk.owner import Owner
 from electra_jax.errors import UserError
 from electra_jax.files import is_remote, writing
-from electra_jax.owner import Owner
 
 MARKER = "electra_jax_scratch.json"
 

@@ -8,9 +8,9 @@ import pathlib
 import pytest
 from etils import epath
 
-from electra_jax import scratch
+from electra_jax.disk import scratch
+from electra_jax.disk.owner import Owner
 from electra_jax.errors import UserError
-from electra_jax.owner import Owner
 
 DEAD = dataclasses.replace(Owner.here(), started="1")
 

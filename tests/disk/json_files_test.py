@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from electra_jax.disk.json_files import parse_json, read_json
 from electra_jax.errors import UserError
-from electra_jax.json_files import parse_json, read_json
 
 
 class Ids(NamedTuple):

@@ -1,0 +1,1 @@
+"""What is written and read with care: scratch folders, owners, JSON."""
