@@ -88,9 +88,11 @@ def test_electric_ranks_texts(runs, capsys):
   assert not ended.value.code
   printed = capsys.readouterr().out.splitlines()
   order = sorted(range(3), key=lambda i: -scores[i].total)
-  assert [line.split("a token  ")[1] for line in printed] == [
-      texts[i] for i in order
-  ]
+  ranks = [order.index(i) + 1 for i in range(3)]
+  for line, rank, i in zip(printed, ranks, range(3), strict=True):
+    told = line.split("a token")[1].split("rank")[1]
+    assert told.split()[:2] == [str(rank), f"{i}:"]
+    assert line.endswith(texts[i])
 
 
 def test_a_text_longer_than_a_row_is_scored_in_parts(runs):

@@ -140,7 +140,9 @@ def runs_of_phases(monkeypatch):
     names.append(workdir.name)
     workdir.mkdir(parents=True, exist_ok=True)
     (workdir / "config.json").write_text(json.dumps(dataclasses.asdict(config)))
-    (workdir / "store.json").write_text("{}")
+    facts = {"rows_digest": "", "tokenizer_digest": "", "start": ""}
+    facts |= {"sources": [], "unigram_entropy": None}
+    (workdir / "store.json").write_text(json.dumps(facts))
     state = TrainState(jnp.zeros((), jnp.int32), {}, ())
     return Result(state, 0, {}, signals.get(workdir.name), 0.0)
 
