@@ -111,8 +111,10 @@ def prepare(
     position = ReadProgress()
     documents = _without_duplicates(watch("rows", position), is_duplicate)
     chunks = cut_chunks(documents, CHUNK_CHARACTERS)
-    results = build_all(chunks, row_options, num_workers)
-    totals = write_rows(results, writer.add, tokenizer.vocab_size)
+    # Closed at once, so that an interrupt ends the workers before all else.
+    built = contextlib.closing(build_all(chunks, row_options, num_workers))
+    with built as results:
+      totals = write_rows(results, writer.add, tokenizer.vocab_size)
     check_text(totals["unigram_counts"], options.validation_percent)
     if not options.allow_long_words:
       check_long_words(totals["lost"], tokenizer.max_word_length)

@@ -64,7 +64,8 @@ def build_all(
         ' if __name__ == "__main__"'
     ) from error
   finally:
-    pool.shutdown(cancel_futures=True)
+    with _interrupts_blocked():
+      pool.shutdown(cancel_futures=True)
 
 
 @contextlib.contextmanager
@@ -74,11 +75,21 @@ def _interrupts_blocked() -> Iterator[None]:
   A terminal sends it to workers too, which would tell of it while they are
   still importing; and a pool that is interrupted while it starts them hangs.
   """
-  before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+  mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+  # Another thread may take a signal that this one blocks; Python would then
+  # raise in the main thread all the same.
+  in_main_thread = threading.current_thread() is threading.main_thread()
+  received: list[int] = []
+  if in_main_thread:
+    handler = signal.signal(signal.SIGINT, lambda n, _: received.append(n))
   try:
     yield
   finally:
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if in_main_thread:
+      signal.signal(signal.SIGINT, handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    if received:
+      signal.raise_signal(signal.SIGINT)
 
 
 def _start_worker(row_options: RowOptions) -> None:
