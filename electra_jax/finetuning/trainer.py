@@ -218,7 +218,8 @@ def _optimizer_config(
     config: FinetuneConfig, num_steps: int
 ) -> OptimizerConfig:
   numbers = dataclasses.asdict(config.optimizer)
-  warmup_steps = int(numbers.pop("warmup_proportion") * num_steps)
+  # Not cut to whole steps: release model/optimization.py:create_optimizer.
+  warmup_steps = numbers.pop("warmup_proportion") * num_steps
   return OptimizerConfig(
       num_train_steps=num_steps, warmup_steps=warmup_steps, **numbers
   )

@@ -30,7 +30,8 @@ class OptimizerConfig:
   Attributes:
     learning_rate: base rate, before warm-up and decay.
     num_train_steps: T, where the decay reaches zero.
-    warmup_steps: steps over which the rate rises linearly; 0 for none.
+    warmup_steps: steps over which the rate rises linearly, which need not be a
+      whole number; 0 for none.
     decay_power: power of the polynomial decay, 1 for linear.
     weight_decay: share of a weight taken off at rate 1.
     clip_norm: largest global norm of the mean gradient.
@@ -48,7 +49,7 @@ class OptimizerConfig:
 
   learning_rate: float
   num_train_steps: int
-  warmup_steps: int
+  warmup_steps: int | float
   decay_power: float = 1.0
   weight_decay: float = 0.01
   clip_norm: float = 1.0

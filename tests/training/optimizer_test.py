@@ -32,7 +32,7 @@ def config_of(run) -> optimizers.OptimizerConfig:
   return optimizers.OptimizerConfig(
       learning_rate=run["learning_rate"],
       num_train_steps=steps,
-      warmup_steps=int(warmup),
+      warmup_steps=warmup,
       decay_power=run.get("lr_decay_power", 1.0),
       weight_decay=run["weight_decay_rate"],
       layerwise_decay=run.get("layerwise_lr_decay_power", 1.0),
