@@ -27,6 +27,13 @@ _CONFIG_PREFIX = "--config."
 def main(argv: Sequence[str] | None = None) -> None:
   """Runs one verb and ends the process with its status."""
   parser = make_parser()
+  argv = list(sys.argv[1:] if argv is None else argv)
+  if f"{_CONFIG_PREFIX}help" in argv:
+    # The keys of a config are told whatever else is missing.
+    config = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    config.add_argument("--config", dest="config")
+    if named := config.parse_known_args(argv)[0].config:
+      argv = ["config", named, "--values"]
   args, rest = parser.parse_known_args(argv)
   prefix = PREFIXES.get(args.verb, ())
   unknown = [argument for argument in rest if not argument.startswith(prefix)]
@@ -48,9 +55,6 @@ def _run(
     args: argparse.Namespace, rest: Sequence[str], interrupts: Interrupts
 ) -> int:
   try:
-    if f"{_CONFIG_PREFIX}help" in rest:
-      print(describe_config(args.config))
-      return 0
     if args.verb == "prepare":
       with interrupts.held():
         _import_verb(args.verb)

@@ -54,6 +54,8 @@ def evaluate_run(
         f"--split {split} is neither 'train' nor 'validation', the splits of a"
         " token store"
     )
+  if max_rows is not None and max_rows < 1:
+    raise UserError(f"--max-rows is {max_rows}; it must be at least 1")
   opened = open_store(store or config.data.store)
   if opened.manifest.tokenizer_digest != run.tokenizer.digest:
     raise UserError(

@@ -115,3 +115,20 @@ def test_parse_arg():
       "batch": 4,
   }
   assert config_args.parse_arg("runlocal", **defaults)["runlocal"]
+
+
+def test_the_keys_of_a_config_are_told_without_a_workdir(capsys):
+  with pytest.raises(SystemExit) as stop:
+    cli.main(["pretrain", "--config", "pretrain:tiny", "--config.help"])
+  assert stop.value.code == 0
+  shown = capsys.readouterr().out
+  assert (
+      "--config.data.length=32  # Tokens per row; must be the store's." in shown
+  )
+
+
+def test_an_evaluation_of_no_rows_is_refused(tiny_run, capsys):
+  with pytest.raises(SystemExit) as stop:
+    cli.main(["evaluate", "--workdir", str(tiny_run), "--max-rows", "0"])
+  assert stop.value.code == 2
+  assert "--max-rows is 0; it must be at least 1" in capsys.readouterr().err
