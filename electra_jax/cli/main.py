@@ -123,8 +123,8 @@ def _begin(args: argparse.Namespace) -> None:
 def _import_verb(verb: str) -> None:
   """Imports a verb's module with the garbage collector at rest.
 
-  Modules come to stay. To look through their objects for garbage, now and
-  whenever the collector runs later, takes as long as a fifth of the imports.
+  Modules are never garbage. Searching their objects, now and whenever the
+  collector runs later, would take as long as a fifth of the imports.
   """
   name = f"electra_jax.{_MODULES[verb]}"
   if name in sys.modules:

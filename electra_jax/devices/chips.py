@@ -99,7 +99,7 @@ def reduction_options(device: Any) -> dict[str, str]:
 
 
 def keep_arrays_on_the_cpu() -> None:
-  """Readies a process that only compiles; call it before anything uses jax.
+  """Keeps arrays of a process that only compiles on the CPU; call it first.
 
   The TPU library must not look for a TPU, nor ask what machine it is on.
   """

@@ -256,7 +256,7 @@ def constrain_params(mesh: Mesh, shardings: Any):
 
 
 def mesh_here(mesh: Mesh) -> tuple[Mesh | AbstractMesh, tuple[str, ...]]:
-  """Returns the mesh as what is being traced sees it, and its free axes.
+  """Returns the mesh of the computation being traced, and its free axes.
 
   Inside of a shard_map over some axes, XLA splits arrays over the others only.
   """

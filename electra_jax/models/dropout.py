@@ -1,4 +1,4 @@
-"""Dropout that depends on the text, not on where or with whom it is computed.
+"""Dropout that depends on the text alone, not on its batch or device.
 
 Every row of a batch carries one 32-bit seed, and every token one that follows
 from it and from the token's place in its text. A dropped element is chosen by

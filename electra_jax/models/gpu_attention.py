@@ -279,7 +279,7 @@ def _key_kernel(
 
 
 class _Rules(NamedTuple):
-  """Who sees whom, and what dropout zeroes, in blocks of one head's scores.
+  """Which tokens attend to which, and what dropout zeroes, in blocks of one head's scores.
 
   Attributes:
     config: what is the same for all rows.

@@ -191,7 +191,7 @@ def _backward_kernel(config, heads, first_head, *refs):
 
 
 class _Rules(NamedTuple):
-  """Who sees whom in one row, and what dropout zeroes."""
+  """Which tokens of a row attend to which, and what dropout zeroes."""
 
   config: AttentionConfig
   first_head: Array

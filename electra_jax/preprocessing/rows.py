@@ -1,4 +1,4 @@
-"""Some documents -> rows of the token store: the pure heart of `prepare`.
+"""Turns documents into rows of the token store: the pure part of `prepare`.
 
 What becomes of a document depends on the options and on its own text alone, and
 with full packing also on the documents that share its chunk. Nothing depends on

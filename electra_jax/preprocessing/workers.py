@@ -1,4 +1,4 @@
-"""BuiltRows built by several processes, in the order of their documents."""
+"""Rows built by several processes, in the order of their documents."""
 
 import collections
 import concurrent.futures

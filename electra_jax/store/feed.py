@@ -229,7 +229,7 @@ def evaluation_batches(
 
 
 def permutation(size: int, *key: int) -> Int64[np.ndarray, " N"]:
-  """Permutes the numbers below `size`, for ever in the same way for a key.
+  """Permutes the numbers below `size`; a key fixes the permutation.
 
   Sorts a hash of the numbers. The hash is a bijection, so that no two are equal
   and the order does not depend on how the sort treats ties.

@@ -154,7 +154,7 @@ def find_bad_files(
 def list_sources(
     sources: Sequence[str], field: Fields = DEFAULT_FIELD
 ) -> tuple[list[SourceFile], list[LeftOut]]:
-  """Spells folders out as their files, in the order of their paths.
+  """Lists the files of all sources; those of a folder by their paths.
 
   Args:
     sources: see the head of this file.

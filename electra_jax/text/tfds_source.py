@@ -18,7 +18,7 @@ _TFDS = re.compile(
 
 @contextlib.contextmanager
 def tfds_for(source: str) -> Iterator[types.ModuleType]:
-  """Lends tensorflow-datasets and explains what goes wrong with a source."""
+  """Imports tensorflow-datasets, and turns its errors into sentences."""
   try:
     import tensorflow_datasets as tfds
   except ImportError as error:

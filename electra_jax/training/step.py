@@ -17,7 +17,7 @@ LossFn = Callable[[Params, Any, Any], tuple[Scalar, Sums]]
 
 
 class TrainState(NamedTuple):
-  """What a step turns into the next.
+  """What training keeps from one step to the next.
 
   Attributes:
     step: updates done, an int32 scalar.
