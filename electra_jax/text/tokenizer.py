@@ -365,12 +365,13 @@ class _SentencePiece:
         strip_accents=self._strip_accents,
     )
     places.append(len(text))
-    # Versions call it by different names and count offsets in other units; the
-    # surfaces of the pieces always make up the text.
+    # Versions differ in this name and in the units of offsets; but the surfaces
+    # of the pieces always make up the text without what is dropped at its ends.
     encode = getattr(self._model, "encode_as_proto", None)
-    encode = encode or self._model.encode_as_immutable_proto
-    ids, offsets, end = [], [], 0
-    for piece in encode(prepared).pieces:
+    pieces = (encode or self._model.encode_as_immutable_proto)(prepared).pieces
+    ids, offsets = [], []
+    end = max(prepared.find("".join(piece.surface for piece in pieces)), 0)
+    for piece in pieces:
       start, end = end, end + len(piece.surface)
       ids.append(self._unknown if piece.id in self._readable else piece.id)
       last = places[end - 1] + 1 if end > start else places[start]

@@ -108,6 +108,8 @@ def test_the_tokenizers_options_count():
         ("ﬁne", "▁f in e", "ﬁn|ﬁn|e"),
         ("the☃☃the☃s", "▁the <unk> th e <unk> s", "the|☃☃|th|e|☃|s"),
         ("…e", "▁ . . . e", "…|…|…|…|e"),
+        ("\u200band\u200f", "▁and", "and"),
+        ("\u200f\ufeff\u200eand\u200bthe", "▁and ▁the", "and|the"),
         ("and\u200bthe", "▁and ▁the", "and|the"),
         ("the\u200c\u00a8", "▁the ▁ <unk>", "the|\u200c|\u00a8"),
     ],
