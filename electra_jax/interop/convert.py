@@ -29,6 +29,10 @@ from electra_jax.trees import count_parameters
 
 FORMATS = ("workdir", "huggingface", "google")
 _PADDING = 1024
+_PRECISION = (
+    "the run answers in {dtype} here and the folder in float32 there, so that"
+    " probabilities may differ by some hundredths"
+)
 
 Model = PretrainedState | FinetunedState
 
@@ -124,6 +128,8 @@ def convert(
       own.save(folder)
     else:
       left_out += write_hugging_face(folder, model, own)
+      if model.encoder.dtype != "float32":
+        notes += (_PRECISION.format(dtype=model.encoder.dtype),)
   return Conversion(
       source_format,
       count_parameters(model.params),

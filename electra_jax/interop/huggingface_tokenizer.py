@@ -74,8 +74,7 @@ def write_tokenizer(
   (path / WHOLE_FILE).write_text(whole.to_str(pretty=True))
   (path / SETTINGS_FILE).write_text(json.dumps(options, indent=2))
   if tokenizer.kind == "wordpiece":
-    vocabulary = "".join(f"{piece}\n" for piece in pieces)
-    (path / FILE_NAMES["wordpiece"]).write_text(vocabulary)
+    (path / FILE_NAMES["wordpiece"]).write_bytes(tokenizer.data)
   else:
     tokenizer.save(path)  # For the way back: a model is not to be rebuilt.
 

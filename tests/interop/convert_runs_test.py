@@ -68,6 +68,8 @@ def test_a_tagger_goes_out_with_its_labels(tagger, tmp_path):
   labels = run.facts["tasks"][0]["labels"]
   done = convert(tagger, tmp_path / "hf", to="huggingface")
   assert done.step > 0
+  is_exact = run.config.model.dtype == "float32"
+  assert is_exact == (done.notes == ())
   told = json.loads((tmp_path / "hf/config.json").read_text())
   assert told["architectures"] == ["ElectraForTokenClassification"]
   assert list(told["id2label"].values()) == labels

@@ -268,6 +268,7 @@ def test_repeated_lines_and_spaces_come_back(tmp_path):
   write_tokenizer(tmp_path, own, 512)
   back = read_tokenizer(tmp_path)
   assert back.vocab_size == own.vocab_size == 11
+  assert back.digest == own.digest
   assert back.encode("the ab") == own.encode("the ab")
   (tmp_path / "vocab.txt").unlink()
   with pytest.raises(UserError, match="9 pieces whose ids are not 0 to 8"):
