@@ -20,6 +20,7 @@ PLAN = [
     "config_files",
     "text.wordpiece",
     "text.alphabet",
+    "text.delimiters",
     "text.documents",
     "text.streams",
     "text.records",

@@ -14,9 +14,9 @@ from typing import Any
 
 from electra_jax.errors import UserError
 from electra_jax.tasks import task_files
+from electra_jax.text.delimiters import find_delimiter
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
-DELIMITERS = (",", ";", "\t", "|")  # Of CSV; the first wins a tie.
 
 _PARQUET_BATCH = 1024  # Rows that are turned into Python objects at a time.
 _SEP_LINE = re.compile(r'"?sep=(.)"?')  # Spreadsheets tell it in line 1.
@@ -47,7 +47,7 @@ def read_rows(path: pathlib.Path, columns: Sequence[str]) -> Rows:
 
 def _read_csv(path: pathlib.Path, columns: Sequence[str]) -> Rows:
   lines = _Lines(path)
-  delimiter = lines.take_sep_line() or _find_delimiter(lines.first, columns)
+  delimiter = lines.take_sep_line() or find_delimiter(lines.first, columns)
   # The module's default would refuse a cell of 131,073 characters.
   csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
   reader = csv.reader(lines, delimiter=delimiter, strict=True)
@@ -98,24 +98,6 @@ class _Lines:
           " ended lines by itself; convert the file, for example with mac2unix"
       )
     return f"{line}\n"
-
-
-def _find_delimiter(header: str, columns: Sequence[str]) -> str:
-  """Returns what stands between the names of a table's first line.
-
-  It is the one that makes most of the columns asked for, then the one that
-  makes most columns at all.
-  """
-
-  def found(delimiter):
-    try:
-      names = next(csv.reader([header], delimiter=delimiter), [])
-    except csv.Error:
-      names = []
-    names = [name.strip() for name in names]
-    return sum(column in names for column in columns), len(names)
-
-  return max(DELIMITERS, key=found)  # The first of several.
 
 
 def _read_tsv(path: pathlib.Path) -> Rows:

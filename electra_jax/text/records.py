@@ -9,14 +9,13 @@ from io import IOBase
 from typing import Any
 
 from electra_jax.errors import UserError
+from electra_jax.text.delimiters import find_delimiter
 from electra_jax.text.streams import (
     MAX_RECORD_BYTES,
     TextStream,
     missing_extra,
     reading,
 )
-
-DELIMITERS = (",", ";", "\t", "|")  # Of .csv; the first line decides.
 
 _BATCH_ROWS = 1024  # Rows of parquet that are held at a time,
 _BATCH_BYTES = 1 << 24  # or fewer where they are long.
@@ -148,7 +147,7 @@ def read_csv(
   first = next(lines, "")
   dialect = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
   if not is_tsv:
-    dialect = {"delimiter": _find_delimiter(first, field), "strict": True}
+    dialect = {"delimiter": find_delimiter(first, [field]), "strict": True}
   reader = csv.reader(itertools.chain([first], lines), **dialect)
   try:
     header = [name.strip() for name in next(reader, [])]
@@ -173,17 +172,6 @@ def read_csv(
         f"{stream.name}:{reader.line_num} is not CSV ({error}); mend its"
         " quotes, or write JSON lines"
     ) from error
-
-
-def _find_delimiter(first: str, field: str) -> str:
-  headers = {
-      delimiter: next(csv.reader([first], delimiter=delimiter), [])
-      for delimiter in DELIMITERS
-  }
-  for delimiter, header in headers.items():
-    if field in map(str.strip, header):
-      return delimiter
-  return max(DELIMITERS, key=lambda delimiter: len(headers[delimiter]))
 
 
 def read_row_groups(
