@@ -6,6 +6,7 @@ from electra_jax import config_files
 from electra_jax import config_files as config_args
 from electra_jax.cli import main as cli
 from electra_jax.errors import UserError
+from electra_jax.preprocessing.options import PrepareOptions
 from tests import helpers
 
 CONFIG = str(helpers.ROOT / "configs/pretrain.py")
@@ -132,3 +133,36 @@ def test_an_evaluation_of_no_rows_is_refused(tiny_run, capsys):
     cli.main(["evaluate", "--workdir", str(tiny_run), "--max-rows", "0"])
   assert stop.value.code == 2
   assert "--max-rows is 0; it must be at least 1" in capsys.readouterr().err
+
+
+def test_the_help_of_prepare_tells_the_defaults_that_hold(capsys, monkeypatch):
+  monkeypatch.setenv("COLUMNS", "1000")  # Lines are not broken at hyphens.
+  with pytest.raises(SystemExit):
+    cli.main(["prepare", "--help"])
+  shown = " ".join(capsys.readouterr().out.split())
+  options = PrepareOptions(tokenizer="vocab.txt")
+  for told in (
+      f"tokens a row ({options.length})",
+      f"{options.packing}, the default, drops what",
+      f"share of the documents ({options.validation_percent})",
+      f"of the rows ({options.seed})",
+      f"--train-vocab trains (default: {options.tokenizer_kind})",
+      f"(default: {options.field}); with SOURCE=",
+      f"ends a document of a text file (default: {options.document_per})",
+      f"without a byte order mark (default: {options.encoding})",
+  ):
+    assert told in shown, told
+
+
+def test_what_is_not_typed_has_one_default(monkeypatch):
+  given = {}
+  monkeypatch.setattr(cli.api, "prepare", lambda **a: given.update(a))
+  with pytest.raises(SystemExit) as stop:
+    cli.main(["prepare", "text", "--output", "store", "--train-vocab", "100"])
+  assert not stop.value.code
+  assert given == {
+      "sources": ["text"],
+      "output": "store",
+      "train_vocab": 100,
+      "flags": [],
+  }
