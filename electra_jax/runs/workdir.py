@@ -211,6 +211,9 @@ def locked(
   Raises:
     UserError: in all processes, if either fails.
   """
+  if jax.process_count() > 1:
+    # By name: processes of two runs that meet by mistake end here.
+    multihost_utils.sync_global_devices(f"workdir {workdir} checked")
   with contextlib.ExitStack() as stack:
     still_ours, problem = _nothing, ""
     if jax.process_index() == 0:
