@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from electra_jax.config_files import load_config
+from electra_jax.config_files import config_of, load_config
 from electra_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
   from electra_jax.pretraining.model import PretrainedModel
   from electra_jax.runs.config import PretrainConfig
   from electra_jax.runs.finetune_config import FinetuneConfig
+  from electra_jax.runs.kinds import Kind
   from electra_jax.store.manifest import Manifest
   from electra_jax.training.loop import Result
 
@@ -87,7 +88,7 @@ def prepare(
 
 
 def pretrain(
-    config: AnyConfig,
+    config: AnyConfig | None,
     workdir: epath.PathLike,
     *,
     overrides: Overrides = (),
@@ -98,10 +99,10 @@ def pretrain(
       pretrain("pretrain:small", "run", overrides={"data.store": "store"})
 
   Args:
-    config: "pretrain:small" or "FILE.py:ARG", what `load_config` returns, or a
-      nested mapping.
+    config: "pretrain:small" or "FILE.py:ARG", what `load_config` returns, a
+      nested mapping, or None for the one that the workdir has recorded.
     workdir: a local or gs:// folder; made if it is not there.
-    overrides: of a config that is named: values by dotted key, or
+    overrides: of a config that is named or recorded: values by dotted key, or
       "--config.key=value" each.
     quiet: whether to print nothing.
 
@@ -113,14 +114,14 @@ def pretrain(
       full disk, a loss that is not finite.
   """
   from electra_jax.pretraining.pretrain import pretrain
-  from electra_jax.runs.config import read_pretrain_config
+  from electra_jax.runs.kinds import PRETRAINING
 
-  read = _read(config, overrides, read_pretrain_config)
+  read = _read_for(PRETRAINING, config, workdir, overrides)
   return pretrain(read, workdir, quiet=quiet)
 
 
 def finetune(
-    config: AnyConfig,
+    config: AnyConfig | None,
     workdir: epath.PathLike,
     *,
     overrides: Overrides = (),
@@ -145,9 +146,9 @@ def finetune(
       missing or broken, a loss that is not finite.
   """
   from electra_jax.finetuning.finetune import finetune
-  from electra_jax.runs.finetune_config import read_finetune_config
+  from electra_jax.runs.kinds import FINETUNING
 
-  read = _read(config, overrides, read_finetune_config)
+  read = _read_for(FINETUNING, config, workdir, overrides)
   return finetune(read, workdir, quiet=quiet)
 
 
@@ -329,6 +330,21 @@ def benchmark(
   from electra_jax.runs.config import read_pretrain_config
 
   return benchmark(_read(config, overrides, read_pretrain_config), **options)
+
+
+def _read_for(
+    kind: Kind,
+    config: AnyConfig | None,
+    workdir: epath.PathLike,
+    overrides: Overrides,
+) -> Any:
+  """Reads a config, or what the workdir has recorded where none is given."""
+  if config is not None:
+    return _read(config, overrides, kind.read)
+  from electra_jax.runs.recorded import recorded_config
+
+  values = recorded_config(workdir, kind)
+  return kind.read(config_of(values, f"of {workdir}", overrides))
 
 
 def _read(

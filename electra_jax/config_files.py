@@ -61,6 +61,44 @@ def load_config(
   return loaded.lock()
 
 
+def config_of(
+    values: Mapping[str, Any],
+    place: str,
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+) -> "ConfigDict":
+  """Does the same with values that a file of JSON holds.
+
+  Args:
+    values: by key, sections nested.
+    place: what messages call the file.
+    overrides: as of `load_config`.
+
+  Raises:
+    UserError: an unknown key or a value of another type.
+  """
+  loaded = _config_dict(values)
+  if isinstance(overrides, Mapping):
+    _set_values(loaded, overrides)
+  else:
+    _set_flags(loaded, place, overrides)
+  return loaded.lock()
+
+
+def _config_dict(values: Mapping[str, Any]) -> "ConfigDict":
+  from ml_collections import ConfigDict, config_dict
+
+  made = ConfigDict()
+  for name, value in values.items():
+    if isinstance(value, Mapping):
+      value = _config_dict(value)
+    elif isinstance(value, list):  # As JSON gives tuples.
+      value = tuple(value)
+    elif value is None:  # Only whole numbers may be left out.
+      value = config_dict.placeholder(int)
+    made[name] = value
+  return made
+
+
 def describe_config(config: str, overrides: Sequence[str] = ()) -> str:
   """Returns the keys of a config with their values and comments, a line each.
 

@@ -31,6 +31,12 @@ _HIDDEN = re.compile(
     "[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
+# What stands behind the "?" of a URL may be a signature, and what stands before
+# its "@" a password.
+_URL = re.compile(
+    r"(\b[a-zA-Z][\w+.-]*://)(?:[^\s/@?#]*@)?([^\s?#]*)([?#]\S*)?"
+)
+
 
 def absolute(path: str) -> str:
   """Returns a path that holds from any folder; "" and gs:// stay as they are."""
@@ -118,6 +124,21 @@ def writable_folder(path: epath.PathLike, flag: str) -> pathlib.Path:
 
 def _create(path: epath.Path) -> BinaryIO:
   return path.open("wb") if is_remote(path) else open(path, "xb")
+
+
+def without_secrets(value: Any) -> Any:
+  """Returns a text, list or nested mapping without what URLs hide.
+
+  >>> without_secrets("--data=https://host/a?sig=abc")
+  '--data=https://host/a?…'
+  """
+  if isinstance(value, str):
+    return _URL.sub(lambda m: m[1] + m[2] + ("?…" if m[3] else ""), value)
+  if isinstance(value, Mapping):
+    return {name: without_secrets(item) for name, item in value.items()}
+  if isinstance(value, list | tuple):
+    return [without_secrets(item) for item in value]
+  return value
 
 
 def to_json(value: Any, **options: Any) -> str:

@@ -95,6 +95,7 @@ PLAN = [
     "runs.kinds",
     "runs.lock",
     "runs.workdir",
+    "runs.recorded",
     "runs.networks",
     "runs.weights",
     "pretraining.data",
@@ -180,6 +181,7 @@ PLAN = [
     "cli.typed",
     "cli.display",
     "cli.interrupts",
+    "cli.messages",
     "cli.main",
     "__main__",
 ]

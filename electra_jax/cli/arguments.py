@@ -19,7 +19,7 @@ def make_parser() -> argparse.ArgumentParser:
   verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
   def add(name, summary, example, **options):
-    return verbs.add_parser(
+    verb = verbs.add_parser(
         name,
         help=summary,
         description=summary,
@@ -28,6 +28,13 @@ def make_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
         **options,
     )
+    verb.add_argument(
+        "--verbose",
+        action="store_true",
+        default=False,
+        help="show what the libraries underneath say as well",
+    )
+    return verb
 
   # What is not typed is not passed on: PrepareOptions has the defaults.
   not_given = {"argument_default": argparse.SUPPRESS}
@@ -164,7 +171,12 @@ def _add_tokenizer(verb: argparse.ArgumentParser) -> None:
 
 
 def _add_run(verb: argparse.ArgumentParser) -> None:
-  _add_config_flag(verb)
+  _add_config_flag(
+      verb,
+      required=False,
+      more="; left out, a run is resumed with the config that its workdir has"
+      " recorded",
+  )
   verb.add_argument("--workdir", required=True, help="folder of the run")
   verb.add_argument("--quiet", action="store_true", help="print nothing")
   _add_compilation_cache(verb)
@@ -352,13 +364,15 @@ def _add_model(verb: argparse.ArgumentParser) -> None:
   )
 
 
-def _add_config_flag(verb: argparse.ArgumentParser) -> None:
+def _add_config_flag(
+    verb: argparse.ArgumentParser, *, required: bool = True, more: str = ""
+) -> None:
   verb.add_argument(
       "--config",
-      required=True,
+      required=required,
       metavar="FILE[:ARG]",
       help="a shipped config, as pretrain:small, or a .py file of your own;"
-      " --config.KEY=VALUE changes it, --config.help lists the keys",
+      f" --config.KEY=VALUE changes it, --config.help lists the keys{more}",
   )
 
 

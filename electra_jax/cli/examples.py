@@ -19,7 +19,9 @@ PRETRAIN = """examples:
   electra-jax pretrain --config pretrain:small --workdir run \\
       --config.data.store=store --config.train.batch_size=256
   electra-jax pretrain --config pretrain:base,runlocal --workdir run
-The same command again resumes. On a TPU pod add --distributed on every host.
+The same command again resumes, and so does
+  electra-jax pretrain --workdir run
+On a TPU pod add --distributed on every host.
 """
 FINETUNE = """examples:
   electra-jax finetune --config finetune:task=rte,size=base \\
@@ -32,7 +34,8 @@ FINETUNE = """examples:
       --config.init_from=run --config.table.train=reviews.csv \\
       --config.table.dev_percent=10 --config.data.windows=mean --workdir stars
   electra-jax finetune --config finetune:squad,runlocal --workdir try
-The same command again resumes, and skips seeds that are finished.
+The same command again resumes, and skips seeds that are finished; so does
+  electra-jax finetune --workdir rte
 """
 EVALUATE = """examples:
   electra-jax evaluate --workdir run --split validation

@@ -7,7 +7,6 @@ verb has been chosen, so that --help answers at once.
 import argparse
 import gc
 import importlib
-import logging
 import os
 import pathlib
 import sys
@@ -16,6 +15,7 @@ from collections.abc import Sequence
 from electra_jax import api
 from electra_jax.cli.arguments import make_parser
 from electra_jax.cli.interrupts import Interrupts
+from electra_jax.cli.messages import set_up_messages
 from electra_jax.cli.typed import read_typed
 from electra_jax.config_files import describe_config, load_config, locate
 from electra_jax.errors import UserError
@@ -39,10 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   unknown = [argument for argument in rest if not argument.startswith(prefix)]
   if unknown:
     parser.error(f"unknown argument {unknown[0]!r} of {args.verb}")
-  logging.basicConfig(
-      level=logging.WARNING, format="%(levelname)s: %(message)s"
-  )
-  logging.getLogger("absl").setLevel(logging.ERROR)
+  set_up_messages(verbose=args.verbose)
   for stream in (sys.stdout, sys.stderr):
     if hasattr(stream, "reconfigure"):  # A stream of a test may lack it.
       stream.reconfigure(errors="backslashreplace")
@@ -138,7 +135,11 @@ def _import_verb(verb: str) -> None:
 
 
 def _prepare(args: argparse.Namespace, rest: Sequence[str]) -> int:
-  given = {name: v for name, v in vars(args).items() if name != "verb"}
+  given = {
+      name: v
+      for name, v in vars(args).items()
+      if name not in ("verb", "verbose")
+  }
   if "field" in given:
     given["field"] = _fields(given["field"])
   flags = [f"--{a.removeprefix(PREFIXES['prepare'])}" for a in rest]
@@ -164,16 +165,18 @@ def _fields(given: Sequence[str]) -> dict[str, str]:
 
 
 def _pretrain(args: argparse.Namespace, rest: Sequence[str]) -> int:
-  config = load_config(args.config, rest)
+  config = load_config(args.config, rest) if args.config else None
   _set_up_jax(args)
-  result = api.pretrain(config, args.workdir, quiet=args.quiet)
+  more = () if args.config else rest
+  result = api.pretrain(config, args.workdir, overrides=more, quiet=args.quiet)
   return 0 if result.stopped_by is None else 128 + result.stopped_by
 
 
 def _finetune(args: argparse.Namespace, rest: Sequence[str]) -> int:
-  config = load_config(args.config, rest)
+  config = load_config(args.config, rest) if args.config else None
   _set_up_jax(args)
-  result = api.finetune(config, args.workdir, quiet=args.quiet)
+  more = () if args.config else rest
+  result = api.finetune(config, args.workdir, overrides=more, quiet=args.quiet)
   return 0 if result.stopped_by is None else 128 + result.stopped_by
 
 

@@ -12,12 +12,14 @@ import logging
 import os
 import pathlib
 import platform
+import stat
 import tempfile
 
 import jax
 from etils import epath
 from jax.experimental.compilation_cache import compilation_cache as of_jax
 
+from electra_jax.errors import UserError
 from electra_jax.files import absolute
 
 OFF = ("", "none")
@@ -31,7 +33,8 @@ _MIN_COMPILE_VARIABLE = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
 def enable(folder: epath.PathLike | None = None) -> str | None:
   """Keeps what is compiled from now on, and reads what has been kept.
 
-  A folder that cannot be written is told in a warning and not used.
+  A folder that cannot be written is told in a warning and not used. What it
+  holds is run as it stands, so that one that others may write is refused.
 
   Args:
     folder: a local or gs:// folder, kept as it is; "" or "none" for no cache;
@@ -42,9 +45,13 @@ def enable(folder: epath.PathLike | None = None) -> str | None:
 
   Returns:
     The folder, or None where nothing is kept.
+
+  Raises:
+    UserError: it belongs to another user, or others may write there.
   """
-  if folder is None and jax.config.jax_compilation_cache_dir:
-    return jax.config.jax_compilation_cache_dir
+  if folder is None and (told := jax.config.jax_compilation_cache_dir):
+    _check_private(told)
+    return told
   chosen = None
   if folder is None:
     chosen = _writable(default_folder())
@@ -86,7 +93,8 @@ def _writable(folder: str) -> str | None:
   if "://" in folder:  # jax tells in a warning what it cannot write there.
     return folder
   try:
-    os.makedirs(folder, exist_ok=True)
+    os.makedirs(folder, mode=0o700, exist_ok=True)  # The mode of new ones.
+    _check_private(folder)
     with tempfile.TemporaryFile(dir=folder):
       return folder
   except OSError as error:
@@ -97,6 +105,27 @@ def _writable(folder: str) -> str | None:
         error.strerror,
     )
     return None
+
+
+def _check_private(folder: str) -> None:
+  """Raises UserError for a local folder in which others may lay programs."""
+  if "://" in folder or not hasattr(os, "getuid"):
+    return
+  try:
+    info = os.stat(folder)
+  except OSError:
+    return
+  if info.st_uid not in (os.getuid(), 0):
+    reason, fix = f"belongs to user {info.st_uid}", "take one of your own"
+  elif info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    reason = f"may be written by others (mode {stat.filemode(info.st_mode)})"
+    fix = f"empty it and run chmod go-w {folder}"
+  else:
+    return
+  raise UserError(
+      f"the compilation cache {folder} {reason}, and what it holds is run as"
+      f" you; {fix}, or name another with --compilation-cache, or none"
+  )
 
 
 def _prune(folder: pathlib.Path) -> None:

@@ -111,6 +111,21 @@ def check_no_link(path: epath.PathLike, flag: str) -> None:
     )
 
 
+def check_no_link_inside(*paths: epath.PathLike) -> None:
+  """Raises UserError where a link stands in the place of a folder of ours.
+
+  Args:
+    *paths: folders inside a workdir that are written into.
+  """
+  for path in paths:
+    if not is_remote(path) and os.path.islink(path):
+      raise UserError(
+          f"{path} is a symbolic link to {os.readlink(path)}, and links inside a"
+          " workdir are not written through; put the folder itself there, or let"
+          " the whole workdir lie elsewhere"
+      )
+
+
 def remove_leftovers(target: epath.PathLike) -> None:
   """Removes what killed processes left of a target on a local disk.
 

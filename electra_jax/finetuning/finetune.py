@@ -14,7 +14,7 @@ from jax.experimental import multihost_utils
 
 from electra_jax.devices import sharding
 from electra_jax.disk.json_files import read_json
-from electra_jax.disk.scratch import open_scratch
+from electra_jax.disk.scratch import check_no_link_inside, open_scratch
 from electra_jax.errors import UserError
 from electra_jax.files import absolute, to_json, write_whole
 from electra_jax.finetuning import task_data
@@ -42,6 +42,8 @@ from electra_jax.training.checkpoint import Checkpointer
 from electra_jax.training.step import TrainState
 from electra_jax.training.writers import ScalarWriter
 from electra_jax.trees import count_parameters
+
+_WRITTEN = ("predictions", "leaderboard")  # Folders of a seed.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,7 +182,12 @@ def _with_absolute_paths(config: FinetuneConfig) -> FinetuneConfig:
   table, folder = config.table, absolute(config.data.folder)
   return dataclasses.replace(
       config,
-      data=dataclasses.replace(config.data, folder=folder),
+      init_from=absolute(config.init_from),
+      data=dataclasses.replace(
+          config.data,
+          folder=folder,
+          tokenizer=absolute(config.data.tokenizer),
+      ),
       table=dataclasses.replace(
           table,
           train=absolute(table.train),
@@ -252,6 +259,7 @@ def _run_seed(
   """
   show, is_first = shower(quiet), jax.process_index() == 0
   folder = epath.Path(entry.workdir) / f"seed_{seed}"
+  check_no_link_inside(folder, *(folder / name for name in _WRITTEN))
   predicted = {}
 
   def evaluate(params):

@@ -16,6 +16,7 @@ from electra_jax.errors import UserError
 from electra_jax.files import absolute
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.config import PretrainConfig
+from electra_jax.runs.recorded import write_whole_config
 from electra_jax.runs.sections import merged, read_section
 
 
@@ -140,6 +141,7 @@ def record(
     phases: Sequence[Phase],
     workdir: epath.PathLike,
     finished: Phase | None = None,
+    whole: PretrainConfig | None = None,
 ) -> None:
   """Writes the names of the phases, and where one of them has ended.
 
@@ -147,6 +149,7 @@ def record(
     phases: all of them.
     workdir: the folder of the whole run.
     finished: the phase that has just ended, if one has.
+    whole: config of the whole run, which is kept beside them.
   """
   if jax.process_index() > 0:
     return
@@ -156,6 +159,8 @@ def record(
     ends[finished.name] = _last_step(finished)
   if ends != before:
     workdirs.write_phases(workdir, ends)
+  if whole is not None:
+    write_whole_config(workdir, whole)
 
 
 def _last_step(phase: Phase) -> int:

@@ -231,7 +231,11 @@ def _pretrain_phases(
   # A mistake in the last phase is told before the first one has started.
   stores = [_checked_store(phase) for phase in left]
   _check_vocabularies(left, stores)
-  with workdirs.locked(workdir, lambda: phases.record(chain, workdir)):
+
+  def begin() -> None:
+    phases.record(chain, workdir, whole=config)
+
+  with workdirs.locked(workdir, begin):
     for phase in left:
       show(f"phase        {phase.name} of {len(chain)}, in {phase.workdir}")
       result = None  # Frees the state of the phase before.

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from electra_jax import __version__
+from electra_jax.files import without_secrets
 
 _PACKAGES = (
     "jax",
@@ -22,12 +23,17 @@ _PACKAGES = (
 )
 
 
+def command() -> list[str]:
+  """Returns the words of the command, without secrets."""
+  return without_secrets(sys.argv)
+
+
 def environment() -> dict[str, Any]:
   """Returns what a figure depends on beside its config, for the record."""
   return {
       "electra_jax": __version__,
       "commit": _commit(),
-      "command": sys.argv,
+      "command": command(),
       "python": platform.python_version(),
       "packages": {name: metadata.version(name) for name in _PACKAGES},
       "devices": [str(device) for device in jax.devices()],

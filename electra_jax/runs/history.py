@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from electra_jax.files import write_whole
+from electra_jax.files import without_secrets, write_whole
 
 HISTORY_FILE = "history.jsonl"
 
@@ -43,6 +43,17 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
   ]
 
 
+def first_config(workdir: epath.PathLike) -> Mapping[str, Any] | None:
+  """Returns the config that a run began with, None where that is not known."""
+  path = epath.Path(workdir) / HISTORY_FILE
+  try:
+    with path.open("r", encoding="utf-8") as file:
+      config = json.loads(file.readline())["config"]
+  except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    return None
+  return config if isinstance(config, dict) else None
+
+
 def append(
     workdir: epath.PathLike,
     at: Mapping[str, int],
@@ -67,9 +78,10 @@ def append(
   lines = path.read_text().splitlines(keepends=True) if path.exists() else []
   record = {**at, **environment}
   if config is not None:
-    record["config"] = config
+    record["config"] = without_secrets(config)
   if changed:
-    record["changes"] = {x.name: [x.old, x.new] for x in changed}
+    changes = {x.name: [x.old, x.new] for x in changed}
+    record["changes"] = without_secrets(changes)
   write_whole(path, [*lines, json.dumps(record) + "\n"])
 
 

@@ -20,7 +20,6 @@ import json
 import logging
 import os
 import secrets
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +30,7 @@ from electra_jax.disk.json_files import read_json
 from electra_jax.disk.owner import Owner
 from electra_jax.errors import UserError
 from electra_jax.files import is_remote, write_whole, writing
+from electra_jax.runs.environment import command
 
 LOCK_FILE = "lock.json"
 
@@ -75,7 +75,7 @@ def locked(workdir: epath.PathLike) -> Iterator[Callable[[], None]]:
     UserError: another process holds it, or the place cannot be written.
   """
   path = epath.Path(workdir) / LOCK_FILE
-  own = _Lock(secrets.token_hex(16), Owner.here().to_json(), list(sys.argv))
+  own = _Lock(secrets.token_hex(16), Owner.here().to_json(), command())
   with writing(workdir):
     epath.Path(workdir).mkdir(parents=True, exist_ok=True)
   _acquire(path, own)

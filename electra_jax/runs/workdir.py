@@ -14,8 +14,9 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from electra_jax.disk.json_files import as_kind, read_json
+from electra_jax.disk.scratch import check_no_link_inside
 from electra_jax.errors import UserError
-from electra_jax.files import write_whole, writing
+from electra_jax.files import without_secrets, write_whole, writing
 from electra_jax.runs import history, lock
 from electra_jax.runs.console import Show
 from electra_jax.runs.environment import environment, session
@@ -77,14 +78,12 @@ def check(workdir: epath.PathLike, kind: Kind, config: Config) -> None:
         " choose another --workdir"
     )
   old = _plain(_read_config(path, kind))
-  for change in history.changes(old, _plain(config)):
-    name = change.name
-    if name.startswith(kind.immutable) and name not in kind.free:
-      raise UserError(
-          f"workdir {workdir} holds a run with config.{name} ="
-          f" {change.old!r} and this one has {change.new!r}; choose another"
-          " --workdir or the same value"
-      )
+  for change in _kept_by(kind, history.changes(old, _plain(config))):
+    raise UserError(
+        f"workdir {workdir} holds a run with config.{change.name} ="
+        f" {change.old!r} and this one has {change.new!r}; choose another"
+        " --workdir or the same value"
+    )
 
 
 def check_ours(workdir: epath.PathLike) -> None:
@@ -251,6 +250,7 @@ def begin(
 ) -> None:
   """Writes all that resuming, evaluating and explaining the run need."""
   path = epath.Path(workdir)
+  check_no_link_inside(path / "tokenizer")
   with writing(workdir):
     path.mkdir(parents=True, exist_ok=True)
     _write_json(path / kind.facts_file, facts)  # First: the sign of a workdir.
@@ -351,9 +351,28 @@ def _read_config(path: epath.Path, kind: Kind) -> Config:
   file = path / _CONFIG
   values = read_json(file, dict[str, Any], _RESTORE)
   try:
-    return kind.read(values)
+    config = kind.read(values)
   except UserError as error:
     raise UserError(f"{file} is damaged: {error}; {_RESTORE}") from error
+  began = history.first_config(path)
+  if began is not None:
+    now = without_secrets(_plain(config))
+    changed = _kept_by(kind, history.changes(began, now))
+    for change in changed:
+      raise UserError(
+          f"{file} has config.{change.name} = {change.new!r} and the run began"
+          f" with {change.old!r}, as {history.HISTORY_FILE} says; {_RESTORE}"
+      )
+  return config
+
+
+def _kept_by(kind: Kind, changes: list[history.Change]) -> list[history.Change]:
+  """Returns the changes that no run of a kind takes."""
+  return [
+      change
+      for change in changes
+      if change.name.startswith(kind.immutable) and change.name not in kind.free
+  ]
 
 
 def _read_facts(path: epath.Path, kind: Kind) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 from jax.experimental import multihost_utils
 
+from electra_jax.disk.scratch import check_no_link_inside
 from electra_jax.errors import UserError
 from electra_jax.files import writing
 from electra_jax.training.checkpoint_record import (
@@ -30,6 +31,7 @@ from electra_jax.training.step import TrainState
 _log = logging.getLogger(__name__)
 _STATE, _RECORD = "state", "record"
 _RECORD_FILE = "metadata"  # Orbax calls it so.
+_TIMES_FILE = "_CHECKPOINT_METADATA"  # And this.
 
 
 class NonFiniteError(UserError):
@@ -72,17 +74,29 @@ class Checkpointer:
           f"{self.directory} is a file, where a folder of checkpoints belongs;"
           " move it away"
       )
+    check_no_link_inside(self.directory)
     self._manager = self._open()
 
   def _open(self) -> ocp.CheckpointManager:
-    return ocp.CheckpointManager(
-        self.directory,
-        options=ocp.CheckpointManagerOptions(
-            max_to_keep=self._keep or None,
-            enable_async_checkpointing=True,
-        ),
-        item_names=(_STATE, _RECORD),
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=self._keep or None, enable_async_checkpointing=True
     )
+    try:
+      return ocp.CheckpointManager(
+          self.directory, options=options, item_names=(_STATE, _RECORD)
+      )
+    except OSError as error:
+      raise UserError(
+          f"{self.directory} cannot be opened ({error.strerror or error});"
+          " mend that and run the same command again"
+      ) from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+      # It reads the times of all checkpoints, and bears no damage there.
+      raise UserError(
+          f"a file {_TIMES_FILE} below {self.directory} is damaged"
+          f" ({str(error).splitlines()[0][:200]}); restore it from a copy, or"
+          " delete it: a checkpoint can be read without it"
+      ) from error
 
   def __enter__(self) -> "Checkpointer":
     return self

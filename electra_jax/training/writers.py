@@ -14,6 +14,7 @@ from etils import epath
 from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.summary.writer import event_file_writer
 
+from electra_jax.disk.scratch import check_no_link_inside
 from electra_jax.files import is_remote, write_whole, writing
 from electra_jax.training import events
 
@@ -41,6 +42,7 @@ class ScalarWriter:
     self._path = epath.Path(workdir) / "metrics.jsonl"
     self._folder = epath.Path(workdir) / "tensorboard"
     self._is_local = not is_remote(workdir)
+    check_no_link_inside(self._folder)
     self._lines = _cut_lines(self._path, resume_step)
     records = map(json.loads, self._lines)
     self._recorded = {(r["step"], r.get("group")) for r in records}

@@ -171,3 +171,39 @@ def test_a_damaged_program_is_compiled_again(tmp_path):
   jax.clear_caches()
   with pytest.warns(UserWarning, match="persistent compilation cache"):
     compile_something(6)
+
+
+@pytest.mark.parametrize("mode", [0o775, 0o707, 0o1777])
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_folder_that_others_may_write_is_refused(tmp_path, mode, is_told):
+  folder = tmp_path / "shared"
+  folder.mkdir()
+  folder.chmod(mode)
+  if is_told:
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+  with pytest.raises(UserError, match="may be written by others") as told:
+    compilation_cache.enable(None if is_told else folder)
+  assert f"chmod go-w {folder}" in str(told.value)
+  folder.chmod(0o755)
+  assert compilation_cache.enable(folder) == str(folder)
+
+
+def test_a_folder_of_another_user_is_refused(tmp_path, monkeypatch):
+  folder = tmp_path / "theirs"
+  folder.mkdir(mode=0o755)
+  other = folder.stat().st_uid + 1
+  monkeypatch.setattr("os.getuid", lambda: other)
+  if folder.stat().st_uid:
+    with pytest.raises(UserError, match="belongs to user"):
+      compilation_cache.enable(folder)
+  else:  # What the administrator owns is trusted.
+    assert compilation_cache.enable(folder)
+
+
+def test_a_new_folder_is_private(tmp_path):
+  before = os.umask(0)
+  try:
+    folder = compilation_cache.enable(tmp_path / "new/cache")
+  finally:
+    os.umask(before)
+  assert pathlib.Path(folder).stat().st_mode & 0o777 == 0o700

@@ -74,6 +74,40 @@ def test_a_change_is_told_and_kept(tmp_path):
   assert records[3]["changes"]["optimizer.learning_rate"] == [0.5, old]
 
 
+def test_a_config_of_another_run_is_refused(tmp_path):
+  enter(tmp_path)
+  values = json.loads((tmp_path / "config.json").read_text())
+  values["seed"] += 1
+  (tmp_path / "config.json").write_text(json.dumps(values))
+  with pytest.raises(UserError, match=r"config.seed = \d+ and the run began"):
+    workdirs.load(tmp_path)
+
+
+def test_signed_urls_are_not_recorded(tmp_path, monkeypatch):
+  url = "https://host/a?X-Goog-Signature=abc"
+  argv = ["electra-jax", f"--config.data.store={url}", "https://me:abc@host/b"]
+  monkeypatch.setattr("sys.argv", argv)
+  config = helpers.override(CONFIG, {"data.store": url})
+  enter(tmp_path, config)
+  for name in ("environment.json", "history.jsonl"):
+    text = (tmp_path / name).read_text()
+    assert "https://host/a?" in text and "abc" not in text
+  assert "https://host/b" in (tmp_path / "environment.json").read_text()
+  assert workdirs.load(tmp_path).config == config
+
+
+def test_links_inside_are_not_written_through(tmp_path):
+  elsewhere = tmp_path / "elsewhere"
+  elsewhere.mkdir()
+  (tmp_path / "run").mkdir()
+  (tmp_path / "run/tokenizer").symlink_to(elsewhere)
+  with pytest.raises(UserError, match="tokenizer is a symbolic link"):
+    workdirs.begin(
+        tmp_path / "run", workdirs.PRETRAINING, CONFIG, TOKENIZER, FACTS
+    )
+  assert not list(elsewhere.iterdir())
+
+
 def test_what_a_run_keeps_cannot_change(tmp_path):
   enter(tmp_path)
   with pytest.raises(UserError, match=r"config.seed = \d+ and this one has 99"):

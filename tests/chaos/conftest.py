@@ -1,0 +1,78 @@
+"""Sizes of the attacks, and the table of what came of them."""
+
+import dataclasses
+import json
+
+import pytest
+
+from tests.chaos import judging
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+  """How many attacks are made.
+
+  Attributes:
+    name: "short", "middle" or "long".
+    inputs: damages of each input format.
+    state: damages of each file of a workdir or a store.
+    values: odd values of each key of a config.
+    kills: of runs that train; half as many of those that do not.
+    pairs: of runs at once in one workdir.
+    examples: of hypothesis.
+  """
+
+  name: str
+  inputs: int
+  state: int
+  values: int
+  kills: int
+  pairs: int
+  examples: int
+
+
+SIZES = {
+    "short": Size("short", 2, 1, 1, 0, 0, 20),
+    "middle": Size("middle", 12, 3, 4, 10, 2, 200),
+    "long": Size("long", 60, 12, 25, 80, 6, 2_000),
+}
+
+
+@pytest.fixture(
+    params=[
+        "short",
+        pytest.param("middle", marks=pytest.mark.slow),
+        pytest.param("long", marks=pytest.mark.chaos),
+    ]
+)
+def size(request) -> Size:
+  """How many attacks a test makes."""
+  return SIZES[request.param]
+
+
+@pytest.fixture
+def tally(record_property) -> judging.Tally:
+  """Counts what comes of attacks, for the table at the end."""
+  counted = judging.Tally()
+  yield counted
+  record_property("attacks", json.dumps(counted.counts))
+  for fault in counted.faults:
+    record_property("fault", str(fault))
+
+
+def pytest_terminal_summary(terminalreporter):
+  """Prints all faults, and the table of all attacks of this session."""
+  counts = []
+  for reports in terminalreporter.stats.values():
+    for report in reports:
+      if getattr(report, "when", None) != "teardown":
+        continue
+      for name, value in report.user_properties:
+        if name == "fault":
+          terminalreporter.write_line(value, red=True)
+        elif name == "attacks":
+          counts += json.loads(value).items()
+  if counts:
+    terminalreporter.section("attacks")
+    for line in judging.table(counts):
+      terminalreporter.write_line(line)
