@@ -98,7 +98,7 @@ def finetune(
   trainer = make_task_trainer(
       config,
       start.encoder,
-      [head_of(data.task) for data in tasks],
+      [head_of(data.task, config.model.head) for data in tasks],
       mesh,
       batches.steps_of(config.train.num_epochs),
   )
