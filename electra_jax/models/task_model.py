@@ -90,7 +90,9 @@ class TaskModel(nn.Module):
       if head.kind == "questions":
         places = jnp.arange(input_ids.shape[1])[None]
         rows = tokens[_bounded(starts[:, None] + places, tokens)]  # [B, L, D]
-        context = (places >= lengths[:, :1]) & (places < lengths[:, 1:])
+        # The last [SEP] is left to choose as released, and in theirs is not.
+        ends = lengths[:, 1:] - (head.shape == "huggingface")
+        context = (places >= lengths[:, :1]) & (places < ends)
         mask = (context | (places == 0)).astype(jnp.int32)
         if answer_starts is None:
           outputs[head.name] = run.search(

@@ -207,7 +207,7 @@ def _decode_tags(task, examples, features, logits) -> Predictions:
         "id": example.id,
         "words": list(example.words),
         "tags": _as_in_data(task, tags),
-        "probabilities": [round(p, 4) for p in probability],
+        "probabilities": [round(p, 6) for p in probability],
     }
     if example.text is not None:
       record["text"] = example.text
