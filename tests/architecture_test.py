@@ -156,6 +156,9 @@ PLAN = [
     "interop.huggingface",
     "interop.huggingface_vocabulary",
     "interop.huggingface_tokenizer",
+    "interop.card_facts",
+    "interop.card_snippets",
+    "interop.model_card",
     "interop.workdir",
     "interop.convert",
     "performance.benchmark_result",
@@ -276,6 +279,7 @@ def test_the_core_starts_without_heavy_packages():
             "seqeval",
             "safetensors",
             "matplotlib",
+            "yaml",
         ):
           text = ast.unparse(node)
           assert heavy not in text.split(), f"{name} imports {heavy}"

@@ -147,9 +147,7 @@ def decode_answers(
     null_odds = min(float(score.answerable_logit) for _, score in group)
     first = n_best[0] if n_best else NBest("", 0, 0, 0.0, 0.0)
     if are_separate:
-      n_best = [
-          x._replace(probability=math.exp(x.log_prob)) for x in n_best
-      ]
+      n_best = [x._replace(probability=math.exp(x.log_prob)) for x in n_best]
       first = n_best[0] if n_best else first
       null_odds -= first.log_prob
     answers.append(

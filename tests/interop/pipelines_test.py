@@ -109,9 +109,7 @@ def test_several_labels_have_their_own_probabilities_there(
     kind, head, tmp_path
 ):
   labels = ("cast", "music")
-  model = Model(
-      tmp_path / "hf", tokenizers()[kind], "multilabel", labels, head
-  )
+  model = Model(tmp_path / "hf", tokenizers()[kind], "multilabel", labels, head)
   ours = model.predict([TextExample("", text, None, None) for text in TEXTS])
   pipe = transformers.pipeline("text-classification", model.folder)
   for text, record in zip(TEXTS, ours, strict=True):

@@ -154,4 +154,4 @@ def test_the_pipeline_answers_as_here(kind, tmp_path):
       np.testing.assert_allclose(
           told["score"], ours["probability"], **TOLERANCE
       )
-  assert 0 < answered
+  assert answered > 0
