@@ -71,11 +71,13 @@ setuptools.setup(
         "gcs": ["etils[epath-gcs]>=1.9"],
         "gpu": ["jax[cuda12]>=0.10,<0.13"],
         "interop": INTEROP,
+        "mlflow": ["mlflow>=3.1"],
         "parquet": ["pyarrow>=17"],
         "quickstart": QUICKSTART,
         "sweeps": SWEEPS,
         "test": TEST,
         "tfds": ["tensorflow-datasets>=4.9.7"],
+        "wandb": ["wandb>=0.21"],
         "tpu": ["jax[tpu]>=0.10,<0.13"],
     },
     entry_points={

@@ -152,6 +152,8 @@ def get_config(arg=None):
   config.mesh.fsdp = 1
   config.mesh.tensor = 1
 
+  config.trackers = ""  # Or "wandb", "mlflow", "wandb,mlflow".
+
   if args["size"] == "tiny":
     config.model.dtype = "float32"
     config.train.num_epochs *= 2

@@ -78,6 +78,10 @@ PLAN = [
     "training.checkpoint",
     "training.events",
     "training.metrics",
+    "training.tracker",
+    "training.mlflow_tracker",
+    "training.wandb_tracker",
+    "training.trackers",
     "training.writers",
     "training.loop",
     "training.optimizer",
@@ -95,6 +99,7 @@ PLAN = [
     "runs.kinds",
     "runs.lock",
     "runs.workdir",
+    "runs.tracking",
     "runs.networks",
     "runs.weights",
     "pretraining.data",
@@ -280,6 +285,8 @@ def test_the_core_starts_without_heavy_packages():
             "safetensors",
             "matplotlib",
             "yaml",
+            "mlflow",
+            "wandb",
         ):
           text = ast.unparse(node)
           assert heavy not in text.split(), f"{name} imports {heavy}"

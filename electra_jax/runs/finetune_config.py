@@ -166,6 +166,8 @@ class FinetuneConfig:
     optimizer: how it learns.
     train: how long.
     mesh: the devices.
+    trackers: where figures are sent as well: "wandb", "mlflow", or both with a
+      comma between.
   """
 
   task: str
@@ -179,6 +181,7 @@ class FinetuneConfig:
   optimizer: FinetuneOptimizerConfig
   train: FinetuneLoopConfig
   mesh: MeshConfig
+  trackers: str = ""
 
 
 def read_finetune_config(config: Any) -> FinetuneConfig:
