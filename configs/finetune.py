@@ -35,7 +35,7 @@ epochs; words to tag are split at Chinese characters as all other text is, for
 the encoder has seen them so (no way back).
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 from electra_jax.config_files import parse_arg
 
@@ -114,13 +114,15 @@ def get_config(arg=None):
   config.model.dtype = "bfloat16"  # Activations; or "float32".
   config.model.remat = "none"  # Recompute: "none", "dots" or "layer".
   config.model.attention = "auto"  # Or "xla", "fused" (a kernel).
+  config.model.head = "released"  # Or "huggingface": that of transformers.
 
   config.questions = ConfigDict()
   config.questions.answerable_weight = 0.5  # Of the loss of having an answer.
   config.questions.beam_size = 20
   config.questions.n_best_size = 20
   config.questions.max_answer_length = 30  # Pieces.
-  config.questions.null_threshold = -2.75  # Above these log-odds: no answer.
+  # Above these log-odds: no answer; -2.75, or 0 of "huggingface", if unset.
+  config.questions.null_threshold = config_dict.placeholder(float)
 
   config.optimizer = ConfigDict()
   config.optimizer.learning_rate = rate
@@ -149,6 +151,8 @@ def get_config(arg=None):
   config.mesh.data = -1  # Devices that the other axes leave.
   config.mesh.fsdp = 1
   config.mesh.tensor = 1
+
+  config.trackers = ""  # Or "wandb", "mlflow", "wandb,mlflow".
 
   if args["size"] == "tiny":
     config.model.dtype = "float32"

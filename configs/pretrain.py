@@ -156,6 +156,8 @@ def get_config(arg=None):
   config.mesh.fsdp = 0  # As few as a replica fits into.
   config.mesh.tensor = 1
 
+  config.trackers = ""  # Or "wandb", "mlflow", "wandb,mlflow".
+
   if args["size"] == "tiny":
     config.model.embedding_sharing = "all"
     config.model.initialization = "local"

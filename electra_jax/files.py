@@ -16,6 +16,7 @@ from etils import epath
 
 from electra_jax.errors import UserError
 
+SWEEP_FILE = "sweep.json"  # In the folder above the workdirs of a sweep.
 _FIXES = {
     errno.ENOSPC: "make room there, or choose another place",
     errno.EDQUOT: "make room there, or choose another place",

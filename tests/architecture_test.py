@@ -78,6 +78,10 @@ PLAN = [
     "training.checkpoint",
     "training.events",
     "training.metrics",
+    "training.tracker",
+    "training.mlflow_tracker",
+    "training.wandb_tracker",
+    "training.trackers",
     "training.writers",
     "training.loop",
     "training.optimizer",
@@ -96,6 +100,7 @@ PLAN = [
     "runs.lock",
     "runs.workdir",
     "runs.recorded",
+    "runs.tracking",
     "runs.networks",
     "runs.weights",
     "pretraining.data",
@@ -157,6 +162,9 @@ PLAN = [
     "interop.huggingface",
     "interop.huggingface_vocabulary",
     "interop.huggingface_tokenizer",
+    "interop.card_facts",
+    "interop.card_snippets",
+    "interop.model_card",
     "interop.workdir",
     "interop.convert",
     "performance.benchmark_result",
@@ -278,6 +286,9 @@ def test_the_core_starts_without_heavy_packages():
             "seqeval",
             "safetensors",
             "matplotlib",
+            "yaml",
+            "mlflow",
+            "wandb",
         ):
           text = ast.unparse(node)
           assert heavy not in text.split(), f"{name} imports {heavy}"

@@ -32,6 +32,7 @@ from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.console import Show, shower
 from electra_jax.runs.finetune_config import FinetuneConfig
 from electra_jax.runs.sections import replaced
+from electra_jax.runs.tracking import open_trackers
 from electra_jax.runs.weights import SCORES
 from electra_jax.tasks.batches import Batches
 from electra_jax.tasks.features import make_features
@@ -40,6 +41,7 @@ from electra_jax.tasks.synthetic import make_task
 from electra_jax.training import loop
 from electra_jax.training.checkpoint import Checkpointer
 from electra_jax.training.step import TrainState
+from electra_jax.training.trackers import tracker_names
 from electra_jax.training.writers import ScalarWriter
 from electra_jax.trees import count_parameters
 
@@ -81,6 +83,7 @@ def finetune(
   """
   show = shower(quiet)
   workdirs.check_ours(workdir)
+  tracker_names(config.trackers)
   # --- Where to start, and what to learn ---
   mesh = sharding.make_mesh(**dataclasses.asdict(config.mesh))
   train = config.train
@@ -100,7 +103,7 @@ def finetune(
   trainer = make_task_trainer(
       config,
       start.encoder,
-      [head_of(data.task) for data in tasks],
+      [head_of(data.task, config.model.head) for data in tasks],
       mesh,
       batches.steps_of(config.train.num_epochs),
   )
@@ -134,6 +137,9 @@ def finetune(
         _write_summary(workdir, summary)
         if not config.train.keep_all_models:
           _delete_other_models(workdir, scores, summary["best_seed"])
+    if is_first and config.seeds > 1:
+      with open_trackers(config, workdir, "summary", is_new=False) as trackers:
+        trackers.finish(_medians_and_deviations(summary))
   show(as_text(summary))
   best = summary["best_seed"]
   show(f"the best model is of seed {best}; everything is in {workdir}")
@@ -277,11 +283,13 @@ def _run_seed(
     show(f"seed {seed}: steps {step:,} to {trainer.num_steps:,}")
     if step < trainer.num_steps:  # Without a step nothing is changed.
       entry.go_on(show, seed=seed, step=step)
-    writer = None
+    writer = trackers = None
     if is_first:
-      writer = stack.enter_context(
-          contextlib.closing(ScalarWriter(folder, step))
-      )
+      config, workdir = trainer.config, entry.workdir
+      opened = open_trackers(config, workdir, "finetune", seed=seed)
+      trackers = stack.enter_context(opened)
+      writer = ScalarWriter(folder, step, trackers)
+      stack.enter_context(contextlib.closing(writer))
     result = loop.run(
         state,
         trainer.train_step,
@@ -292,21 +300,30 @@ def _run_seed(
         _loop_config(trainer),
         quiet=quiet or not is_first,
     )
-  if result.stopped_by is not None:
-    show(
-        f"stopped by signal {result.stopped_by} in seed {seed}, after"
-        f" step {result.step:,}; the same command resumes"
-    )
-    return {}, result.stopped_by
-  params = result.state.params
-  if not predicted:  # It was finished but for its scores.
-    evaluate(params)
-  predicted |= evaluator.predict(params, evaluator.test_splits)
-  scores = evaluator.scores(predicted)
-  if is_first:
-    evaluator.write(folder, predicted)
-    write_whole(folder / SCORES, [to_json(scores, indent=1)])
+    if result.stopped_by is not None:
+      show(
+          f"stopped by signal {result.stopped_by} in seed {seed}, after"
+          f" step {result.step:,}; the same command resumes"
+      )
+      return {}, result.stopped_by
+    params = result.state.params
+    if not predicted:  # It was finished but for its scores.
+      evaluate(params)
+    predicted |= evaluator.predict(params, evaluator.test_splits)
+    scores = evaluator.scores(predicted)
+    if is_first:
+      evaluator.write(folder, predicted)
+      write_whole(folder / SCORES, [to_json(scores, indent=1)])
+      trackers.finish(scores)
   return scores, None
+
+
+def _medians_and_deviations(summary: Mapping[str, Any]) -> dict[str, float]:
+  return {
+      f"{part}/{name}": value
+      for part in ("median", "standard_deviation")
+      for name, value in summary[part].items()
+  }
 
 
 def _loop_config(trainer: TaskTrainer) -> loop.LoopConfig:

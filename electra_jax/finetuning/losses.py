@@ -57,27 +57,31 @@ def tagging_loss(
 def span_loss(
     start_logits: Float[Array, "B L"],
     end_logits: Float[Array, "B L"],
-    impossible_logits: Float[Array, " B"],
+    impossible_logits: Float[Array, " B"] | None,
     starts: Int[Array, " B"],
     ends: Int[Array, " B"],
     is_impossible: Int[Array, " B"],
     answerable_weight: float,
 ) -> Float[Array, " B"]:
-  """Mean cross-entropy of start and end, and that of having an answer.
+  """Mean cross-entropy of start and end, plus that of having an answer.
 
   Args:
     start_logits: of the first token.
-    end_logits: of the last token, given the gold start.
-    impossible_logits: log-odds that there is no answer.
+    end_logits: of the last token; as released, given the gold start.
+    impossible_logits: log-odds that there is no answer, or None for a head
+      whose start and end at 0 say so: the mean of both is the whole loss then.
     starts: places of the first tokens, 0 where there is no answer.
     ends: places of the last tokens.
     is_impossible: 1 where there is no answer.
     answerable_weight: factor of the last part; 0.5 as released.
 
-  Source: release qa_tasks.py:get_prediction_module.
+  Source: release qa_tasks.py:get_prediction_module; without
+  `impossible_logits` transformers, ElectraForQuestionAnswering.
   """
   start = _cross_entropy(start_logits, starts)
   end = _cross_entropy(end_logits, ends)
+  if impossible_logits is None:
+    return (start + end) / 2
   answerable = _binary_cross_entropy(
       impossible_logits, is_impossible.astype(jnp.float32)
   )

@@ -35,10 +35,10 @@ from electra_jax.training.checkpoint import Checkpointer
 _log = logging.getLogger(__name__)
 
 
-def head_of(task: Task) -> HeadConfig:
-  """Returns the head that a task trains."""
+def head_of(task: Task, shape: str = "released") -> HeadConfig:
+  """Returns the head that a task trains, of a shape of `task_heads.SHAPES`."""
   size = 1 if task.kind == "regression" else len(task.labels)
-  return HeadConfig(task.name, task.kind, size)
+  return HeadConfig(task.name, task.kind, size, shape)
 
 
 class TaskPredictor:
@@ -107,9 +107,10 @@ class TaskPredictor:
     if task.name not in self._steps:
       self._steps[task.name] = make_predict_step(
           self._encoder,
-          [head_of(task)],
+          [head_of(task, self._config.model.head)],
           self._mesh,
           self._config.questions.beam_size,
+          self._config.questions.max_answer_length,
       )
     predict_step = self._steps[task.name]
     outputs = []
@@ -152,7 +153,8 @@ class FinetunedModel:
     encoder = encoder_of(run)
     mesh = sharding.make_mesh()
     self._predictor = TaskPredictor(run.config, encoder, run.tokenizer, mesh)
-    heads = [head_of(task) for task in self.tasks.values()]
+    shape = run.config.model.head
+    heads = [head_of(task, shape) for task in self.tasks.values()]
     abstract = jax.eval_shape(lambda: init_params(encoder, heads, 0))
     folder = seed_folder(workdir, seed)
     with Checkpointer(workdirs.checkpoints(folder)) as checkpointer:

@@ -12,6 +12,7 @@ from electra_jax.tasks.examples import Example
 from electra_jax.tasks.features import FeatureOptions, with_labels
 from electra_jax.tasks.predictions import DecodeOptions
 from electra_jax.tasks.registry import find_task
+from electra_jax.tasks.squad_scoring import NO_ANSWER_THRESHOLD
 from electra_jax.tasks.task import MissingSplitError, Source, Task
 
 
@@ -108,11 +109,16 @@ def feature_options(config: FinetuneConfig) -> FeatureOptions:
 
 def decode_options(config: FinetuneConfig) -> DecodeOptions:
   """Returns how a config chooses answers."""
+  are_separate = config.model.head == "huggingface"
+  threshold = config.questions.null_threshold
+  if threshold is None:  # As likely as the best span, in transformers.
+    threshold = 0.0 if are_separate else NO_ANSWER_THRESHOLD
   return DecodeOptions(
       n_best_size=config.questions.n_best_size,
       max_answer_length=config.questions.max_answer_length,
-      null_threshold=config.questions.null_threshold,
+      null_threshold=threshold,
       windows=config.data.windows,
+      are_separate=are_separate,
   )
 
 

@@ -161,12 +161,20 @@ def make_predict_step(
     heads: Sequence[HeadConfig],
     mesh: Mesh,
     beam_size: int,
+    max_answer_length: int,
 ) -> Callable[[Params, TaskBatch], dict[str, Any]]:
   """Returns jitted (params, batch) -> outputs by task, whole on each device."""
   model = TaskModel(encoder, tuple(heads), sharding.constrain_hidden(mesh))
 
   def predict_step(params, batch):
-    return apply(model, params, batch, search=True, beam_size=beam_size)
+    return apply(
+        model,
+        params,
+        batch,
+        search=True,
+        beam_size=beam_size,
+        max_answer_length=max_answer_length,
+    )
 
   whole = NamedSharding(mesh, PartitionSpec())
   return jax.jit(predict_step, out_shardings=whole)
@@ -180,6 +188,7 @@ def apply(
     dropout_seeds: jax.Array | None = None,
     search: bool = False,
     beam_size: int = 1,
+    max_answer_length: int = 1,
 ) -> dict[str, Any]:
   """Runs encoder and heads on a batch.
 
@@ -190,6 +199,7 @@ def apply(
     dropout_seeds: [B], or None for no dropout.
     search: whether answers are searched for, in place of the gold start's end.
     beam_size: of the search.
+    max_answer_length: of the search, in tokens.
   """
   targets = {
       head.name: batch.targets.get(head.name, {}) for head in model.heads
@@ -210,6 +220,7 @@ def apply(
           if h.kind == "questions"
       },
       beam_size=beam_size,
+      max_answer_length=max_answer_length,
       dropout_seeds=dropout_seeds,
   )
 

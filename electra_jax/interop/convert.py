@@ -12,6 +12,8 @@ from electra_jax.errors import UserError
 from electra_jax.files import writing
 from electra_jax.interop import google, huggingface, tf_checkpoint
 from electra_jax.interop import workdir as runs
+from electra_jax.interop.card_facts import read_facts
+from electra_jax.interop.huggingface_files import CONFIG_FILE
 from electra_jax.interop.huggingface_tokenizer import (
     check_exportable,
     write_tokenizer,
@@ -22,6 +24,7 @@ from electra_jax.interop.model import (
     PretrainedState,
     with_vocabulary,
 )
+from electra_jax.interop.model_card import write_card
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.config import PretrainConfig
 from electra_jax.text.tokenizer import OPTIONS_FILE, Tokenizer, load_tokenizer
@@ -76,7 +79,7 @@ def convert(
 
   Google's checkpoints keep all networks, the optimizer's moments and the
   step; Hugging Face's folders the networks alone, of which a generator of two
-  towers is left out. Of a fine-tuned checkpoint the encoder is taken. A workdir
+  towers is left out, each with a model card. Of a fine-tuned checkpoint the encoder is taken. A workdir
   made here has no token store: it fine-tunes, answers, and is evaluated on a
   store that is named.
 
@@ -128,6 +131,10 @@ def convert(
       own.save(folder)
     else:
       left_out += write_hugging_face(folder, model, own)
+      facts = read_facts(source, source_format, seed, model.step)
+      for path in (folder, *(folder / name for name in huggingface.NETWORKS)):
+        if (path / CONFIG_FILE).exists():
+          write_card(path, facts)
       if model.encoder.dtype != "float32":
         notes += (_PRECISION.format(dtype=model.encoder.dtype),)
   return Conversion(

@@ -100,11 +100,17 @@ def write_model(
   Beside it goes what a checkpoint cannot hold, where there is such.
 
   Raises:
-    UserError: the released code has no such parameter.
+    UserError: the released code has no such head.
   """
   params = model.params
   if isinstance(model, PretrainedState):
     params = seen_params(params, model.config)
+  elif model.head != "released":
+    raise UserError(
+        f"the model was trained with config.model.head={model.head}, and the"
+        " released code has no such head; convert to huggingface, or fine-tune"
+        " with --config.model.head=released"
+    )
   variables = released_from_params(params)
   if model.moments is not None:
     for slot, tree in zip(_SLOTS, model.moments, strict=True):

@@ -4,7 +4,9 @@ Their sequence classifier is two layers with a GELU between them and ours is one
 linear layer. Since gelu(z) - gelu(-z) = z, their two hold ours without a
 difference: the first makes z and -z of each class, the second subtracts. Their
 span head takes the end without knowing the start and has no classifier of
-answerable questions, so ours has no place there.
+answerable questions, so the released one has no place there. A model that was
+fine-tuned with config.model.head=huggingface has their heads, and goes out as
+it is.
 
 Tokens of a sentence to tag are all of segment 1 here, as released, and of
 segment 0 by every tokenizer there. An exported tagger's segment table has
@@ -59,15 +61,24 @@ def export_head(tasks: tuple[Task, ...], params: Params) -> Head:
   Raises:
     UserError: Hugging Face has no such head.
   """
-  if len(tasks) != 1 or tasks[0].kind == "questions":
+  if len(tasks) != 1:
     told = ", ".join(f"{task.name} ({task.kind})" for task in tasks)
     raise UserError(
-        f"the model has learned {told}, and Hugging Face's classes hold one"
-        " task of classification, multilabel, regression or tagging (their span"
-        " head knows no start and no unanswerable question); convert to google,"
-        " or convert the pretrain run"
+        f"the model has learned {told}, and each of Hugging Face's classes holds"
+        " one task; convert to google, or fine-tune on one task alone"
     )
   (task,) = tasks
+  own = params["task_specific"][task.name]
+  if task.kind == "questions":
+    if "qa_outputs" not in own:
+      raise UserError(
+          f"the model has learned {task.name} with the released head, whose end"
+          " knows the start and which judges unanswerable questions apart;"
+          " Hugging Face's does neither: fine-tune with"
+          " --config.model.head=huggingface, or convert to google"
+      )
+    tensors = hugging_face_from_params(params)
+    return Head("ElectraForQuestionAnswering", {}, tensors)
   labels = [RATING] if task.kind == "regression" else list(task.labels)
   settings = {
       "classifier_dropout": 0.0,
@@ -80,9 +91,13 @@ def export_head(tasks: tuple[Task, ...], params: Params) -> Head:
     settings["type_vocab_size"] = len(_TAGGING_SEGMENTS)
     settings[SEGMENTS] = list(_TAGGING_SEGMENTS)
     return Head("ElectraForTokenClassification", settings, tensors)
-  encoder = {n: x for n, x in params.items() if n != "task_specific"}
-  tensors = hugging_face_from_params(encoder)
-  tensors |= _classifier(task, params["task_specific"][task.name]["dense"])
+  if "out_proj" in own:
+    tensors = hugging_face_from_params(params)
+    _put_on_scale(task, tensors)
+  else:
+    encoder = {n: x for n, x in params.items() if n != "task_specific"}
+    tensors = hugging_face_from_params(encoder)
+    tensors |= _classifier(task, own["dense"])
   settings["problem_type"] = _PROBLEMS[task.kind]
   return Head("ElectraForSequenceClassification", settings, tensors)
 
@@ -124,20 +139,31 @@ def _classifier(task: Task, dense: Params) -> dict[str, np.ndarray]:
   if 2 * size > width:
     raise UserError(
         f"{task.name} has {size:,} classes, and Hugging Face's classifier of a"
-        f" model {width} wide has room for {width // 2:,} of this package's;"
-        " convert to google"
+        f" model {width} wide has room for {width // 2:,} of the released head's;"
+        " fine-tune with --config.model.head=huggingface, or convert to google"
     )
   first = np.zeros((width, width), np.float32)
   first[:size], first[size : 2 * size] = kernel.T, -kernel.T
   first_bias = np.zeros(width, np.float32)
   first_bias[:size], first_bias[size : 2 * size] = bias, -bias
-  low, high = task.label_range if task.kind == "regression" else (0.0, 1.0)
   last = np.zeros((size, width), np.float32)
-  last[range(size), range(size)] = high - low
-  last[range(size), range(size, 2 * size)] = low - high
-  return {
+  last[range(size), range(size)] = 1.0
+  last[range(size), range(size, 2 * size)] = -1.0
+  tensors = {
       "classifier.dense.weight": first,
       "classifier.dense.bias": first_bias,
       "classifier.out_proj.weight": last,
-      "classifier.out_proj.bias": np.full(size, low, np.float32),
+      "classifier.out_proj.bias": np.zeros(size, np.float32),
   }
+  _put_on_scale(task, tensors)
+  return tensors
+
+
+def _put_on_scale(task: Task, tensors: dict[str, np.ndarray]) -> None:
+  """Gives ratings, which are learned from 0 to 1, the scale of the data."""
+  if task.kind != "regression":
+    return
+  low, high = task.label_range
+  weight, bias = (f"classifier.out_proj.{name}" for name in ("weight", "bias"))
+  tensors[weight] = np.asarray(tensors[weight] * (high - low), np.float32)
+  tensors[bias] = np.asarray(tensors[bias] * (high - low) + low, np.float32)

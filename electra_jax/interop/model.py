@@ -53,6 +53,7 @@ class FinetunedState(NamedTuple):
     params: of encoder and heads.
     step: updates done.
     max_length: tokens that a text is cut to.
+    head: the shape of the heads; see `task_heads.SHAPES`.
     moments: none: what a fine-tuning leaves of its optimizer is no use.
     fresh: nothing: all of it was trained.
     left_out: nothing.
@@ -63,6 +64,7 @@ class FinetunedState(NamedTuple):
   params: Params
   step: int
   max_length: int
+  head: str = "released"
 
   moments = None
   fresh = ()

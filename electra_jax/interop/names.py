@@ -18,14 +18,14 @@ class Name(NamedTuple):
   Attributes:
     path: our path.
     released: the variable of the released checkpoints. Kernels are [in, out]
-      on both sides.
+      on both sides. None where the release has no such layer.
     hugging_face: the tensor of the network that the parameter belongs to,
       which is a model of its own there; kernels are [out, in]. None where
       Hugging Face has no such layer.
   """
 
   path: str
-  released: str
+  released: str | None
   hugging_face: str | None
 
 
@@ -131,6 +131,10 @@ NAMES = (
         r"(task_specific/\w+)/answerable_hidden/(\w+)", r"\1/dense_2/\2", None
     ),
     Name(r"(task_specific/\w+)/answerable/(\w+)", r"\1/dense_3/\2", None),
+    # Heads of Hugging Face's shape.
+    Name(r"task_specific/\w+/hidden/(\w+)", None, r"classifier.dense.\1"),
+    Name(r"task_specific/\w+/out_proj/(\w+)", None, r"classifier.out_proj.\1"),
+    Name(r"task_specific/\w+/qa_outputs/(\w+)", None, r"qa_outputs.\1"),
 )
 
 # What Hugging Face's BERT calls the same layers of ELECTRA's generator, and
@@ -164,8 +168,9 @@ def hugging_face_name(path: str) -> str:
   Raises:
     UserError: the table has no entry for the path.
 
-  Source: names of transformers' ElectraForPreTraining, ElectraForMaskedLM and
-  ElectraForTokenClassification.
+  Source: names of transformers' ElectraForPreTraining, ElectraForMaskedLM,
+  ElectraForSequenceClassification, ElectraForTokenClassification and
+  ElectraForQuestionAnswering.
   """
   name = _look_up(path, "hugging_face")
   return re.sub(r"\.(kernel|scale)$", ".weight", name)

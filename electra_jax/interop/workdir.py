@@ -77,14 +77,15 @@ def read_finetuned(
       task_data.task_from_json(record, run.config)
       for record in run.facts["tasks"]
   )
-  heads = [head_of(task) for task in tasks]
+  heads = [head_of(task, run.config.model.head) for task in tasks]
   abstract = jax.eval_shape(lambda: init_params(encoder, heads, 0))
   folder = seed_folder(workdir, seed)
   with Checkpointer(workdirs.checkpoints(folder)) as checkpointer:
     params = jax.device_get(checkpointer.read_params(abstract))
     step = checkpointer.restored_step
+  config = run.config
   return FinetunedState(
-      encoder, tasks, params, step, run.config.data.max_length
+      encoder, tasks, params, step, config.data.max_length, config.model.head
   )
 
 

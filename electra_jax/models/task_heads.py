@@ -1,8 +1,11 @@
-"""What is put on top of the discriminator for a task, as released.
+"""What is put on top of the discriminator for a task.
 
-A class comes from one linear layer on the first token; tags from one on the
-first piece of each word; an answer's end is chosen knowing its start, and a
-classifier says whether there is an answer at all.
+As released, a class comes from one linear layer on the first token; tags from
+one on the first piece of each word; an answer's end is chosen knowing its
+start, and a classifier says whether there is an answer at all.
+
+Hugging Face's heads differ: a class comes from two layers, and an answer's
+start and end are chosen apart, both of them [CLS] where there is no answer.
 """
 
 import dataclasses
@@ -13,13 +16,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from electra_jax.models.config import EncoderConfig
-from electra_jax.models.dropout import dropout
+from electra_jax.models.dropout import dropout, fold_seeds
 from electra_jax.models.layers import Linear, gelu
 from electra_jax.models.products import matmul
 from electra_jax.shapes import Array, Float, Hidden, Int, RowSeeds, TokenMask
 
 SPAN_HIDDEN = 512  # Release, finetune/qa/qa_tasks.py: width of qa_hidden.
 NEVER = 1000.0  # Release, qa_tasks.py: taken off logits outside the context.
+SHAPES = ("released", "huggingface")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +34,13 @@ class HeadConfig:
     name: the task's.
     kind: the task's kind.
     size: outputs of a sequence or a token: classes, tags, 1 for a rating.
+    shape: one of SHAPES; tags have the same head in both.
   """
 
   name: str
   kind: str
   size: int
+  shape: str = "released"
 
 
 class SpanLogits(NamedTuple):
@@ -42,30 +48,33 @@ class SpanLogits(NamedTuple):
 
   Attributes:
     start: [B, L] logits of the first token, masked to the context and [CLS].
-    end: [B, L] logits of the last token, given the gold start.
-    impossible: [B] log-odds that there is no answer.
+    end: [B, L] logits of the last token; as released, given the gold start.
+    impossible: [B] log-odds that there is no answer, or None where [CLS] as
+      start and end says so.
   """
 
   start: Float[Array, "B L"]
   end: Float[Array, "B L"]
-  impossible: Float[Array, " B"]
+  impossible: Float[Array, " B"] | None
 
 
 class SpanBeam(NamedTuple):
-  """The likeliest spans: S starts and, for each, S ends.
+  """The likeliest spans: S starts and, for each, T ends.
 
   Attributes:
-    start_log_probs: [B, S] falling.
+    start_log_probs: [B, S]; as released, falling.
     start_index: [B, S] token places.
-    end_log_probs: [B, S, S] falling in the last axis.
-    end_index: [B, S, S] token places.
-    impossible: [B] log-odds that there is no answer.
+    end_log_probs: [B, S, T] falling in the last axis; T is S as released, and
+      1 where starts and ends are chosen apart.
+    end_index: [B, S, T] token places.
+    impossible: [B] log-odds that there is no answer, as released; else the log
+      probability of [CLS] as start and end.
   """
 
   start_log_probs: Float[Array, "B S"]
   start_index: Int[Array, "B S"]
-  end_log_probs: Float[Array, "B S S"]
-  end_index: Int[Array, "B S S"]
+  end_log_probs: Float[Array, "B S T"]
+  end_index: Int[Array, "B S T"]
   impossible: Float[Array, " B"]
 
 
@@ -86,6 +95,28 @@ class SequenceHead(nn.Module):
   ) -> Float[Array, "B C"]:
     first = dropout(first, self.dropout, dropout_seeds)
     return _last(self.size, "dense")(first)
+
+
+class DenseSequenceHead(nn.Module):
+  """Logits of a text's classes, or its rating, from two layers.
+
+  Both layers have dropout before them.
+
+  Source: transformers, modeling_electra.py:ElectraClassificationHead.
+  """
+
+  size: int
+  config: EncoderConfig
+
+  @nn.compact
+  def __call__(
+      self, first: Float[Array, "B D"], dropout_seeds: RowSeeds | None
+  ) -> Float[Array, "B C"]:
+    rate, width = self.config.hidden_dropout, first.shape[-1]
+    first = dropout(first, rate, fold_seeds(dropout_seeds, 0))
+    hidden = Linear(width, self.config.dtype, _GLOROT, name="hidden")(first)
+    hidden = dropout(gelu(hidden), rate, fold_seeds(dropout_seeds, 1))
+    return _last(self.size, "out_proj")(hidden)
 
 
 class TokenHead(nn.Module):
@@ -137,9 +168,14 @@ class SpanHead(nn.Module):
     return SpanLogits(start_logits, end_logits, impossible)
 
   def search(
-      self, hidden: Hidden, context_mask: TokenMask, beam_size: int
+      self,
+      hidden: Hidden,
+      context_mask: TokenMask,
+      beam_size: int,
+      max_answer_length: int,
   ) -> SpanBeam:
-    """Returns the likeliest spans, starts first."""
+    """Returns the likeliest spans, starts first; of any length."""
+    del max_answer_length  # Decoding leaves out what is longer.
     beam_size = min(beam_size, hidden.shape[1])
     start_logits = self._start_logits(hidden, context_mask)
     start_log_probs, start_index = jax.lax.top_k(
@@ -174,6 +210,65 @@ class SpanHead(nn.Module):
     return self.answerable(gelu(self.answerable_hidden(both)))[:, 0]
 
 
+class SeparateSpanHead(nn.Module):
+  """Start and end of an answer, each on its own; [CLS] where there is none.
+
+  Source: transformers, modeling_electra.py:ElectraForQuestionAnswering, and
+  its pipeline, which leaves the context and [CLS] alone to choose from.
+  """
+
+  def setup(self):
+    self.qa_outputs = _last(2)
+
+  def logits(
+      self,
+      hidden: Hidden,
+      context_mask: TokenMask,
+      starts: Int[Array, " B"] | None,
+  ) -> SpanLogits:
+    """Returns what training needs; the end does not know the start.
+
+    Args:
+      hidden: states of unpacked rows.
+      context_mask: 1 for the context and for [CLS], 0 elsewhere.
+      starts: not looked at.
+    """
+    del starts
+    both = self.qa_outputs(hidden)  # [B, L, 2]
+    start, end = (_masked(both[..., i], context_mask) for i in range(2))
+    return SpanLogits(start, end, None)
+
+  def search(
+      self,
+      hidden: Hidden,
+      context_mask: TokenMask,
+      beam_size: int,
+      max_answer_length: int,
+  ) -> SpanBeam:
+    """Returns the likeliest of all spans up to a length in tokens."""
+    length = hidden.shape[1]
+    width = min(max_answer_length, length)
+    logits = self.logits(hidden, context_mask, None)
+    start, end = map(jax.nn.log_softmax, logits[:2])
+    impossible = start[:, 0] + end[:, 0]
+    # [CLS] is no part of an answer.
+    is_context = (context_mask == 1) & (jnp.arange(length) > 0)[None]
+    start, end = (jnp.where(is_context, x, -jnp.inf) for x in (start, end))
+    later = jnp.pad(end, ((0, 0), (0, width)), constant_values=-jnp.inf)
+    places = jnp.arange(length)[:, None] + jnp.arange(width)[None]
+    spans = (start[:, :, None] + later[:, places]).reshape(len(start), -1)
+    _, index = jax.lax.top_k(spans, min(beam_size, spans.shape[1]))
+    start_index = index // width
+    end_index = start_index + index % width
+    return SpanBeam(
+        jnp.take_along_axis(start, start_index, axis=1),
+        start_index,
+        jnp.take_along_axis(later, end_index, axis=1)[..., None],
+        end_index[..., None],
+        impossible,
+    )
+
+
 class PairLinear(nn.Module):
   """A linear layer over [one, other] that never builds the pair."""
 
@@ -204,11 +299,14 @@ class TaskHeads(nn.Module):
       setattr(self, head.name, self._make(head))
 
   def _make(self, head: HeadConfig) -> nn.Module:
+    is_released = head.shape == "released"
     if head.kind == "questions":
-      return SpanHead(self.config.dtype)
+      return SpanHead(self.config.dtype) if is_released else SeparateSpanHead()
     if head.kind == "tagging":
       return TokenHead(head.size)
-    return SequenceHead(head.size, self.config.hidden_dropout)
+    if is_released:
+      return SequenceHead(head.size, self.config.hidden_dropout)
+    return DenseSequenceHead(head.size, self.config)
 
   def of(self, name: str) -> nn.Module:
     """Returns the head of a task."""

@@ -51,6 +51,7 @@ class TaskModel(nn.Module):
       word_places: Mapping[str, Int[Array, "B W"]],
       answer_starts: Mapping[str, Int[Array, " B"]] | None,
       beam_size: int = 20,
+      max_answer_length: int = 30,
       dropout_seeds: RowSeeds | None = None,
   ) -> dict[str, Any]:
     """Encodes packed texts and runs every head on every text.
@@ -67,6 +68,8 @@ class TaskModel(nn.Module):
       answer_starts: for each question task, the gold starts; None where
         answers are searched for.
       beam_size: S, how many starts and ends a search keeps.
+      max_answer_length: tokens of an answer, for a head that chooses starts and
+        ends apart.
       dropout_seeds: [B] one of each text, or None for no dropout.
 
     Returns:
@@ -87,10 +90,14 @@ class TaskModel(nn.Module):
       if head.kind == "questions":
         places = jnp.arange(input_ids.shape[1])[None]
         rows = tokens[_bounded(starts[:, None] + places, tokens)]  # [B, L, D]
-        context = (places >= lengths[:, :1]) & (places < lengths[:, 1:])
+        # The last [SEP] is left to choose as released, and in theirs is not.
+        ends = lengths[:, 1:] - (head.shape == "huggingface")
+        context = (places >= lengths[:, :1]) & (places < ends)
         mask = (context | (places == 0)).astype(jnp.int32)
         if answer_starts is None:
-          outputs[head.name] = run.search(rows, mask, beam_size)
+          outputs[head.name] = run.search(
+              rows, mask, beam_size, max_answer_length
+          )
         else:
           outputs[head.name] = run.logits(rows, mask, answer_starts[head.name])
       elif head.kind == "tagging":

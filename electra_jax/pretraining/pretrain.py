@@ -22,10 +22,12 @@ from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.config import PretrainConfig
 from electra_jax.runs.console import Show, shower
 from electra_jax.runs.networks import vocabulary_of
+from electra_jax.runs.tracking import open_trackers
 from electra_jax.store.feed import Feed
 from electra_jax.store.reader import Store
 from electra_jax.training import loop
 from electra_jax.training.checkpoint import Checkpointer
+from electra_jax.training.trackers import tracker_names
 from electra_jax.training.writers import ScalarWriter
 from electra_jax.trees import count_parameters, parameter_table
 
@@ -58,6 +60,7 @@ def pretrain(
       full disk, a loss that is not finite.
   """
   workdirs.check_ours(workdir)
+  tracker_names(config.trackers)
   if config.phases:
     return _pretrain_phases(config, workdir, quiet)
   show = shower(quiet)
@@ -120,10 +123,18 @@ def pretrain(
     if step < config.train.num_steps:  # Without a step nothing is changed.
       entry.go_on(show, step=step)
     # --- Train ---
-    writer = None
+    writer = trackers = None
     if is_first:
+      trackers = stack.enter_context(
+          open_trackers(
+              config,
+              workdir,
+              "pretrain",
+              is_new=step < config.train.num_steps,
+          )
+      )
       writer = stack.enter_context(
-          contextlib.closing(ScalarWriter(workdir, step))
+          contextlib.closing(ScalarWriter(workdir, step, trackers))
       )
     batches = stack.enter_context(contextlib.closing(train_feed.iterate(step)))
     result = loop.run(
@@ -136,6 +147,8 @@ def pretrain(
         _loop_config(config),
         quiet=quiet or not is_first,
     )
+    if trackers is not None and result.stopped_by is None:
+      trackers.finish(result.evaluation)
   _summarise(result, store, workdir, show)
   return result
 

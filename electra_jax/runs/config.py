@@ -201,6 +201,8 @@ class PretrainConfig:
     train: how long.
     phases: name -> own values of a phase; empty for a run of one.
     mesh: the devices.
+    trackers: where figures are sent as well: "wandb", "mlflow", or both with a
+      comma between.
   """
 
   seed: int = number(least=0, most=_LARGEST_SEED)
@@ -213,6 +215,7 @@ class PretrainConfig:
   train: PretrainLoopConfig
   phases: Mapping[str, Any]
   mesh: MeshConfig
+  trackers: str = ""
 
 
 def read_pretrain_config(config: Any) -> PretrainConfig:

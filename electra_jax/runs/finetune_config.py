@@ -60,7 +60,12 @@ class TableConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EncoderModelConfig:
-  """The encoder of a fine-tuning run; shapes must be those of `init_from`."""
+  """The encoder of a fine-tuning run; shapes must be those of `init_from`.
+
+  Attributes:
+    head: whose heads are put on it, those of the release or of Hugging Face's
+      transformers.
+  """
 
   num_layers: int = number(**POSITIVE)
   hidden_size: int = number(**POSITIVE)
@@ -70,6 +75,9 @@ class EncoderModelConfig:
   dtype: str = choice("bfloat16", "float32")
   remat: str
   attention: str
+  head: str = dataclasses.field(
+      default="released", metadata=choice("released", "huggingface").metadata
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,14 +89,15 @@ class QuestionsConfig:
     beam_size: starts that are looked at.
     n_best_size: answers that are kept.
     max_answer_length: pieces.
-    null_threshold: log-odds above which there is no answer.
+    null_threshold: log-odds above which there is no answer; None for that of
+      the head: -2.75 as released, 0 of Hugging Face's.
   """
 
   answerable_weight: float = number(least=0)
   beam_size: int = number(**POSITIVE)
   n_best_size: int = number(**POSITIVE)
   max_answer_length: int = number(**POSITIVE)
-  null_threshold: float = number()
+  null_threshold: float | None = number()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,6 +166,8 @@ class FinetuneConfig:
     optimizer: how it learns.
     train: how long.
     mesh: the devices.
+    trackers: where figures are sent as well: "wandb", "mlflow", or both with a
+      comma between.
   """
 
   task: str
@@ -170,6 +181,7 @@ class FinetuneConfig:
   optimizer: FinetuneOptimizerConfig
   train: FinetuneLoopConfig
   mesh: MeshConfig
+  trackers: str = ""
 
 
 def read_finetune_config(config: Any) -> FinetuneConfig:

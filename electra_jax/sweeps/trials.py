@@ -18,10 +18,11 @@ from ml_collections import ConfigDict
 
 from electra_jax.config_files import call_file, load_config, locate
 from electra_jax.errors import UserError
+from electra_jax.files import SWEEP_FILE
 from electra_jax.sweeps.space import Sweep
 
 ROOT = pathlib.Path(__file__).parents[2]
-RECORD = "sweep.json"
+RECORD = SWEEP_FILE
 _CONFIG, _JUDGE = "--config.", "--judge."
 _LONGEST_NAME = 120
 # What a fine-tuning takes of the run that it starts from.

@@ -30,6 +30,7 @@ class DecodeOptions:
     max_answer_length: pieces of an answer at most.
     null_threshold: a question has no answer where the log-odds of that exceed
       this number; -2.75 as released.
+    are_separate: whether starts and ends of answers are chosen apart.
     windows: how scores of an example's windows are pooled; one of
       `text_windows.WINDOWS`.
   """
@@ -38,6 +39,7 @@ class DecodeOptions:
   max_answer_length: int = 30
   null_threshold: float = squad_scoring.NO_ANSWER_THRESHOLD
   windows: str = "first"
+  are_separate: bool = False
 
 
 class Predictions(NamedTuple):
@@ -205,7 +207,7 @@ def _decode_tags(task, examples, features, logits) -> Predictions:
         "id": example.id,
         "words": list(example.words),
         "tags": _as_in_data(task, tags),
-        "probabilities": [round(p, 4) for p in probability],
+        "probabilities": [round(p, 6) for p in probability],
     }
     if example.text is not None:
       record["text"] = example.text
@@ -227,6 +229,7 @@ def _decode_answers(task, examples, features, beam, options) -> Predictions:
       scores,
       n_best_size=options.n_best_size,
       max_answer_length=options.max_answer_length,
+      are_separate=options.are_separate,
   )
   threshold = options.null_threshold if task.may_lack_answer else None
   values, records = [], []

@@ -1,6 +1,7 @@
 """Scores of starts and ends -> answers out of the contexts."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -25,7 +26,8 @@ class SpanScores(NamedTuple):
     end_log_probs: of the likeliest ends behind each start.
     end_index: their positions.
     answerable_logit: log-odds that the window has NO answer; the release's
-      name, for all that.
+      name, for all that. Of a head that chooses starts and ends apart, the log
+      probability of [CLS] as both.
   """
 
   start_log_probs: Float[np.ndarray, " S"]
@@ -42,7 +44,8 @@ class NBest(NamedTuple):
     text: a slice of the context.
     start: its first character.
     end: the character behind its last.
-    probability: among the candidates of the same question.
+    probability: among the candidates of the same question; of a head that
+      chooses starts and ends apart, that of its start times that of its end.
     log_prob: of its start and its end together.
   """
 
@@ -62,9 +65,11 @@ class QuestionAnswer(NamedTuple):
       where no span was possible.
     start: its first character.
     end: the character behind its last.
-    probability: of the span among those of `n_best`; 0 where it is empty.
+    probability: of the span, as in `n_best`; 0 where it is empty.
     null_odds: log-odds that the question has no answer, in the window where
-      they are lowest.
+      they are lowest. Of a head that chooses starts and ends apart: the log
+      probability of [CLS] as both, in the window where it is lowest, less that
+      of the span.
     n_best: spans of different text, the likeliest first.
   """
 
@@ -94,6 +99,7 @@ def decode_answers(
     *,
     n_best_size: int = 20,
     max_answer_length: int = 30,
+    are_separate: bool = False,
 ) -> list[QuestionAnswer]:
   """Finds the best spans of each question over all its windows.
 
@@ -110,6 +116,8 @@ def decode_answers(
     scores: one for each feature.
     n_best_size: the most candidates a question keeps.
     max_answer_length: in pieces.
+    are_separate: whether the head chooses starts and ends apart. Then answers
+      are those of transformers' pipeline: a span may start in any window.
 
   Returns:
     An answer to each example, in order.
@@ -130,12 +138,18 @@ def decode_answers(
   for (i, group), example in zip(groups, examples, strict=True):
     group = list(group)
     candidates = [
-        _candidates(feature, score, contexts[i], max_answer_length)
+        _candidates(
+            feature, score, contexts[i], max_answer_length, are_separate
+        )
         for feature, score in group
     ]
     n_best = _best(example.context, np.concatenate(candidates), n_best_size)
     null_odds = min(float(score.answerable_logit) for _, score in group)
     first = n_best[0] if n_best else NBest("", 0, 0, 0.0, 0.0)
+    if are_separate:
+      n_best = [x._replace(probability=math.exp(x.log_prob)) for x in n_best]
+      first = n_best[0] if n_best else first
+      null_odds -= first.log_prob
     answers.append(
         QuestionAnswer(
             id=example.id,
@@ -160,6 +174,7 @@ def _candidates(
     scores: SpanScores,
     context: TextPieces,
     max_answer_length: int,
+    are_separate: bool,
 ) -> np.ndarray:
   """Returns the valid spans of one window, in characters."""
   # From positions in the row to pieces of the window.
@@ -170,7 +185,7 @@ def _candidates(
   num_pieces = len(feature.max_context)
   is_valid = (starts >= 0) & (ends < num_pieces) & (ends >= starts)
   is_valid &= ends - starts < max_answer_length
-  if num_pieces:
+  if num_pieces and not are_separate:
     is_valid &= feature.max_context[np.clip(starts, 0, num_pieces - 1)]
   log_probs = np.asarray(scores.start_log_probs, np.float64)[:, None]
   log_probs = log_probs + np.asarray(scores.end_log_probs, np.float64)

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import rich.console
 import rich.progress
@@ -17,6 +18,7 @@ from tensorboard.summary.writer import event_file_writer
 from electra_jax.disk.scratch import check_no_link_inside
 from electra_jax.files import is_remote, write_whole, writing
 from electra_jax.training import events
+from electra_jax.training.trackers import Trackers
 
 _log = logging.getLogger(__name__)
 
@@ -26,15 +28,22 @@ class ScalarWriter:
 
   Both are cut back to the step that a run resumes from, so that a step is
   recorded once however often a run was killed. Nothing is touched before there
-  is something to write or to cut.
+  is something to write or to cut. Trackers are sent all records; they leave out
+  what they have.
   """
 
-  def __init__(self, workdir: epath.PathLike, resume_step: int):
+  def __init__(
+      self,
+      workdir: epath.PathLike,
+      resume_step: int,
+      trackers: Trackers | None = None,
+  ):
     """Drops records past `resume_step`.
 
     Args:
       workdir: the run's folder.
       resume_step: the step of the restored checkpoint, 0 for a fresh run.
+      trackers: where records are sent as well.
 
     Raises:
       UserError: the files cannot be written.
@@ -44,8 +53,12 @@ class ScalarWriter:
     self._is_local = not is_remote(workdir)
     check_no_link_inside(self._folder)
     self._lines = _cut_lines(self._path, resume_step)
-    records = map(json.loads, self._lines)
+    records = list(map(json.loads, self._lines))
     self._recorded = {(r["step"], r.get("group")) for r in records}
+    self._trackers = trackers
+    if trackers is not None:
+      for record in records:
+        _send(trackers, record)
     events.cut_back(self._folder, resume_step)
     self._events = None
 
@@ -80,6 +93,8 @@ class ScalarWriter:
       if self._events is None:
         self._events = event_file_writer.EventFileWriter(str(self._folder))
       self._events.add_event(_event(step, prefix, finite))
+    if self._trackers is not None:
+      _send(self._trackers, record)
 
   def flush(self) -> None:
     """Returns when all records are on disk, as they are before a checkpoint.
@@ -99,6 +114,15 @@ class ScalarWriter:
     if self._events is not None:
       with writing(self._folder):
         self._events.close()
+
+
+def _send(trackers: Trackers, record: Mapping[str, Any]) -> None:
+  scalars = {
+      name: value
+      for name, value in record.items()
+      if name not in ("step", "group") and isinstance(value, int | float)
+  }
+  trackers.write(record["step"], record.get("group", ""), scalars)
 
 
 def _no_link(path: str, flags: int) -> int:

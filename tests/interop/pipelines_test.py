@@ -12,11 +12,8 @@ import numpy as np
 import pytest
 from etils import epath
 
-from electra_jax.devices import sharding
-from electra_jax.finetuning.model import TaskPredictor, head_of
-from electra_jax.finetuning.trainer import init_params
 from electra_jax.interop import convert, huggingface
-from electra_jax.interop.model import FinetunedState, PretrainedState
+from electra_jax.interop.model import PretrainedState
 from electra_jax.models.config import (
     ElectraConfig,
     encoder_config,
@@ -24,67 +21,17 @@ from electra_jax.models.config import (
 )
 from electra_jax.models.electra import Electra
 from electra_jax.tasks.examples import TaggedExample, TextExample
-from electra_jax.tasks.task import Task
-from electra_jax.text.tokenizer import Tokenizer, load_tokenizer
 from tests import helpers
+from tests.interop.exported import TEXTS, Model, tokenizers
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 pytestmark = [pytest.mark.golden, pytest.mark.slow]
 
-TEXTS = (
-    "The Senate and the House of Representatives",
-    "don't re-do it; CAFÉ naïve, [SEP] 日本",
-    "We the people, in order to form a more perfect union",
-    "a",
-    "1865-04-15 cost $3.50 at www.example.com",
-)
 TOLERANCE = {"rtol": 0, "atol": 1e-5}
-
-
-def tokenizers():
-  return {
-      "wordpiece": load_tokenizer(helpers.GOLDEN / "vocab.txt"),
-      "cased": load_tokenizer(helpers.GOLDEN / "vocab.txt", lowercase=False),
-      "sentencepiece": Tokenizer(
-          "sentencepiece", helpers.sentencepiece_model()
-      ),
-  }
-
-
-class Model:
-  """A fine-tuned model of random weights, and its exported folder."""
-
-  def __init__(self, folder, tokenizer, kind, labels=(), **options):
-    self.task = Task(
-        "t", kind, (), lambda source, split: [], tuple(labels), **options
-    )
-    encoder = encoder_config(
-        tokenizer.vocab_size, 1, 64, 32, max_position_embeddings=64
-    )
-    heads = [head_of(self.task)]
-    abstract = jax.eval_shape(lambda: init_params(encoder, heads, 0))
-    params = jax.tree_util.tree_map_with_path(
-        lambda path, x: jnp.asarray(
-            # A segment is felt as strongly as a word.
-            x * 0.4
-            + (1 if path[-1].key == "scale" else 0)
-        ),
-        helpers.random_tree(abstract),
-    )
-    state = FinetunedState(encoder, (self.task,), params, 0, 64)
-    folder.mkdir()
-    convert.write_hugging_face(epath.Path(folder), state, tokenizer)
-    config = helpers.finetune_config("sst")
-    mesh = sharding.make_mesh(devices=jax.local_devices()[:1])
-    self._predictor = TaskPredictor(config, encoder, tokenizer, mesh)
-    self._params = params
-    self.folder = str(folder)
-
-  def predict(self, examples):
-    answers = self._predictor.predict(self._params, self.task, examples)
-    return answers.records
+RELEASED = "released"
+DENSE = ("wordpiece", "huggingface")  # A head that is theirs already.
 
 
 @pytest.mark.parametrize("kind", tokenizers())
@@ -110,14 +57,18 @@ def test_a_tagger_tags_as_here(kind, tmp_path):
     for word, start in enumerate(starts):
       piece = theirs[start]
       assert piece["entity"] == record["tags"][word], (text, word)
-      assert abs(piece["score"] - record["probabilities"][word]) < 1e-4
+      assert abs(piece["score"] - record["probabilities"][word]) < 1e-5
 
 
 @pytest.mark.parametrize("is_pair", [False, True])
-@pytest.mark.parametrize("kind", tokenizers())
-def test_a_classifier_answers_as_here(kind, is_pair, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "head"), [*((kind, RELEASED) for kind in tokenizers()), DENSE]
+)
+def test_a_classifier_answers_as_here(kind, head, is_pair, tmp_path):
   labels = ("contradiction", "entailment", "neutral")
-  model = Model(tmp_path / "hf", tokenizers()[kind], "classification", labels)
+  model = Model(
+      tmp_path / "hf", tokenizers()[kind], "classification", labels, head
+  )
   others = [*TEXTS[1:], TEXTS[0]] if is_pair else [None] * len(TEXTS)
   ours = model.predict(
       [
@@ -138,10 +89,12 @@ def test_a_classifier_answers_as_here(kind, is_pair, tmp_path):
       np.testing.assert_allclose(found[label], probability, **TOLERANCE)
 
 
-def test_ratings_have_their_scale_there(tmp_path):
-  tokenizer = tokenizers()["wordpiece"]
+@pytest.mark.parametrize(("kind", "head"), [("wordpiece", RELEASED), DENSE])
+def test_ratings_have_their_scale_there(kind, head, tmp_path):
   model = Model(
-      tmp_path / "hf", tokenizer, "regression", label_range=(1.0, 5.0)
+      *(tmp_path / "hf", tokenizers()[kind], "regression"),
+      head=head,
+      label_range=(1.0, 5.0),
   )
   ours = model.predict([TextExample("", text, None, None) for text in TEXTS])
   ratings = [record["rating"] for record in ours]
@@ -151,9 +104,12 @@ def test_ratings_have_their_scale_there(tmp_path):
   np.testing.assert_allclose(theirs, ratings, rtol=0, atol=1e-4)
 
 
-def test_several_labels_have_their_own_probabilities_there(tmp_path):
-  tokenizer = tokenizers()["wordpiece"]
-  model = Model(tmp_path / "hf", tokenizer, "multilabel", ("cast", "music"))
+@pytest.mark.parametrize(("kind", "head"), [("wordpiece", RELEASED), DENSE])
+def test_several_labels_have_their_own_probabilities_there(
+    kind, head, tmp_path
+):
+  labels = ("cast", "music")
+  model = Model(tmp_path / "hf", tokenizers()[kind], "multilabel", labels, head)
   ours = model.predict([TextExample("", text, None, None) for text in TEXTS])
   pipe = transformers.pipeline("text-classification", model.folder)
   for text, record in zip(TEXTS, ours, strict=True):
@@ -242,7 +198,7 @@ def test_a_tagger_needs_no_segments(given, tmp_path):
   with torch.no_grad():
     logits = opened(encoded["input_ids"], **segments).logits[0]
   theirs = torch.softmax(logits, -1).max(-1).values[1 : len(words) + 1]
-  np.testing.assert_allclose(theirs, ours["probabilities"], rtol=0, atol=1e-4)
+  np.testing.assert_allclose(theirs, ours["probabilities"], **TOLERANCE)
 
 
 def test_what_comes_back_has_both_segments(tmp_path):
