@@ -200,4 +200,4 @@ def test_megabytes():
     clock.secs += 1
     made.update(secs * 1_000_000, "", total=40_000_000)
   last = stream.getvalue().splitlines()[-1]
-  assert last == "31.0/40.0 MB | 1.00 MB/s | about 9 seconds left"
+  assert last == "30.0/40.0 MB | 1.00 MB/s | about 10 seconds left"

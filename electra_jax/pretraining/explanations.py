@@ -22,7 +22,8 @@ _MEANINGS = {
     " sample is the original; the others are replaced",
     "token_accuracy": "share of tokens guessed right; 1 is perfect",
     "token_loss": "nats a token costs; 0 is perfect",
-    "unigram_entropy": "nats a token costs whoever knows its frequency alone",
+    "unigram_entropy": "nats a token costs who knows word frequencies alone; the mark"
+    " for mlm_loss",
 }
 _BETTER, _NO_BETTER = "better than that", "no better yet"
 
@@ -49,7 +50,7 @@ def describe_evaluation(figures: Mapping[str, float]) -> str:
   if "mlm_loss" in figures:
     scale = ""
     if "unigram_entropy" in figures:
-      scale = f" ({figures['unigram_entropy']:.2f} knows frequencies alone)"
+      scale = f" (word frequencies alone: {figures['unigram_entropy']:.2f})"
     parts.append(f"masked-LM loss {figures['mlm_loss']:.2f} nats{scale}")
   if "rtd_auc" in figures:
     parts.append(
@@ -69,7 +70,7 @@ def _verdict(name: str, figures: Mapping[str, float]) -> str:
   if name == "mlm_loss" and "unigram_entropy" in figures:
     entropy = figures["unigram_entropy"]
     told = _BETTER if value < entropy else _NO_BETTER
-    return f"{entropy:.2f} knows frequencies alone: {told}"
+    return f"word frequencies alone give {entropy:.2f}: {told}"
   if name == "rtd_auc":
     return _BETTER.replace("that", "guessing") if value > 0.5 else _NO_BETTER
   if share is None or not 0 < share < 1:
@@ -80,7 +81,7 @@ def _verdict(name: str, figures: Mapping[str, float]) -> str:
   if name == "rtd_loss":
     entropy = -share * math.log(share) - (1 - share) * math.log1p(-share)
     told = _BETTER if value < entropy else _NO_BETTER
-    return f"the share of replaced tokens alone gives {entropy:.3f}: {told}"
+    return f"always telling the share of replaced tokens gives {entropy:.3f}: {told}"
   if name == "rtd_precision":
     told = _BETTER if value > share else _NO_BETTER
     return f"guessing gives {share:.3f}: {told}"

@@ -34,11 +34,11 @@ def test_good_values_are_called_so():
   told = lines(GOOD)
   assert told["rtd_auc"].startswith("rtd_auc                0.7810 ")
   assert told["rtd_auc"].endswith("1 is perfect; better than guessing")
-  assert "5.97 knows frequencies alone: better" in told["mlm_loss"]
+  assert "word frequencies alone give 5.97: better" in told["mlm_loss"]
   assert "one verdict for all gives 0.880: better" in told["rtd_accuracy"]
   assert "guessing gives 0.120: better" in told["rtd_precision"]
   entropy = -0.12 * math.log(0.12) - 0.88 * math.log(0.88)
-  assert f"alone gives {entropy:.3f}: better" in told["rtd_loss"]
+  assert f"replaced tokens gives {entropy:.3f}: better" in told["rtd_loss"]
 
 
 def test_bad_values_are_called_so():
@@ -65,7 +65,7 @@ def test_a_figure_of_nothing_is_told():
 
 def test_the_line_of_an_evaluation():
   assert describe_evaluation(GOOD) == (
-      "masked-LM loss 3.37 nats (5.97 knows frequencies alone);"
+      "masked-LM loss 3.37 nats (word frequencies alone: 5.97);"
       " replaced-token AUC 0.781 (0.5 is guessing, 1 is perfect)"
   )
   assert describe_evaluation({"mlm_loss": 3.0}) == "masked-LM loss 3.00 nats"
