@@ -29,7 +29,7 @@ from electra_jax.text.visible import visible
 _LEGEND = (
     "[bold green underline]replaced and found[/]  "
     "[yellow underline]replaced and missed[/]  [red]false alarm[/]  original"
-    "  [dim](what stood there, probability of a replacement)[/]"
+    "  [dim](what stood there, probability)[/]"
 )
 
 

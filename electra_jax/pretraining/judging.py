@@ -184,14 +184,13 @@ def render_detection(
     inside = inside[:-1]
   is_cut = most_tokens is not None and len(inside) > most_tokens
   is_marked = any(token.startswith("▁") for token in detection.originals)
-  before = ""
+  before = "", ""
   for i in inside[:most_tokens]:
     token, original = detection.tokens[i], detection.originals[i]
     probability = detection.probabilities[i]
-    if text and _has_space(before, original, is_marked):
+    if text and _has_space(before, (original, token), is_marked):
       text.append(" ")
-    # Spaces are those of the text, not of what replaces it.
-    before = original
+    before = original, token
     if is_own:
       text.append(_bare(token), style=shade(probability))
     else:
@@ -236,19 +235,28 @@ def _append_verdict(
     text.append(f"({probability:.0%})", style="dim")
 
 
-def _has_space(before: str, token: str, is_marked: bool) -> bool:
+def _has_space(
+    before: tuple[str, str], here: tuple[str, str], is_marked: bool
+) -> bool:
   """Whether a space stands between two tokens of a text, as far as is known.
 
   Args:
-    before: the token before it.
-    token: the token.
+    before: the token before it: the original, and what is shown.
+    here: the token, likewise.
     is_marked: whether spaces are told by "▁", as SentencePiece does.
   """
   if is_marked:
-    return token.startswith("▁")
-  if token.startswith("##"):
+    return here[0].startswith("▁")
+  if here[0].startswith("##"):
     return False
-  return not (token.startswith(_BESIDE_NEXT) or before.endswith(_BESIDE_LAST))
+  # A word that stands in place of a comma has a space.
+  return not (
+      all(token.startswith(_BESIDE_NEXT) for token in here)
+      or (
+          all(token.endswith(_BESIDE_LAST) for token in before if token)
+          and any(before)
+      )
+  )
 
 
 def _bare(token: str) -> str:

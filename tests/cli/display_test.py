@@ -183,6 +183,15 @@ def test_no_color_is_heeded(monkeypatch):
   assert not re.search(r"\x1b\[[\d;]*38", told)
 
 
+def test_a_word_in_place_of_a_comma_has_a_space():
+  originals = ["[CLS]", "a", "dog", ",", "un", "##like", "you", "[SEP]"]
+  tokens = ["[CLS]", "a", "dog", "fox", "un", "!", ".", "[SEP]"]
+  detection = Detection(tokens, originals, [0.1] * 8)
+  assert display.render_detection(detection).plain == (
+      "a dog fox(, 10%) un!(##like 10%) .(you 10%)".replace("##", "")
+  )
+
+
 def test_spaces_of_sentencepiece():
   tokens = ["[CLS]", "▁un", "re", "lent", "ing", "▁bad", "[SEP]"]
   detection = Detection(tokens, tokens, [0.0] * 7)
