@@ -46,7 +46,7 @@ def lay_out(texts: list[rich.text.Text]) -> list[rich.text.Text]:
 
 
 def draw(lines: list[rich.text.Text], output: str) -> None:
-  """Draws lines of coloured text on a dark ground, at twice 72 dpi."""
+  """Draws lines of coloured text on a dark ground."""
   import matplotlib
 
   matplotlib.use("Agg")
@@ -58,7 +58,7 @@ def draw(lines: list[rich.text.Text], output: str) -> None:
   width = (COLUMNS + 4) * CELL * SIZE / 72
   height = (len(lines) + 1) * LINE * SIZE / 72
   ground = THEME.background_color.hex
-  figure = plt.figure(figsize=(width, height), dpi=144, facecolor=ground)
+  figure = plt.figure(figsize=(width, height), dpi=110, facecolor=ground)
   axes = figure.add_axes((0, 0, 1, 1))
   axes.set(xlim=(-2, COLUMNS + 2), ylim=(len(lines) + 0.5, -0.5))
   axes.set_axis_off()
