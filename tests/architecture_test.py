@@ -17,6 +17,7 @@ PLAN = [
     "disk.scratch",
     "shapes",
     "trees",
+    "progress",
     "config_files",
     "text.wordpiece",
     "text.alphabet",
@@ -106,6 +107,8 @@ PLAN = [
     "pretraining.data",
     "pretraining.trainer",
     "pretraining.evaluation",
+    "pretraining.explanations",
+    "pretraining.judging",
     "pretraining.model",
     "pretraining.phases",
     "pretraining.transfer",
@@ -124,6 +127,7 @@ PLAN = [
     "tasks.batches",
     "tasks.task_files",
     "tasks.glue",
+    "tasks.score_words",
     "tasks.scoring",
     "tasks.span_answers",
     "tasks.squad_scoring",
@@ -304,7 +308,7 @@ VERBS = {
 }
 # The command prints, what shows a long verb's progress, and the runner of
 # sweeps, which is a command by itself.
-PRINTING = ("cli.", "runs.console", "training.writers", "sweeps.")
+PRINTING = ("cli.", "runs.console", "sweeps.")
 
 
 @pytest.mark.parametrize("name", sorted(VERBS))

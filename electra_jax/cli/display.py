@@ -1,6 +1,5 @@
 """What `predict` prints: colours for people, JSON lines for programs."""
 
-import itertools
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,52 +13,47 @@ from electra_jax.cli.typed import by_index
 from electra_jax.files import to_json
 from electra_jax.finetuning.inputs import parse_inputs
 from electra_jax.finetuning.model import FinetunedModel
-from electra_jax.pretraining.model import MASK, Detection, Fill, PretrainedModel
+from electra_jax.pretraining.explanations import explain
+from electra_jax.pretraining.judging import (
+    SHADES,
+    Detection,
+    is_corrupted,
+    join_tokens,
+    render_detection,
+)
+from electra_jax.pretraining.model import MASK, Fill, PretrainedModel
+from electra_jax.tasks.score_words import explain_score
 from electra_jax.tasks.task import Task
 from electra_jax.text.visible import visible
 
-LEGEND = (
+_LEGEND = (
     "[bold green underline]replaced and found[/]  "
     "[yellow underline]replaced and missed[/]  [red]false alarm[/]  original"
-    "  [dim](what stood there, probability of a replacement)[/]"
+    "  [dim](what stood there, probability)[/]"
 )
 
 
-def render_detection(detection: Detection) -> rich.text.Text:
-  """Colours one text: what was replaced, and what the discriminator says.
-
-  A replaced token is underlined, with the original behind it. Green: found;
-  yellow: missed; red: a false alarm; plain: rightly called original.
-  """
-  text = rich.text.Text()
-  places = itertools.pairwise([*detection.tokens, ""])
-  for i, (token, following) in enumerate(places):
-    original = detection.originals[i]
-    probability = detection.probabilities[i]
-    replaced, called = token != original, probability > 0.5
-    style = {
-        (True, True): "bold green underline",
-        (True, False): "yellow underline",
-        (False, True): "red",
-        (False, False): "",
-    }[replaced, called]
-    text.append(_bare(token), style=style)
-    if replaced:
-      shown = _bare(original)
-      text.append(f"({shown} {probability:.0%})", style="dim")
-    elif called:
-      text.append(f"({probability:.0%})", style="dim")
-    if not following.startswith("##"):
-      text.append(" ")
-  return text
+def legend(answers: Sequence[Detection]) -> rich.text.Text:
+  """Returns what the colours mean: of corrupted texts, or of one's own."""
+  if any(map(is_corrupted, answers)):
+    return rich.text.Text.from_markup(_LEGEND)
+  text = rich.text.Text("probability of having been replaced: ")
+  upper = 1.0
+  for least, style in SHADES:
+    told = f"over {least:.0%}" if upper == 1 else f"{least:.0%}-{upper:.0%}"
+    text.append(told, style=style).append("  ")
+    upper = least
+  return text.append(f"under {upper:.0%}")
 
 
 def suspects(detection: Detection, top: int = 3) -> list[tuple[str, float]]:
   """Returns the tokens most likely replaced, with their probabilities."""
   order = np.argsort(-np.asarray(detection.probabilities), kind="stable")
   return [
-      (detection.tokens[i], detection.probabilities[i]) for i in order[:top]
-  ]
+      (detection.tokens[i], detection.probabilities[i])
+      for i in order
+      if detection.originals[i] not in ("[CLS]", "[SEP]")
+  ][:top]
 
 
 def print_detections(
@@ -85,7 +79,7 @@ def print_detections(
   predictor = PretrainedModel(workdir)
   if held_out:
     answers = predictor.detect_held_out(held_out, seed=seed)
-    texts = {i: _joined(d.originals) for i, d in enumerate(answers)}
+    texts = {i: join_tokens(d.originals) for i, d in enumerate(answers)}
   else:
     texts = by_index(lines)
     plain = [text for text in texts.values() if MASK not in text]
@@ -115,8 +109,9 @@ def _print_judged(
 ) -> None:
   """Prints detections and fills for people."""
   console = rich.console.Console(highlight=False)
-  if any(isinstance(answer, Detection) for answer in answers):
-    console.print(LEGEND)
+  judged = [a for a in answers if isinstance(a, Detection)]
+  if judged and console.is_terminal:  # Else there is no colour to explain.
+    console.print(legend(judged))
   for (index, text), answer in zip(texts.items(), answers, strict=True):
     console.print()
     line = _number(index, texts)
@@ -247,6 +242,22 @@ def print_scores(
       )
 
 
+def print_figures(figures: Mapping[str, float], *, as_json: bool) -> None:
+  """Prints what an evaluation gave, with a word on each figure.
+
+  Args:
+    figures: of pre-training, or of tasks, as "rte/dev/accuracy".
+    as_json: one JSON object in place of lines.
+  """
+  if as_json:
+    print(to_json(figures, indent=1))
+  elif any("/" in name for name in figures):
+    for name, value in sorted(figures.items()):
+      print(f"{name:<22} {value:<8.4f} {explain_score(name)}".rstrip())
+  else:
+    print(*explain(figures), sep="\n")
+
+
 def _print_json(record: Mapping[str, Any]) -> None:
   is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
   print(to_json(record, ensure_ascii=not is_utf8))
@@ -256,15 +267,3 @@ def _number(index: int, texts: Mapping[int, str]) -> rich.text.Text:
   """Returns a line's number, where there is more than one line."""
   shown = f"{index}: " if len(texts) > 1 else ""
   return rich.text.Text(shown, style="dim")
-
-
-def _bare(token: str) -> str:
-  return visible(token.removeprefix("##").removeprefix("▁"))
-
-
-def _joined(tokens: Sequence[str]) -> str:
-  """Returns about the text that a row's tokens come from."""
-  inside = tokens[1:-1]  # Without [CLS] and the last [SEP].
-  if any(token.startswith("▁") for token in inside):
-    return "".join(inside).replace("▁", " ").strip()
-  return " ".join(inside).replace(" ##", "")

@@ -183,23 +183,21 @@ def _finetune(args: argparse.Namespace, rest: Sequence[str]) -> int:
 def _evaluate(args: argparse.Namespace, rest: Sequence[str]) -> int:
   del rest
   _begin(args)
-  from electra_jax.files import to_json
+  from electra_jax.cli.display import print_figures
+  from electra_jax.progress import Progress
 
-  figures = api.evaluate(
-      args.workdir,
-      split=args.split,
-      store=args.store,
-      max_rows=args.max_rows,
-      task=args.task,
-      folder=args.folder,
-      seed=args.seed,
-      output=args.output,
-  )
-  if args.json:
-    print(to_json(figures, indent=1))
-  else:
-    for name, value in sorted(figures.items()):
-      print(f"{name:<22} {value:.4f}")
+  with Progress(quiet=args.json).stage("evaluating", "longer on more rows"):
+    figures = api.evaluate(
+        args.workdir,
+        split=args.split,
+        store=args.store,
+        max_rows=args.max_rows,
+        task=args.task,
+        folder=args.folder,
+        seed=args.seed,
+        output=args.output,
+    )
+  print_figures(figures, as_json=args.json)
   return 0
 
 

@@ -1,6 +1,6 @@
 """Predictions and scores of the held-out splits of all tasks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from etils import epath
@@ -9,6 +9,7 @@ from electra_jax.finetuning.model import TaskPredictor
 from electra_jax.finetuning.task_data import TaskData
 from electra_jax.tasks.prediction_files import write_outputs
 from electra_jax.tasks.predictions import Predictions
+from electra_jax.tasks.score_words import explain_scores
 
 Split = tuple[str, str]  # Names of a task and of one of its splits.
 
@@ -70,6 +71,17 @@ class Evaluator:
       )
       scores |= {f"{name}/{split}/{metric}": v for metric, v in found.items()}
     return scores
+
+  def explain(self, names: Iterable[str]) -> list[str]:
+    """Returns a line on each of some scores."""
+    return explain_scores(
+        list(names),
+        {name: data.task for name, data in self._data.items()},
+        {
+            (name, split): self._data[name].splits[split]
+            for name, split in self.dev_splits
+        },
+    )
 
   def write(
       self, folder: epath.Path, predictions: Mapping[Split, Predictions]

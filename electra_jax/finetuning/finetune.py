@@ -25,9 +25,15 @@ from electra_jax.finetuning.pretrained_encoder import (
     PretrainedEncoder,
     find_encoder,
 )
-from electra_jax.finetuning.seeds import as_text, summarise
+from electra_jax.finetuning.seeds import (
+    as_text,
+    medians_and_deviations,
+    summarise,
+    write_summary,
+)
 from electra_jax.finetuning.task_data import TaskData
 from electra_jax.finetuning.trainer import TaskTrainer, make_task_trainer
+from electra_jax.progress import Progress
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.console import Show, shower
 from electra_jax.runs.finetune_config import FinetuneConfig
@@ -81,7 +87,8 @@ def finetune(
     UserError: values that do not fit each other, data or a checkpoint that is
       missing or broken, a loss that is not finite.
   """
-  show = shower(quiet)
+  show, is_first = shower(quiet), jax.process_index() == 0
+  progress = Progress(quiet=quiet or not is_first)
   workdirs.check_ours(workdir)
   tracker_names(config.trackers)
   # --- Where to start, and what to learn ---
@@ -97,9 +104,10 @@ def finetune(
   start = find_encoder(config)
   _check_length(config, start)
   source = task_data.source_of(config)
-  tasks = [task_data.read_task(task, source) for task in named]
+  with progress.stage("reading the tasks", "longer the more text there is"):
+    tasks = [task_data.read_task(task, source) for task in named]
+    batches = _training_batches(config, start, tasks, mesh)
   # --- Programs ---
-  batches = _training_batches(config, start, tasks, mesh)
   trainer = make_task_trainer(
       config,
       start.encoder,
@@ -118,7 +126,6 @@ def finetune(
   entered = workdirs.entered(
       workdir, workdirs.FINETUNING, config, start.tokenizer, facts
   )
-  is_first = jax.process_index() == 0
   with entered as entry:
     _describe(start, tasks, trainer, batches, show)
     show_notes(config, tasks, batches.features, evaluator.features, show)
@@ -127,20 +134,23 @@ def finetune(
     for seed in range(config.seeds):
       if seed not in scores:
         init = functools.partial(trainer.init, seed, encoder_params)
+        later = sum(s not in scores for s in range(seed + 1, config.seeds))
         scores[seed], signal = _run_seed(
-            entry, trainer, init, batches, evaluator, seed, quiet
+            entry, trainer, init, batches, evaluator, seed, progress, later
         )
         if signal is not None:
           return FinetuneResult(summary, signal)
       summary = summarise(scores, evaluator.main_metrics)
       if is_first:
-        _write_summary(workdir, summary)
+        write_summary(workdir, summary)
         if not config.train.keep_all_models:
           _delete_other_models(workdir, scores, summary["best_seed"])
     if is_first and config.seeds > 1:
       with open_trackers(config, workdir, "summary", is_new=False) as trackers:
-        trackers.finish(_medians_and_deviations(summary))
+        trackers.finish(medians_and_deviations(summary))
   show(as_text(summary))
+  for line in evaluator.explain(summary["median"]):
+    show(line)
   best = summary["best_seed"]
   show(f"the best model is of seed {best}; everything is in {workdir}")
   return FinetuneResult(summary)
@@ -257,13 +267,14 @@ def _run_seed(
     batches: Batches,
     evaluator: Evaluator,
     seed: int,
-    quiet: bool,
+    progress: Progress,
+    later_seeds: int,
 ) -> tuple[dict[str, float], int | None]:
   """Trains one seed to its end, or to a signal, whose number is returned.
 
   Its scores are written last: they are the sign that it is finished.
   """
-  show, is_first = shower(quiet), jax.process_index() == 0
+  show, is_first = shower(not progress.is_shown), jax.process_index() == 0
   folder = epath.Path(entry.workdir) / f"seed_{seed}"
   check_no_link_inside(folder, *(folder / name for name in _WRITTEN))
   predicted = {}
@@ -290,15 +301,13 @@ def _run_seed(
       trackers = stack.enter_context(opened)
       writer = ScalarWriter(folder, step, trackers)
       stack.enter_context(contextlib.closing(writer))
+    rows = _to_global(trainer.mesh, batches.training(seed, step))
     result = loop.run(
-        state,
-        trainer.train_step,
-        _to_global(trainer.mesh, batches.training(seed, step)),
-        evaluate,
-        checkpointer,
-        writer,
+        *(state, trainer.train_step, rows, evaluate, checkpointer, writer),
         _loop_config(trainer),
-        quiet=quiet or not is_first,
+        progress,
+        observe=functools.partial(_show_scores, progress, trainer.num_steps),
+        later_steps=later_seeds * trainer.num_steps,
     )
     if result.stopped_by is not None:
       show(
@@ -318,12 +327,17 @@ def _run_seed(
   return scores, None
 
 
-def _medians_and_deviations(summary: Mapping[str, Any]) -> dict[str, float]:
-  return {
-      f"{part}/{name}": value
-      for part in ("median", "standard_deviation")
-      for name, value in summary[part].items()
-  }
+def _show_scores(
+    progress: Progress,
+    last_step: int,
+    step: int,
+    params: Any,
+    scores: Mapping[str, float],
+) -> None:
+  del params
+  if step < last_step:  # At the end all seeds are told together.
+    told = ", ".join(f"{name} {value:.2f}" for name, value in scores.items())
+    progress.tell(f"step {step:,}: {told}")
 
 
 def _loop_config(trainer: TaskTrainer) -> loop.LoopConfig:
@@ -342,15 +356,6 @@ def _loop_config(trainer: TaskTrainer) -> loop.LoopConfig:
 def _to_global(mesh, batches) -> Iterator[Any]:
   for batch in batches:
     yield sharding.rows_to_global(mesh, batch)
-
-
-def _write_summary(workdir: epath.PathLike, summary: Mapping[str, Any]) -> None:
-  path = epath.Path(workdir)
-  text = to_json(summary, indent=1)
-  if (path / SCORES).exists() and (path / SCORES).read_text() == text:
-    return
-  write_whole(path / "scores.txt", [as_text(summary), "\n"])
-  write_whole(path / SCORES, [text])
 
 
 def _delete_other_models(workdir, scores, best_seed) -> None:

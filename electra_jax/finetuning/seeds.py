@@ -7,6 +7,10 @@ from typing import Any
 import numpy as np
 import rich.console
 import rich.table
+from etils import epath
+
+from electra_jax.files import to_json, write_whole
+from electra_jax.runs.weights import SCORES
 
 
 def summarise(
@@ -42,6 +46,25 @@ def summarise(
       "max": by_name(table.max(0)),
       "seeds": {str(seed): dict(scores[seed]) for seed in seeds},
   }
+
+
+def medians_and_deviations(summary: Mapping[str, Any]) -> dict[str, float]:
+  """Returns the medians and deviations of a summary, flat, for trackers."""
+  return {
+      f"{part}/{name}": value
+      for part in ("median", "standard_deviation")
+      for name, value in summary[part].items()
+  }
+
+
+def write_summary(workdir: epath.PathLike, summary: Mapping[str, Any]) -> None:
+  """Writes a summary as `scores.txt` and `scores.json` where it is new."""
+  path = epath.Path(workdir)
+  text = to_json(summary, indent=1)
+  if (path / SCORES).exists() and (path / SCORES).read_text() == text:
+    return
+  write_whole(path / "scores.txt", [as_text(summary), "\n"])
+  write_whole(path / SCORES, [text])
 
 
 def make_tables(summary: Mapping[str, Any]) -> list[rich.table.Table]:

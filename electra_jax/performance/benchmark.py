@@ -30,12 +30,14 @@ from electra_jax.performance.network_steps import network_steps
 from electra_jax.pretraining.data import open_store_of
 from electra_jax.pretraining.phases import one_phase
 from electra_jax.pretraining.trainer import Trainer, make_mesh, make_trainer
+from electra_jax.progress import Progress
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.config import PretrainConfig
 from electra_jax.runs.networks import Vocabulary, vocabulary_of
 from electra_jax.runs.sections import replaced
 from electra_jax.store.feed import Batch, Feed
 from electra_jax.store.manifest import row_dtype
+from electra_jax.training.loop import COMPILE_TIME, COMPILING
 from electra_jax.trees import count_parameters
 
 _WARMUP_CALLS, _PROFILED_STEPS = 5, 5
@@ -49,6 +51,7 @@ def benchmark(
     store: epath.PathLike | None = None,
     profile: epath.PathLike | None = None,
     peak_tflops: float | None = None,
+    quiet: bool = False,
 ) -> BenchmarkResult:
   """Measures the training step of a config on all devices.
 
@@ -64,6 +67,7 @@ def benchmark(
       xprof or Perfetto; of several processes, each gets a folder in it.
     peak_tflops: dense bfloat16 TFLOP/s of one device, where CHIPS does not
       know it; 0 leaves MFU out.
+    quiet: whether to say nothing meanwhile.
 
   Returns:
     The figures, those of this process where it has its own.
@@ -88,7 +92,8 @@ def benchmark(
   mesh = make_mesh(config, data.vocabulary)
   trainer = make_trainer(config, data.vocabulary, mesh)
   try:
-    return _measure(trainer, data, steps, profile, peak)
+    progress = Progress(quiet=quiet or jax.process_index() > 0)
+    return _measure(trainer, data, steps, profile, peak, progress)
   except jax.errors.JaxRuntimeError as error:
     if "RESOURCE_EXHAUSTED" not in str(error):
       raise
@@ -176,11 +181,11 @@ def _measure(
     steps: int,
     profile: pathlib.Path | None,
     peak: float | None,
+    progress: Progress,
 ) -> BenchmarkResult:
-  config = trainer.config
-  state, mesh, wait_secs = trainer.init(), trainer.mesh, []
+  config, mesh, wait_secs = trainer.config, trainer.mesh, []
   batch = sharding.to_global(mesh, next(data.batches))
-  compiled, compilation = _compile(trainer, state, batch)
+  state, compiled, compilation = _compile(trainer, batch, progress)
 
   def run():
     nonlocal state
@@ -189,18 +194,18 @@ def _measure(
     state, sums = compiled(state, sharding.to_global(mesh, rows))
     return sums
 
-  step_secs = _time_calls(run, steps)
+  step_secs = _time_calls(run, steps, progress, "timing the step")
   waits = wait_secs[-steps:] if data.is_feed else []
   memory, memory_source = _peak_memory(mesh, compiled)
   if profile is not None:
-    _profile(run, profile)
+    _profile(run, profile, progress)
+  programs = network_steps(trainer, state.params, batch)
   networks = {
-      name: _spread(_time_calls(program, steps))
-      for name, program in network_steps(trainer, state.params, batch).items()
+      name: _spread(_time_calls(program, steps, progress, f"timing the {name}"))
+      for name, program in programs.items()
   }
-  step = _spread(step_secs)
+  step, flops = _spread(step_secs), trainer.flops_per_step
   sequences_per_sec = config.train.batch_size / step.median
-  flops = trainer.flops_per_step
   peak_of_all = peak and peak * 1e12 * mesh.devices.size
   return BenchmarkResult(
       device_kind=mesh.devices.flat[0].device_kind,
@@ -232,17 +237,24 @@ def _measure(
 
 
 def _compile(
-    trainer: Trainer, state: Any, batch: Batch
-) -> tuple[Any, dict[str, float]]:
-  """Compiles the step; returns it and the seconds of each stage."""
-  traced, trace_secs = _timed(lambda: trainer.train_step.trace(state, batch))
-  lowered, lower_secs = _timed(traced.lower)
-  compiled, compile_secs = _timed(lowered.compile)
-  return compiled, {
-      "trace_secs": trace_secs,
-      "lower_secs": lower_secs,
-      "compile_secs": compile_secs,
-  }
+    trainer: Trainer, batch: Batch, progress: Progress
+) -> tuple[Any, Any, dict[str, float]]:
+  """Returns a fresh state, the compiled step, and the seconds of each stage."""
+  with progress.stage("initialising the weights", "seconds"):
+    state = jax.block_until_ready(trainer.init())
+  with progress.stage(COMPILING, COMPILE_TIME):
+    traced, trace_secs = _timed(lambda: trainer.train_step.trace(state, batch))
+    lowered, lower_secs = _timed(traced.lower)
+    compiled, compile_secs = _timed(lowered.compile)
+  return (
+      state,
+      compiled,
+      {
+          "trace_secs": trace_secs,
+          "lower_secs": lower_secs,
+          "compile_secs": compile_secs,
+      },
+  )
 
 
 def _timed(function: Callable[[], Any]) -> tuple[Any, float]:
@@ -251,23 +263,30 @@ def _timed(function: Callable[[], Any]) -> tuple[Any, float]:
   return result, time.perf_counter() - began
 
 
-def _time_calls(run: Callable[[], Any], calls: int) -> list[float]:
+def _time_calls(
+    run: Callable[[], Any], calls: int, progress: Progress, name: str
+) -> list[float]:
   """Returns the seconds between one result and the next.
 
   As in the training loop, a call is queued before the one before it is waited
   for, so that the device never waits for Python.
   """
   secs = []
+  progress.log(f"{name} …")
   with jax.transfer_guard("disallow"):
-    previous = jax.block_until_ready(run())  # Compiles what is not yet.
+    with progress.stage(f"compiling for {name}"):
+      previous = jax.block_until_ready(run())  # Compiles what is not yet.
+    progress.begin(_WARMUP_CALLS + calls, name=name)
     previous, began = run(), time.perf_counter()
-    for _ in range(_WARMUP_CALLS + calls):
+    for done in range(1, _WARMUP_CALLS + calls + 1):
       queued = run()
+      progress.update(done, "")
       jax.block_until_ready(previous)
       ended = time.perf_counter()
       secs.append(ended - began)
       previous, began = queued, ended
     jax.block_until_ready(previous)
+  progress.end()
   return secs[_WARMUP_CALLS:]
 
 
@@ -276,8 +295,11 @@ def _spread(secs: Sequence[float]) -> Spread:
   return Spread(float(median), float(lower), float(upper))
 
 
-def _profile(run: Callable[[], Any], folder: pathlib.Path) -> None:
+def _profile(
+    run: Callable[[], Any], folder: pathlib.Path, progress: Progress
+) -> None:
   with (
+      progress.stage("writing the profile"),
       jax.transfer_guard("disallow"),
       jax.profiler.trace(folder, create_perfetto_trace=True),
   ):

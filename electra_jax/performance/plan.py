@@ -29,9 +29,11 @@ from electra_jax.performance.inputs import find_vocabulary
 from electra_jax.performance.plan_result import Plan
 from electra_jax.pretraining.phases import one_phase
 from electra_jax.pretraining.trainer import Trainer, make_mesh, make_trainer
+from electra_jax.progress import Progress
 from electra_jax.runs.config import PretrainConfig
 from electra_jax.runs.networks import Vocabulary
 from electra_jax.runs.sections import replaced
+from electra_jax.training.loop import COMPILE_TIME, COMPILING
 from electra_jax.trees import count_parameters
 
 DEFAULT_EFFICIENCY = 0.4
@@ -48,6 +50,7 @@ def plan(
     efficiency: float = DEFAULT_EFFICIENCY,
     price: float | None = None,
     suggest: bool = True,
+    quiet: bool = False,
 ) -> Plan:
   """Plans the run of a pre-training config on a topology.
 
@@ -59,6 +62,7 @@ def plan(
     efficiency: model FLOPs utilisation that is counted on, in (0, 1].
     price: of one device for one hour, in any currency.
     suggest: whether to look for values that fit where the config's do not.
+    quiet: whether to say nothing meanwhile.
 
   Raises:
     UserError: values that do not fit each other, or no such topology.
@@ -70,12 +74,14 @@ def plan(
   if price is not None and price < 0:
     raise UserError(f"--price is {price:g}; it must not be negative")
   config = one_phase(config, phase)
-  devices = devices_of(topology)
-  found = _compile(config, devices)
+  progress = Progress(quiet=quiet)
+  with progress.stage(f"reading the topology {topology}"):
+    devices = devices_of(topology)
+  found = _compile(config, devices, progress)
   limit = _limit(devices[0], found.step)
   change, fitting = {}, None
   if suggest and limit is not None and found.step.needed_bytes > limit:
-    change, fitting = _find_fitting(config, devices, found, limit)
+    change, fitting = _find_fitting(config, devices, found, limit, progress)
   asked = _Asked(topology, devices, limit, efficiency, price)
   return _describe(asked, found, change, fitting)
 
@@ -96,11 +102,23 @@ class _Found:
   vocabulary: Vocabulary
 
 
-def _compile(config: PretrainConfig, devices: list[Any]) -> _Found:
+def _compile(
+    config: PretrainConfig,
+    devices: list[Any],
+    progress: Progress,
+    change: Mapping[str, Any] | None = None,
+) -> _Found:
+  """Compiles the step of a config, with a change that is tried."""
+  name = f"{COMPILING} for {len(devices)} x {devices[0].device_kind}"
+  if change:
+    config = replaced(config, change)
+    tried = ", ".join(f"{key}={value}" for key, value in change.items())
+    name += f" with {tried}, since the config's values do not fit"
   vocabulary = find_vocabulary(config)
   mesh = make_mesh(config, vocabulary, devices)
   trainer = make_trainer(config, vocabulary, mesh)
-  step = compile_step(trainer, config.train.batch_size, config.data.length)
+  with progress.stage(name, COMPILE_TIME):
+    step = compile_step(trainer, config.train.batch_size, config.data.length)
   return _Found(trainer, step, vocabulary)
 
 
@@ -110,12 +128,12 @@ def _limit(device: Any, step: CompiledStep) -> int | None:
   return memory_of(device)
 
 
-def _find_fitting(config, devices, found, limit):
+def _find_fitting(config, devices, found, limit, progress):
   """Looks for the least change of a config that fits; compiles each try."""
   most = _rows_of_a_device(config, found.trainer.mesh)
   change = _first_change(config, devices, found, limit)
   for _ in range(_TRIES):
-    tried = _compile(replaced(config, change), devices)
+    tried = _compile(config, devices, progress, change)
     if tried.step.needed_bytes <= limit:
       return change, tried.step
     if change.get("train.accumulation_steps", 1) < most:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import rich.console
-import rich.progress
 
+from electra_jax.progress import MEGABYTES, Progress
 from electra_jax.store.manifest import Manifest
 from electra_jax.store.reader import entropy
 from electra_jax.text.lost_text import (
@@ -20,7 +20,7 @@ from electra_jax.text.lost_text import (
 from electra_jax.text.sources import LeftOut, ReadProgress
 from electra_jax.text.wordpiece import UNKNOWN
 
-_PLAIN_REPORT_SECS = 30.0  # Between two lines where no bar can be drawn.
+_REDRAW_SECS = 0.25
 _MANY_DROPPED = 0.1  # Share of the tokens from which on a way out is told.
 _MOST_NAMED = 20  # Files that are named one by one.
 
@@ -35,6 +35,7 @@ class Reporter:
 
   def __init__(self, *, is_shown: bool):
     self._is_shown = is_shown
+    self._progress = Progress(quiet=not is_shown)
     self._console = rich.console.Console(stderr=True, highlight=False)
 
   def watch(
@@ -43,10 +44,18 @@ class Reporter:
     """Passes documents on and shows how many bytes were read for them."""
     if not self._is_shown:
       yield from documents
-    elif self._console.is_terminal:
-      yield from self._watch_live(task, documents, position)
-    else:
-      yield from self._watch_plainly(task, documents, position)
+      return
+    self._progress.log(f"{task} …")
+    self._progress.begin(None, name=task, unit=MEGABYTES)
+    shown = float("-inf")
+    for document in documents:
+      now = time.monotonic()
+      if now - shown >= _REDRAW_SECS:  # Documents come by the thousand.
+        shown = now
+        self._show(position)
+      yield document
+    self._show(position)
+    self._progress.end()
 
   def summarize(
       self,
@@ -153,44 +162,9 @@ class Reporter:
           " prepare with --document-per line"
       )
 
-  def _watch_live(
-      self, task: str, documents: Iterable[str], position: ReadProgress
-  ) -> Iterator[str]:
-    columns = (
-        rich.progress.TextColumn("{task.description:>10}"),
-        rich.progress.BarColumn(),
-        rich.progress.DownloadColumn(),
-        rich.progress.TransferSpeedColumn(),
-        rich.progress.TimeRemainingColumn(),
-    )
-    with rich.progress.Progress(*columns, console=self._console) as bar:
-      bar_id = bar.add_task(task, total=None)
-      for document in documents:
-        bar.update(
-            bar_id, total=position.total_bytes, completed=position.read_bytes
-        )
-        yield document
-      bar.update(bar_id, completed=position.read_bytes)
-
-  def _watch_plainly(
-      self, task: str, documents: Iterable[str], position: ReadProgress
-  ) -> Iterator[str]:
-    start = reported = time.monotonic()
-    for document in documents:
-      yield document
-      now = time.monotonic()
-      if now - reported >= _PLAIN_REPORT_SECS:
-        reported = now
-        self._report(task, position, now - start)
-    self._report(task, position, time.monotonic() - start)
-
-  def _report(self, task: str, position: ReadProgress, secs: float) -> None:
-    read, total = position.read_bytes, position.total_bytes
-    rate = read / max(secs, 1e-9)
-    line = f"{task}: {read / 1e6:,.1f} MB at {rate / 1e6:.2f} MB/s"
-    if total and rate and read < total:
-      line += f" of {total / 1e6:,.1f}, {(total - read) / rate:,.0f} s left"
-    self._print(line)
+  def _show(self, position: ReadProgress) -> None:
+    total = position.total_bytes
+    self._progress.update(position.read_bytes, "", total=total)
 
   def _print(self, line: str) -> None:
     self._console.print(line, soft_wrap=True)

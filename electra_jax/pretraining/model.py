@@ -10,8 +10,8 @@ from etils import epath
 
 from electra_jax.errors import UserError
 from electra_jax.models.electra import Electra
-from electra_jax.objectives.corruption import corrupt
 from electra_jax.objectives.masking import MaskedRows, mask_rows, unpack_rows
+from electra_jax.pretraining.judging import Detection, judge, to_detections
 from electra_jax.pretraining.trainer import bind, init_params_of
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.networks import (
@@ -27,20 +27,6 @@ from electra_jax.store.reader import open_store
 from electra_jax.training.checkpoint import Checkpointer
 
 MASK = "[MASK]"
-
-
-class Detection(NamedTuple):
-  """The discriminator's verdict on one text.
-
-  Attributes:
-    tokens: the tokens it saw, [CLS] and [SEP] among them.
-    originals: the tokens of the text; differ where the generator replaced.
-    probabilities: of each token, that it was replaced.
-  """
-
-  tokens: list[str]
-  originals: list[str]
-  probabilities: list[float]
 
 
 class Fill(NamedTuple):
@@ -142,17 +128,7 @@ class PretrainedModel:
             self._params, batch, jax.random.key(seed), corrupted=corrupted
         )
     )
-    detections = []
-    for row, original in enumerate(np.asarray(batch.input_ids)):
-      length = int(batch.segment_lengths[row, 1])
-      detections.append(
-          Detection(
-              self.tokenizer.tokens(ids[row, :length].tolist()),
-              self.tokenizer.tokens(original[:length].tolist()),
-              probabilities[row, :length].tolist(),
-          )
-      )
-    return detections
+    return to_detections(self.tokenizer, batch, ids, probabilities)
 
   def fill(self, text: str, top: int = 5) -> list[Fill]:
     """Returns the generator's likeliest tokens for every [MASK] of a text.
@@ -231,12 +207,7 @@ class PretrainedModel:
     networks = bind(self._model, params, None)
     masked = self._masked(batch, rng)
     options = self._options(with_counts=corrupted)
-    input_ids = masked.rows.input_ids
-    if corrupted:
-      generated = self._recipe.generator.function(networks, masked, options)
-      input_ids, _ = corrupt(masked, generated.replacements)
-    logits = self._recipe.objective.detect(networks, masked, options, input_ids)
-    return input_ids, jax.nn.sigmoid(logits)
+    return judge(networks, self._recipe, masked, options, corrupted=corrupted)
 
   def _fill_batch(self, params, batch, positions) -> Any:
     rows = unpack_rows(*batch)

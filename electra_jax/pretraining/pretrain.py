@@ -4,10 +4,11 @@ import contextlib
 import dataclasses
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import rich.text
 from etils import epath
 
 from electra_jax.devices import sharding
@@ -16,13 +17,17 @@ from electra_jax.files import absolute
 from electra_jax.pretraining import phases
 from electra_jax.pretraining.data import open_store_to_train, with_own_store
 from electra_jax.pretraining.evaluation import make_evaluate
+from electra_jax.pretraining.explanations import describe_evaluation, explain
+from electra_jax.pretraining.judging import make_judge, render_for_training
 from electra_jax.pretraining.trainer import Trainer, make_mesh, make_trainer
 from electra_jax.pretraining.warm_start import find_warm_start
+from electra_jax.progress import Progress
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.config import PretrainConfig
 from electra_jax.runs.console import Show, shower
 from electra_jax.runs.networks import vocabulary_of
 from electra_jax.runs.tracking import open_trackers
+from electra_jax.shapes import Params
 from electra_jax.store.feed import Feed
 from electra_jax.store.reader import Store
 from electra_jax.training import loop
@@ -63,7 +68,9 @@ def pretrain(
   tracker_names(config.trackers)
   if config.phases:
     return _pretrain_phases(config, workdir, quiet)
+  is_first = jax.process_index() == 0
   show = shower(quiet)
+  progress = Progress(quiet=quiet or not is_first)
   # --- Data ---
   config = with_own_store(config, workdir)
   config = dataclasses.replace(config, init_from=absolute(config.init_from))
@@ -94,7 +101,6 @@ def pretrain(
     origin = workdirs.RANDOM_WEIGHTS if start is None else start.origin
     weights = None if start is None else start.restore(trainer)
   # --- Workdir; nothing has been written before this line ---
-  is_first = jax.process_index() == 0
   with contextlib.ExitStack() as stack:
     entry = stack.enter_context(
         workdirs.entered(
@@ -114,9 +120,12 @@ def pretrain(
     )
     # --- State: (1) the workdir's checkpoint, else (2) init_from's weights,
     # else (3) fresh ---
-    state = checkpointer.restore_latest(trainer.abstract, trainer.shardings)
-    if state is None:
-      state = trainer.init() if start is None else start.init(trainer, weights)
+    with progress.stage("loading or initialising the weights", "seconds"):
+      state = checkpointer.restore_latest(trainer.abstract, trainer.shardings)
+      if state is None:
+        state = (
+            trainer.init() if start is None else start.init(trainer, weights)
+        )
     del weights  # They would lie beside the state.
     step = int(state.step)
     _describe(trainer, store, step, origin, show)
@@ -145,7 +154,8 @@ def pretrain(
         checkpointer,
         writer,
         _loop_config(config),
-        quiet=quiet or not is_first,
+        progress,
+        observe=None if quiet else _shower_of(trainer, store, progress),
     )
     if trackers is not None and result.stopped_by is None:
       trackers.finish(result.evaluation)
@@ -227,12 +237,44 @@ def _summarise(
       f"finished     step {result.step:,} in {result.train_secs:,.0f} s;"
       f" everything is in {workdir}"
   )
-  for name, value in sorted(result.evaluation.items()):
-    show(f"  {name:<22} {value:.4f}")
-  if "mlm_loss" in result.evaluation:
-    gain = store.unigram_entropy() - result.evaluation["mlm_loss"]
-    show(f"  unigram_entropy        {store.unigram_entropy():.4f}")
-    show(f"  nats under the entropy {gain:.4f}")
+  for line in explain(with_entropy(result.evaluation, store)):
+    show(f"  {line}")
+
+
+def with_entropy(
+    figures: Mapping[str, float], store: Store
+) -> Mapping[str, float]:
+  """Adds what the masked-LM loss is compared with, where there is one."""
+  if "mlm_loss" not in figures:
+    return figures
+  return {**figures, "unigram_entropy": store.unigram_entropy()}
+
+
+def _shower_of(
+    trainer: Trainer, store: Store, progress: Progress
+) -> loop.Observe:
+  """Returns what shows an evaluation and a judged sentence, as text."""
+  split = store.split("validation")
+  judge = make_judge(trainer, store.tokenizer(), split)
+  is_explained = False
+
+  def observe(step: int, params: Params, figures: Mapping[str, float]) -> None:
+    nonlocal is_explained
+    told = describe_evaluation(with_entropy(figures, store))
+    if step < trainer.config.train.num_steps:  # At the end all are told.
+      progress.tell(f"step {step:,}: {told}")
+    if judge is None:
+      return
+    sentence = render_for_training(judge(params)[0])
+    if not is_explained:
+      progress.tell(
+          "a held-out sentence; behind a replaced token: what stood there, and"
+          " the probability that the model gives of a replacement"
+      )
+    is_explained = True
+    progress.tell(rich.text.Text("  ") + sentence)
+
+  return observe
 
 
 def _pretrain_phases(

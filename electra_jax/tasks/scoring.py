@@ -14,18 +14,26 @@ from jaxtyping import Bool
 
 from electra_jax.errors import UserError
 
+# What is imported for scores, and what it is called where it is installed from.
+PACKAGES = {"scipy": "scipy", "seqeval": "seqeval", "sklearn": "scikit-learn"}
+
 
 def check_packages() -> None:
   """Raises a UserError unless everything that scores is installed.
 
   Called before training, which would be lost without its scores.
   """
-  for name in ("scipy", "seqeval", "sklearn"):
-    if importlib.util.find_spec(name) is None:
-      raise UserError(
-          f"scores need the package {name}, which is not installed; run pip"
-          " install 'electra-jax[finetune]'"
-      )
+  missing = [
+      package
+      for name, package in PACKAGES.items()
+      if importlib.util.find_spec(name) is None
+  ]
+  if missing:
+    are = "are" if len(missing) > 1 else "is"
+    raise UserError(
+        f"scores need {', '.join(missing)}, which {are} not installed; run pip"
+        " install 'electra-jax[finetune]'"
+    )
 
 
 def score(

@@ -14,13 +14,18 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from electra_jax.errors import UserError
+from electra_jax.progress import Progress
 from electra_jax.shapes import Params
 from electra_jax.training import checkpoint_record, metrics
 from electra_jax.training.checkpoint import Checkpointer, NonFiniteError
 from electra_jax.training.step import TrainState
-from electra_jax.training.writers import ProgressLine, ScalarWriter
+from electra_jax.training.writers import ScalarWriter
 
 Evaluate = Callable[[Params], Mapping[str, float]]
+# Told of each evaluation: step, parameters, figures.
+Observe = Callable[[int, Params, Mapping[str, float]], None]
+COMPILING = "compiling the training step"
+COMPILE_TIME = "seconds for a small model, minutes for a large one"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,8 +115,10 @@ def run(
     checkpointer: Checkpointer,
     writer: ScalarWriter | None,
     config: LoopConfig,
+    progress: Progress,
     *,
-    quiet: bool = False,
+    observe: Observe | None = None,
+    later_steps: int = 0,
 ) -> Result:
   """Trains until `num_train_steps` or a signal.
 
@@ -127,34 +134,39 @@ def run(
     checkpointer: where states are saved.
     writer: where figures go, or None in all processes but the first.
     config: intervals.
-    quiet: whether to show no progress.
+    progress: where a person sees how far it is.
+    observe: what else is done after each evaluation.
+    later_steps: of loops that come after this one, for its estimate.
 
   Raises:
     UserError: a loss or an update is not finite; the last good checkpoint is
       intact.
   """
-  step = int(state.step)
-  progress = ProgressLine(config.num_train_steps, step, quiet)
+  step = first_step = int(state.step)
   window = Window(config, writer, progress, step, checkpointer.window(step))
   began, evaluation, stopped_by = time.monotonic(), {}, None
 
   def evaluate_now():
-    with window.paused():
+    with window.paused(), progress.stage("evaluating"):
       figures = evaluate(state.params)
-    if writer is not None:
-      writer.write(step, "validation", figures)
+      if writer is not None:
+        writer.write(step, "validation", figures)
+      if observe is not None:
+        observe(step, state.params, figures)
     return figures
 
   def save_now():
-    window.flush(step)
-    if writer is not None:
-      writer.flush()
-    checkpointer.save(state, step, window.open_part())
+    with progress.stage("saving"):
+      window.flush(step)
+      if writer is not None:
+        writer.flush()
+      checkpointer.save(state, step, window.open_part())
 
+  progress.begin(config.num_train_steps, step, later=later_steps)
   try:
     with StopSignal() as stop, jax.transfer_guard("disallow"):
       while step < config.num_train_steps and stopped_by is None:
-        with _collector_at_rest():
+        with _compiling(progress, step == first_step), _collector_at_rest():
           state, sums = train_step(state, next(batches))
         step += 1
         window.add(step, sums)
@@ -173,7 +185,7 @@ def run(
     checkpointer.wait()
     raise UserError(f"{error}; {_way_back(checkpointer, config)}") from error
   finally:
-    progress.close()
+    progress.end()
     checkpointer.wait()
   return Result(state, step, evaluation, stopped_by, time.monotonic() - began)
 
@@ -194,7 +206,7 @@ class Window:
       self,
       config: LoopConfig,
       writer: ScalarWriter | None,
-      progress: ProgressLine,
+      progress: Progress,
       step: int,
       open_part: checkpoint_record.Window | None = None,
   ):
@@ -285,6 +297,12 @@ class _Pause:
 
   def __exit__(self, *exc_info):
     self._window._began += time.monotonic() - self._began
+
+
+def _compiling(progress: Progress, is_first: bool):
+  if not is_first:
+    return contextlib.nullcontext()
+  return progress.stage(COMPILING, COMPILE_TIME)
 
 
 @contextlib.contextmanager

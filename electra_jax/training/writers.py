@@ -1,16 +1,13 @@
-"""What a run leaves to read: JSON lines, TensorBoard, one live line."""
+"""What a run leaves to read: JSON lines and TensorBoard."""
 
 import json
 import logging
 import math
 import os
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any
 
-import rich.console
-import rich.progress
 from etils import epath
 from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.summary.writer import event_file_writer
@@ -163,56 +160,3 @@ def _cut_lines(path: epath.Path, step: int) -> list[str]:
   if "".join(kept) != text or (not is_remote(path) and os.path.islink(path)):
     write_whole(path, kept)
   return kept
-
-
-class ProgressLine:
-  """A live line on a terminal, a plain line now and then elsewhere."""
-
-  def __init__(self, total_steps: int, start_step: int, quiet: bool = False):
-    self._total = total_steps
-    self._start = start_step
-    self._began = time.monotonic()
-    self._quiet = quiet
-    self._progress = None
-    if sys.stderr.isatty() and not quiet:
-      self._progress = rich.progress.Progress(
-          rich.progress.TextColumn("step {task.completed:,}/{task.total:,}"),
-          rich.progress.BarColumn(bar_width=24),
-          rich.progress.TextColumn("{task.description}"),
-          rich.progress.TimeRemainingColumn(elapsed_when_finished=True),
-          console=rich.console.Console(stderr=True),
-      )
-      self._task = self._progress.add_task(
-          "compiling", total=total_steps, completed=start_step
-      )
-      self._progress.start()
-
-  def restart_clock(self, step: int) -> None:
-    """Starts measuring at `step`, after compilation."""
-    self._start, self._began = step, time.monotonic()
-
-  def update(self, step: int, description: str | None = None) -> None:
-    """Shows the step and, where given, new figures."""
-    if self._progress is not None:
-      kwargs = {} if description is None else {"description": description}
-      self._progress.update(self._task, completed=step, **kwargs)
-    elif description is not None and not self._quiet:
-      print(
-          f"step {step:,}/{self._total:,} | {description} |"
-          f" {self._remaining(step)} left",
-          file=sys.stderr,
-          flush=True,
-      )
-
-  def close(self) -> None:
-    """Leaves the line as it stands."""
-    if self._progress is not None:
-      self._progress.stop()
-
-  def _remaining(self, step: int) -> str:
-    done = step - self._start
-    if done <= 0:
-      return "unknown time"
-    secs = (time.monotonic() - self._began) / done * (self._total - step)
-    hours, rest = divmod(int(secs), 3600)
-    return f"{hours}:{rest // 60:02}:{rest % 60:02}"

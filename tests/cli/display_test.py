@@ -1,6 +1,8 @@
 """What `predict` prints: typed order, numbers of lines, nothing that bites."""
 
+import io
 import json
+import re
 import types
 
 import pytest
@@ -8,7 +10,8 @@ import pytest
 from electra_jax.cli import display, typed
 from electra_jax.cli import main as cli
 from electra_jax.errors import UserError
-from electra_jax.pretraining.model import Detection, Fill, Score
+from electra_jax.pretraining.judging import Detection
+from electra_jax.pretraining.model import Fill, Score
 from electra_jax.runs import workdir
 from electra_jax.tasks.predictions import Predictions
 from electra_jax.tasks.task import Task
@@ -119,6 +122,80 @@ def test_held_out_rows_tell_their_text(capsys):
   display.print_detections("", [], held_out=2, as_json=True)
   found = [(r["index"], r["text"]) for r in printed(capsys)]
   assert found == [(0, "old dogs"), (1, "old dogs")]
+
+
+OWN = Detection(
+    ["[CLS]", "a", "big", "##ger", "dog", "'", "s", "bone", ".", "[SEP]"],
+    ["[CLS]", "a", "big", "##ger", "dog", "'", "s", "bone", ".", "[SEP]"],
+    [0.9, 0.01, 0.3, 0.6, 0.8, 0.2, 0.0, 0.1, 0.09, 0.99],
+)
+
+
+def shown(monkeypatch, answers, **environment):
+  """What a terminal of 200 columns gets."""
+  monkeypatch.setenv("FORCE_COLOR", "1")
+  monkeypatch.setenv("TERM", "xterm-256color")
+  monkeypatch.setenv("COLUMNS", "200")
+  monkeypatch.delenv("NO_COLOR", raising=False)
+  for name, value in environment.items():
+    monkeypatch.setenv(name, value)
+  stream = io.StringIO()
+  monkeypatch.setattr("sys.stdout", stream)
+  display._print_judged(dict(enumerate(["text"] * len(answers))), answers)
+  return stream.getvalue()
+
+
+def test_ones_own_text_has_shades_and_a_legend_that_tells_them(monkeypatch):
+  told = shown(monkeypatch, [OWN])
+  assert "probability of having been replaced" in told
+  assert "over 75%" in told and "under 10%" in told
+  assert "what stood there" not in told
+  sentence = display.render_detection(OWN)
+  assert sentence.plain == "a bigger(60%) dog(80%)'s bone."
+  styles = {
+      sentence.plain[span.start : span.end]: str(span.style)
+      for span in sentence.spans
+  }
+  shades = [style for _, style in display.SHADES]
+  strong = [styles[token] for token in ("dog", "ger", "big", "'")]
+  assert strong == shades
+  assert "a" not in styles and "." not in styles
+
+
+def test_replaced_text_has_its_own_legend(monkeypatch):
+  changed = OWN._replace(tokens=[*OWN.tokens[:4], "cat", *OWN.tokens[5:]])
+  told = shown(monkeypatch, [changed])
+  assert "replaced and found" in told and "what stood there" in told
+  assert "probability of having been" not in told
+  assert "cat(dog 80%)'s" in display.render_detection(changed).plain
+
+
+def test_what_is_piped_has_neither_colour_nor_legend(capsys):
+  display._print_judged({0: "text"}, [OWN])
+  out = capsys.readouterr().out
+  assert "probability of" not in out and "\x1b" not in out
+  assert out.startswith("\na bigger(60%) dog(80%)'s bone.")
+  assert "most suspicious: dog 80%, ##ger 60%" in out
+
+
+def test_no_color_is_heeded(monkeypatch):
+  told = shown(monkeypatch, [OWN], NO_COLOR="1")
+  assert not re.search(r"\x1b\[[\d;]*38", told)
+
+
+def test_a_word_in_place_of_a_comma_has_a_space():
+  originals = ["[CLS]", "a", "dog", ",", "un", "##like", "you", "[SEP]"]
+  tokens = ["[CLS]", "a", "dog", "fox", "un", "!", ".", "[SEP]"]
+  detection = Detection(tokens, originals, [0.1] * 8)
+  assert display.render_detection(detection).plain == (
+      "a dog fox(, 10%) un!(##like 10%) .(you 10%)".replace("##", "")
+  )
+
+
+def test_spaces_of_sentencepiece():
+  tokens = ["[CLS]", "▁un", "re", "lent", "ing", "▁bad", "[SEP]"]
+  detection = Detection(tokens, tokens, [0.0] * 7)
+  assert display.render_detection(detection).plain == "unrelenting bad"
 
 
 BITING = "a\x1b[31mred\x1b[0m \x9b2J \u202eevil :smile: [bold]x[/]"

@@ -30,6 +30,7 @@ def test_every_verb_explains_itself_with_an_example(verb, capsys):
     ("config", "overrides", "message"),
     [
         (CONFIG, ["--config.train.num_stepz=3"], "num_steps"),
+        (CONFIG, ["--config.train.steps=5"], r"train.steps is no key .*did you mean config.train.num_steps\? config.train has accumulation_steps, .*overlap"),
         (CONFIG, ["--config.train.num_steps=many"], "num_steps.*many|many.*num_steps"),
         (CONFIG, ["--config.optimizer.learning_rate=fast"], "fast"),
         (CONFIG + ":huge", [], "'huge' is not one of tiny, small"),

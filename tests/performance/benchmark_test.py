@@ -21,6 +21,7 @@ from electra_jax.performance.benchmark import (
 )
 from electra_jax.performance.network_steps import network_steps
 from electra_jax.pretraining.trainer import make_trainer
+from electra_jax.progress import Progress
 from electra_jax.runs.networks import (
     electra_config,
     masking_config,
@@ -189,7 +190,11 @@ def test_every_timed_call_follows_a_warm_one(monkeypatch):
   monkeypatch.setattr(benchmarks.time, "perf_counter", lambda: now[0])
   monkeypatch.setattr(benchmarks.jax, "block_until_ready", wait)
   first = benchmarks._WARMUP_CALLS + 2
-  assert benchmarks._time_calls(run, 3) == [first, first + 1, first + 2]
+  assert benchmarks._time_calls(run, 3, Progress(quiet=True), "") == [
+      first,
+      first + 1,
+      first + 2,
+  ]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from electra_jax.cli.display import render_detection
 from electra_jax.errors import UserError
 from electra_jax.pretraining.model import PretrainedModel
 from electra_jax.pretraining.pretrain import pretrain
+from electra_jax.progress import Progress
 from electra_jax.runs import workdir as workdirs
 from electra_jax.store.feed import Feed
 from electra_jax.store.reader import open_store
@@ -185,7 +186,7 @@ def test_the_loop_admits_no_hidden_transfer(tmp_path, store):
         Checkpointer(tmp_path),
         None,
         loop.LoopConfig(3, 1, 0, 0, 8),
-        quiet=True,
+        Progress(quiet=True),
     )
 
 

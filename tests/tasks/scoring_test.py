@@ -1,5 +1,6 @@
 """Scores: values worked by hand, undefined cases, clear errors."""
 
+import importlib.util
 import math
 import sys
 import warnings
@@ -7,7 +8,7 @@ import warnings
 import pytest
 
 from electra_jax.errors import UserError
-from electra_jax.tasks.scoring import METRICS, score
+from electra_jax.tasks.scoring import METRICS, check_packages, score
 
 
 def one(metric, gold, predicted, labels=()):
@@ -178,3 +179,15 @@ def test_a_missing_package(metric, package, monkeypatch):
   monkeypatch.setitem(sys.modules, package, None)
   with pytest.raises(UserError, match=rf"'{metric}' .*electra-jax\[finetune\]"):
     one(metric, ["a"], ["a"], "ab")
+
+
+def test_all_packages_that_are_missing_are_named_at_once(monkeypatch):
+  found = importlib.util.find_spec
+  monkeypatch.setattr(
+      "importlib.util.find_spec",
+      lambda name: None if name in ("sklearn", "seqeval") else found(name),
+  )
+  with pytest.raises(
+      UserError, match=r"scores need seqeval, scikit-learn, which are not"
+  ):
+    check_packages()

@@ -10,6 +10,7 @@ import pytest
 from tensorboard.backend.event_processing import event_file_loader
 
 from electra_jax.errors import UserError
+from electra_jax.progress import Progress
 from electra_jax.training import loop
 from electra_jax.training.checkpoint import Checkpointer
 from electra_jax.training.step import TrainState
@@ -69,7 +70,7 @@ def run(workdir, last=None, bad=None, config=CONFIG):
         checkpointer,
         writer,
         config,
-        quiet=True,
+        Progress(quiet=True),
     )
 
 
