@@ -31,6 +31,7 @@ from electra_jax.finetuning.trainer import TaskTrainer, make_task_trainer
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.console import Show, shower
 from electra_jax.runs.finetune_config import FinetuneConfig
+from electra_jax.runs.parameters import note_parameters
 from electra_jax.runs.sections import replaced
 from electra_jax.runs.tracking import open_trackers
 from electra_jax.runs.weights import SCORES
@@ -121,6 +122,8 @@ def finetune(
   is_first = jax.process_index() == 0
   with entered as entry:
     _describe(start, tasks, trainer, batches, show)
+    if is_first:
+      note_parameters(workdir, trainer.abstract.params)
     show_notes(config, tasks, batches.features, evaluator.features, show)
     # --- Seeds ---
     scores, summary = _finished_seeds(workdir), {}
@@ -270,7 +273,7 @@ def _run_seed(
 
   def evaluate(params):
     predicted.update(evaluator.predict(params, evaluator.dev_splits))
-    return evaluator.scores(predicted)
+    return loop.Evaluation(evaluator.scores(predicted))
 
   with contextlib.ExitStack() as stack:
     checkpointer = stack.enter_context(

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -20,7 +20,21 @@ from electra_jax.training.checkpoint import Checkpointer, NonFiniteError
 from electra_jax.training.step import TrainState
 from electra_jax.training.writers import ProgressLine, ScalarWriter
 
-Evaluate = Callable[[Params], Mapping[str, float]]
+
+class Evaluation(NamedTuple):
+  """What held-out rows say of parameters.
+
+  Attributes:
+    figures: by name.
+    sample: how the networks treat some rows, as `ScalarWriter.write_sample`
+      takes it, or None.
+  """
+
+  figures: Mapping[str, float]
+  sample: Mapping[str, Any] | None = None
+
+
+Evaluate = Callable[[Params], Evaluation]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +49,8 @@ class LoopConfig:
     batch_size: rows (of fine-tuning: texts) per step over all processes, for
       the rate.
     advice: what to do with the last checkpoint about a loss that is not finite.
+    peak_rows_per_sec: the rate of `batch_size`'s rows at which all devices would
+      run at their peak, or None where it is not known.
   """
 
   num_train_steps: int
@@ -46,6 +62,7 @@ class LoopConfig:
       "resume from it with a smaller --config.optimizer.learning_rate, or delete"
       " it to resume from the one before"
   )
+  peak_rows_per_sec: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +140,7 @@ def run(
     state: where to start; donated to the first step.
     train_step: compiled; donates its state.
     batches: global batches from the state's step on.
-    evaluate: parameters -> figures on held-out rows.
+    evaluate: parameters -> what held-out rows say of them.
     checkpointer: where states are saved.
     writer: where figures go, or None in all processes but the first.
     config: intervals.
@@ -140,10 +157,12 @@ def run(
 
   def evaluate_now():
     with window.paused():
-      figures = evaluate(state.params)
+      found = evaluate(state.params)
     if writer is not None:
-      writer.write(step, "validation", figures)
-    return figures
+      writer.write(step, "validation", found.figures)
+      if found.sample is not None:
+        writer.write_sample(step, "validation", found.sample)
+    return found.figures
 
   def save_now():
     window.flush(step)
@@ -261,6 +280,8 @@ class Window:
     steps = until - self._timed_from
     figures["steps_per_sec"] = steps / max(now - self._began, 1e-9)
     figures["rows_per_sec"] = figures["steps_per_sec"] * self._config.batch_size
+    if peak := self._config.peak_rows_per_sec:
+      figures["mfu"] = figures["rows_per_sec"] / peak
     if self._writer is not None:
       self._writer.write(until, "train", figures)
     self._sums, self._first_step = {}, until

@@ -181,7 +181,7 @@ def test_the_loop_admits_no_hidden_transfer(tmp_path, store):
         TrainState(jnp.zeros((), jnp.int32), {}, ()),
         train_step,
         (feed.batch(step) for step in range(3)),  # Not put on the devices.
-        lambda params: {},
+        lambda params: loop.Evaluation({}),
         Checkpointer(tmp_path),
         None,
         loop.LoopConfig(3, 1, 0, 0, 8),
