@@ -22,6 +22,7 @@ class Panel:
     reference: a value to compare with, as `reference_of` finds it, and what it
       is called.
     is_log: whether the axis is logarithmic.
+    is_smoothed: whether a long curve is; one without noise is not.
   """
 
   name: str
@@ -30,6 +31,7 @@ class Panel:
   meaning: str
   reference: tuple[str, str] | None = None
   is_log: bool = False
+  is_smoothed: bool = True
 
 
 PRETRAINING = (
@@ -104,6 +106,7 @@ PRETRAINING = (
         "per step",
         "What the schedule gives: a rise while the optimizer warms up, then a"
         " fall to zero at the last step.",
+        is_smoothed=False,
     ),
     Panel(
         "grad_norm",
@@ -175,7 +178,14 @@ def draw(
     None where no run has recorded it.
   """
   found = [
-      (index, name, group, curves.prepare(of_run[group, panel.name]))
+      (
+          index,
+          name,
+          group,
+          curves.prepare(
+              of_run[group, panel.name], is_smoothed=panel.is_smoothed
+          ),
+      )
       for index, (name, of_run) in enumerate(runs.items())
       for group in (TRAIN, HELD_OUT)
       if (group, panel.name) in of_run
@@ -232,7 +242,7 @@ def _dress(axes: Any, panel: Panel, drawn: Sequence[curves.Drawn]) -> None:
   axes.set_ylabel(panel.unit)
   axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
   axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: short(x)))
-  lowest = min(float(np.min(d.raw.values)) for d in drawn)
+  lowest = min(float(np.nanmin(d.raw.values)) for d in drawn)
   if panel.is_log and lowest > 0:
     axes.set_yscale("log")
     plain = FuncFormatter(lambda y, _: f"{y:g}")
@@ -281,7 +291,7 @@ def _note(found) -> str:
   windows = {drawn.window for *_, drawn in found if drawn.window > 1}
   parts = []
   if windows:
-    span = "/".join(map(str, sorted(windows)))
+    span = " or ".join(map(str, sorted(windows)))
     parts.append(f"Faint: the records; line: the mean of {span} neighbours.")
   else:
     parts.append("The records as they are, not smoothed.")

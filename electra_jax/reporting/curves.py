@@ -27,17 +27,19 @@ class Drawn(NamedTuple):
   is_thinned: bool
 
 
-def prepare(series: Series) -> Drawn:
-  """Smooths and thins a curve; values that are not finite are left out."""
+def prepare(series: Series, *, is_smoothed: bool = True) -> Drawn:
+  """Smooths and thins a curve; where it is not defined it has a gap."""
   finite = np.isfinite(series.values)
   steps, values = series.steps[finite], series.values[finite]
-  half = round(len(values) * _SHARE) if len(values) >= _FEWEST else 0
+  is_long = is_smoothed and len(values) >= _FEWEST
+  half = round(len(values) * _SHARE) if is_long else 0
   smooth = moving_mean(values, half)
   raw = Series(steps, values)
   thinned = _extremes(raw)
+  gaps = series.steps[~finite]
   return Drawn(
-      thinned,
-      _thin(Series(steps, smooth)),
+      _with_gaps(thinned, gaps),
+      _with_gaps(_thin(Series(steps, smooth)), gaps),
       2 * half + 1,
       len(thinned.steps) < len(steps),
   )
@@ -56,6 +58,20 @@ def moving_mean(values: np.ndarray, half: int) -> np.ndarray:
   places = np.arange(count)
   reach = np.minimum(half, np.minimum(places, count - 1 - places))
   return (sums[places + reach + 1] - sums[places - reach]) / (2 * reach + 1)
+
+
+def _with_gaps(series: Series, gaps: np.ndarray) -> Series:
+  """Puts a NaN, where a drawn line breaks, between points with a gap."""
+  if not len(series.steps):
+    return series
+  # One for each stretch, and none before the first point or behind the last.
+  places = np.searchsorted(series.steps, gaps)
+  inside = (places > 0) & (places < len(series.steps))
+  places, first = np.unique(places[inside], return_index=True)
+  return Series(
+      np.insert(series.steps, places, gaps[inside][first]),
+      np.insert(series.values, places, np.nan),
+  )
 
 
 def _thin(series: Series) -> Series:

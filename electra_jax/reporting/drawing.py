@@ -12,6 +12,7 @@ from electra_jax.reporting.palette import in_page_colours, light
 
 MADE_BY = "electra_jax report"  # Stands in every file: it is ours to replace.
 _WIDTH, _HEIGHT = 4.6, 2.9  # Inches.
+_PIXELS_A_POINT = 1.6  # Of a plot on a wide page.
 _INSTALL = "pip install 'electra-jax[report]'"
 
 
@@ -126,8 +127,13 @@ def inline(svg: str, name: str, alt: str) -> str:
   body = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', body)
   body = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', body)
   body = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", body)
-  box = re.search(r'viewBox="[^"]+"', body)[0]
-  start = f'<svg class="plot" role="img" aria-label="{_quoted(alt)}" {box}>'
+  box = re.search(r'viewBox="0 0 ([\d.]+) [\d.]+"', body)
+  # No wider than its type stays as large as that of other plots.
+  widest = f"max-width: {float(box[1]) * _PIXELS_A_POINT:.0f}px"
+  start = (
+      f'<svg class="plot" role="img" aria-label="{_quoted(alt)}" {box[0]}'
+      f' style="{widest}">'
+  )
   body = start + body[body.index(">") + 1 :]
   return in_page_colours(body)
 

@@ -238,6 +238,6 @@ def _read_run(path: epath.Path, name: str, kind: str) -> RunRecord:
 
 def _curves_of_best(seeds: Mapping[int, Curves], scores) -> Curves:
   best = scores.get("best_seed")
-  if best in seeds:
+  if type(best) is int and best in seeds:
     return seeds[best]
   return seeds[min(seeds)] if seeds else {}

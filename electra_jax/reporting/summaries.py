@@ -148,7 +148,12 @@ def _state(run: RunRecord) -> str:
   done = run.last_step
   if not total:
     return f"step {done:,}"
-  if done >= total:
+  judged = [
+      series.steps[-1]
+      for (group, _), series in run.curves.items()
+      if group == HELD_OUT
+  ]
+  if max(judged, default=0) >= total:  # The last thing that a run records.
     return f"finished at step {done:,}"
   return f"step {done:,} of {total:,.0f} so far"
 
@@ -165,9 +170,9 @@ def _meaning(
     elif auc < 0.7:
       word = "has begun to tell replaced tokens from original ones"
     elif auc < 0.9:
-      word = "tells replaced tokens from original ones well"
+      word = "tells replaced tokens from original ones"
     else:
-      word = "finds almost all replaced tokens"
+      word = "tells replaced tokens from original ones well"
     told.append(
         f"The discriminator {word}: of a replaced and an original token it"
         f" suspects the replaced one {auc:.0%} of the time, and guessing would"

@@ -127,6 +127,8 @@ def _plot(path: epath.Path) -> tuple[str, str]:
   svg, png = path / "results.svg", path / "results.png"
   try:
     text = svg.read_bytes().decode("utf-8", "replace")
+    if "<script" in text.lower():  # It goes into the page as it is.
+      raise ValueError
     return _in_page_colours(inline(text, "sweep", "Results of the sweep")), ""
   except (OSError, ValueError, TypeError):
     pass

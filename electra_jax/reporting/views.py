@@ -47,19 +47,6 @@ class Answered:
 
 
 @dataclasses.dataclass(frozen=True)
-class Scores:
-  """A score of the seeds of several runs.
-
-  Attributes:
-    name: of the score.
-    lines: of each run: name, median, spread, values by seed.
-  """
-
-  name: str
-  lines: Sequence[tuple[str, str, str, str]]
-
-
-@dataclasses.dataclass(frozen=True)
 class RunAbout:
   """What there is to say of one run beside its figures."""
 
@@ -82,7 +69,7 @@ class View:
     calibration: drawing, or None.
     frequency: drawing, or None.
     judged: of each pretrain run.
-    scores: of finetune runs.
+    scores: of finetune runs: score, run, median, spread, values by seed.
     scores_plot: drawing, or None.
     answered: of each task of each finetune run.
     config: of all runs.
@@ -99,7 +86,7 @@ class View:
   calibration: Plot | None = None
   frequency: Plot | None = None
   judged: Sequence[Judged] = ()
-  scores: Sequence[Scores] = ()
+  scores: Sequence[Sequence[str]] = ()
   scores_plot: Plot | None = None
   answered: Sequence[Answered] = ()
 
@@ -170,7 +157,11 @@ def view_finetuning(runs: Sequence[RunRecord]) -> View:
       "finetune",
       [summaries.summarise_finetuning(run) for run in runs],
       [drawn for drawn in panels if drawn is not None],
-      scores=[Scores(n, _lines(runs, values)) for n, values in by_name.items()],
+      scores=[
+          line
+          for name, values in by_name.items()
+          for line in _lines(name, values)
+      ],
       scores_plot=task_plots.draw_scores(by_name) if by_name else None,
       answered=answered,
       **_common(runs),
@@ -228,16 +219,16 @@ def _draw(answers: task_answers.TaskAnswers, prefix: str) -> Plot | None:
   return None
 
 
-def _lines(runs: Sequence[RunRecord], values: Mapping[str, Sequence[float]]):
+def _lines(name: str, scores: Mapping[str, Sequence[float]]):
   return [
       (
-          run.name,
-          f"{np.median(values[run.name]):.2f}",
-          f"{min(values[run.name]):.2f} to {max(values[run.name]):.2f}",
-          ", ".join(f"{value:.2f}" for value in values[run.name]),
+          name,
+          run,
+          f"{np.median(values):.2f}",
+          f"{min(values):.2f} to {max(values):.2f}",
+          ", ".join(f"{value:.2f}" for value in values),
       )
-      for run in runs
-      if run.name in values
+      for run, values in scores.items()
   ]
 
 
