@@ -114,7 +114,9 @@ def draw_calibration(
   axes.set_ylim(-0.02, 1.02)
   axes.set_xlabel("probability of a replacement, as said")
   axes.set_ylabel("share that was replaced")
-  axes.legend(loc="upper left")
+  axes.legend(
+      loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.2
+  )
   told = "; ".join(
       f"{name}: "
       + ", ".join(f"{b.predicted:.2f} → {b.observed:.2f}" for b in bins)

@@ -52,12 +52,11 @@ def report(
     for plot in view.plots:
       files[folder / f"{plot.name}.svg"] = plot.svg
       files[folder / f"{plot.name}.png"] = plot.png
-  for path in files:
-    _check_ours(path)
+  changed = [path for path in files if _held(path) != files[path]]
   with writing(page):
     folder.mkdir(parents=True, exist_ok=True)
-  for path, content in files.items():
-    write_whole(path, [content])
+  for path in changed:
+    write_whole(path, [files[path]])
   return page
 
 
@@ -117,20 +116,24 @@ def _render(names: Sequence[str], shown: Sequence[Any], sweeps) -> str:
   )
 
 
-def _check_ours(path: epath.Path) -> None:
-  """Raises a UserError for a file that this verb has not written."""
+def _held(path: epath.Path) -> bytes | None:
+  """Returns what a file holds that may be replaced; None if there is none.
+
+  Raises:
+    UserError: this verb has not written it, or it cannot be read.
+  """
   try:
-    with path.open("rb") as file:
-      head = file.read(_HEAD_BYTES)
+    content = path.read_bytes()
   except FileNotFoundError:
-    return
+    return None
   except OSError as error:
     raise UserError(
         f"{path} cannot be written over ({error.strerror or error}); give"
         " another --output"
     ) from error
-  if drawing.MADE_BY.encode() not in head:
+  if drawing.MADE_BY.encode() not in content[:_HEAD_BYTES]:
     raise UserError(
         f"{path} was not made by this verb, and is not overwritten; give"
         " another --output, or move it"
     )
+  return content

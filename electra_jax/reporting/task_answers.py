@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -194,7 +195,7 @@ def _questions(task: str, split: str, answers: Answers) -> TaskAnswers:
   wrong = [a for a in answers if not _is_right(a)]
   mistakes = _most(
       wrong,
-      lambda a: number(a.get("probability")) or 0.0,
+      _confidence,
       lambda a, p: Mistake(
           _marked(a),
           visible(str(a.get("answer"))) or "(no answer)",
@@ -236,6 +237,14 @@ def _count(pairs: Sequence[tuple[str, str]]):
   for (gold, said), count in counted.items():
     confusion[labels.index(gold), labels.index(said)] = count
   return labels, confusion
+
+
+def _confidence(answer: Mapping[str, Any]) -> float:
+  """Returns the probability of an answer to a question, or of there being none."""
+  if answer.get("answer"):
+    return number(answer.get("probability")) or 0.0
+  odds = number(answer.get("null_odds"))
+  return 0.0 if odds is None else 1 / (1 + math.exp(-min(max(odds, -50), 50)))
 
 
 def _is_right(answer: Mapping[str, Any]) -> bool:

@@ -134,7 +134,9 @@ def draw_ratings(
   axes.plot(gold, answers, "o", color=colour, markersize=3, alpha=0.45)
   axes.set_xlabel("true rating")
   axes.set_ylabel("answer")
-  axes.legend(loc="upper left")
+  axes.legend(
+      loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.2
+  )
   told = f"{len(gold):,} examples between {low:g} and {high:g}"
   return drawing.save(made, f"{prefix}ratings", f"Ratings. {told}")
 

@@ -2,11 +2,14 @@ import builtins
 import html.parser
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 import electra_jax
+from electra_jax.cli.main import main
 from electra_jax.errors import UserError
 from electra_jax.reporting import (
     at_end,
@@ -254,6 +257,8 @@ def test_mistakes_are_sorted_by_confidence(tmp_path):
   np.testing.assert_array_equal(reviews.confusion, [[17, 3], [3, 17]])
   assert ner.wrong == 1 and ner.kind == "tagging"
   assert squad.wrong == 1  # "London" is right: case does not count.
+  none = {"answer": "", "probability": 0.9, "null_odds": 0.0}
+  assert task_answers._confidence(none) == 0.5  # Not that of a text.
   off = [mistake.confidence for mistake in stars.mistakes]
   assert off == sorted(off, reverse=True)
 
@@ -284,8 +289,12 @@ def test_what_is_not_ours_is_not_overwritten(tmp_path):
   assert (folder / "report.html").read_text() == "my notes"
   assert not (folder / "report").exists()
   (folder / "report.html").unlink()
-  report([folder])
-  report([folder])  # Its own may be replaced.
+  page = report([folder])
+  before = page.stat().st_mtime_ns
+  report([folder])  # What would not change is left alone.
+  assert page.stat().st_mtime_ns == before
+  page.write_text(page.read_text() + "<!-- edited -->")
+  assert "edited" not in report([folder]).read_text()  # Its own is replaced.
   with pytest.raises(UserError, match="ends in"):
     report([folder], tmp_path / "page")
 
@@ -322,6 +331,25 @@ def test_whatever_is_wrong_with_a_page_spoils_no_run(tmp_path, monkeypatch):
 )
 def test_the_sentence_goes_by_the_figures(auc, word):
   assert word in summaries._meaning(auc, 5.0, 6.0)
+
+
+def test_a_page_needs_no_jax(tmp_path):
+  folder = made.pretrain_run(tmp_path / "run")
+  program = (
+      "import sys; from electra_jax.cli.main import main\n"
+      "try: main(['report', sys.argv[1]])\n"
+      "except SystemExit as ended: assert not ended.code\n"
+      "assert 'jax' not in sys.modules"
+  )
+  subprocess.run([sys.executable, "-c", program, str(folder)], check=True)
+  assert (folder / "report.html").exists()
+
+
+def test_the_command_tells_a_mistake_in_a_sentence(tmp_path, capsys):
+  with pytest.raises(SystemExit) as ended:
+    main(["report", str(tmp_path)])
+  assert ended.value.code == 2
+  assert "electra-jax report: " in capsys.readouterr().err
 
 
 def test_the_face(tmp_path):

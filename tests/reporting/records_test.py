@@ -78,7 +78,7 @@ def test_thinning_keeps_the_extremes():
   values[1234], values[4321] = 7.0, -7.0
   values[99] = np.nan
   drawn = curves.prepare(Series(steps, values))
-  assert drawn.is_thinned and len(drawn.raw.steps) <= 300
+  assert drawn.is_thinned and len(drawn.raw.steps) <= 301  # And a gap.
   assert {7.0, -7.0} <= set(drawn.raw.values)
   assert drawn.line.steps[0] == 0 and drawn.line.steps[-1] == 9999
   short = curves.prepare(Series(steps[:10], values[:10]))
