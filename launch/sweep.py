@@ -16,6 +16,7 @@ from etils import epath
 
 from electra_jax.errors import UserError
 from electra_jax.files import absolute
+from electra_jax.reporting import at_end
 from electra_jax.sweeps import launchers, outcomes, plot, runner, table
 from electra_jax.sweeps import trials as plan
 
@@ -193,6 +194,7 @@ def tell(made: plan.SweepPlan, output: epath.Path, states) -> int:
     print(f"{output / table.TABLE}, {table.RECORDS}, {plot.PLOT}")
   except UserError as error:  # A table without its plot is worth having.
     print(error, file=sys.stderr)
+  at_end.report_at_end(output, print)
   return int(any(o.state != outcomes.FINISHED for o in found))
 
 

@@ -71,6 +71,8 @@ def test_it_prepares_pretrains_and_finetunes(installed):
       *("--config.train.num_epochs=0.5", "--workdir", "sst"),
   )
   assert (home / "sst/scores.json").exists()
+  for name in ("run", "sst"):  # Templates and styles travel as well.
+    assert "</html>" in (home / name / "report.html").read_text()
 
 
 def test_a_shipped_config_can_be_copied(installed):

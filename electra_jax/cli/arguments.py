@@ -62,6 +62,9 @@ def make_parser() -> argparse.ArgumentParser:
   _add_benchmark(
       add("benchmark", "a config's speed and memory here", examples.BENCHMARK)
   )
+  _add_report(
+      add("report", "a run's page: curves, samples, config", examples.REPORT)
+  )
   _add_config(
       add("config", "a shipped config, to copy and change", examples.CONFIG)
   )
@@ -373,6 +376,22 @@ def _add_config_flag(
       metavar="FILE[:ARG]",
       help="a shipped config, as pretrain:small, or a .py file of your own;"
       f" --config.KEY=VALUE changes it, --config.help lists the keys{more}",
+  )
+
+
+def _add_report(verb: argparse.ArgumentParser) -> None:
+  verb.add_argument(
+      "runs",
+      nargs="+",
+      metavar="RUN",
+      help="workdirs of pretrain and finetune runs, or outputs of sweeps;"
+      " several are laid over each other",
+  )
+  verb.add_argument(
+      "--output",
+      metavar="FILE",
+      help="the page, NAME.html; its plots lie in the folder NAME (report.html"
+      " in the run's folder; for several runs, in the present one)",
   )
 
 

@@ -82,7 +82,14 @@ BENCHMARK = """examples:
 Made-up rows of the config's length are fed unless there is a --store. On a TPU
 pod add --distributed on every host; the first one prints.
 """
-
+REPORT = """examples:
+  electra-jax report run
+  electra-jax report run run_of_another_rate --output rates.html
+  electra-jax report rte
+  electra-jax report runs/loss_weight --output sweep.html
+pretrain, finetune and launch/sweep.py write report.html into their folder when
+they end; while they run, this verb does, and does not disturb them.
+"""
 CONFIG = """examples:
   electra-jax config pretrain:small > mine.py     # then --config mine.py:small
   electra-jax config pretrain:small --values

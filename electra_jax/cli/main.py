@@ -164,19 +164,12 @@ def _fields(given: Sequence[str]) -> dict[str, str]:
   return fields
 
 
-def _pretrain(args: argparse.Namespace, rest: Sequence[str]) -> int:
+def _train(args: argparse.Namespace, rest: Sequence[str]) -> int:
   config = load_config(args.config, rest) if args.config else None
   _set_up_jax(args)
   more = () if args.config else rest
-  result = api.pretrain(config, args.workdir, overrides=more, quiet=args.quiet)
-  return 0 if result.stopped_by is None else 128 + result.stopped_by
-
-
-def _finetune(args: argparse.Namespace, rest: Sequence[str]) -> int:
-  config = load_config(args.config, rest) if args.config else None
-  _set_up_jax(args)
-  more = () if args.config else rest
-  result = api.finetune(config, args.workdir, overrides=more, quiet=args.quiet)
+  verb = {"pretrain": api.pretrain, "finetune": api.finetune}[args.verb]
+  result = verb(config, args.workdir, overrides=more, quiet=args.quiet)
   return 0 if result.stopped_by is None else 128 + result.stopped_by
 
 
@@ -355,6 +348,13 @@ def _benchmark(args: argparse.Namespace, rest: Sequence[str]) -> int:
   return 0
 
 
+def _report(args: argparse.Namespace, rest: Sequence[str]) -> int:
+  del rest
+  _import_verb(args.verb)
+  print(api.report(args.runs, output=args.output))
+  return 0
+
+
 def _config(args: argparse.Namespace, rest: Sequence[str]) -> int:
   del rest
   if args.values:
@@ -373,6 +373,7 @@ _MODULES = {
     "evaluate": "pretraining.evaluation",
     "predict": "pretraining.model",
     "benchmark": "performance.benchmark",
+    "report": "reporting.page",
 }
 # What flags of any name begin with, by the verb that takes them.
 PREFIXES = {
@@ -384,12 +385,13 @@ PREFIXES = {
 }
 VERBS = {
     "prepare": _prepare,
-    "pretrain": _pretrain,
-    "finetune": _finetune,
+    "pretrain": _train,
+    "finetune": _train,
     "evaluate": _evaluate,
     "predict": _predict,
     "convert": _convert,
     "plan": _plan,
     "benchmark": _benchmark,
+    "report": _report,
     "config": _config,
 }

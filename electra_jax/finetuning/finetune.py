@@ -37,6 +37,7 @@ from electra_jax.progress import Progress
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.console import Show, shower
 from electra_jax.runs.finetune_config import FinetuneConfig
+from electra_jax.runs.parameters import note_parameters
 from electra_jax.runs.sections import replaced
 from electra_jax.runs.tracking import open_trackers
 from electra_jax.runs.weights import SCORES
@@ -128,6 +129,8 @@ def finetune(
   )
   with entered as entry:
     _describe(start, tasks, trainer, batches, show)
+    if is_first:
+      note_parameters(workdir, trainer.abstract.params)
     show_notes(config, tasks, batches.features, evaluator.features, show)
     # --- Seeds ---
     scores, summary = _finished_seeds(workdir), {}
@@ -281,7 +284,7 @@ def _run_seed(
 
   def evaluate(params):
     predicted.update(evaluator.predict(params, evaluator.dev_splits))
-    return evaluator.scores(predicted)
+    return loop.Evaluation(evaluator.scores(predicted))
 
   with contextlib.ExitStack() as stack:
     checkpointer = stack.enter_context(

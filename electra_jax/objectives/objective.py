@@ -57,6 +57,7 @@ class Outcome(NamedTuple):
     metrics: further sums and weights by name.
     replaced: the discriminator's logits, labels and weights for ranking
       metrics, or None.
+    corrupted_ids: what those logits are about, or None.
   """
 
   losses: Mapping[str, WeightedSum]
@@ -64,6 +65,7 @@ class Outcome(NamedTuple):
   replaced: (
       tuple[Float[Array, "B L"], Bool[Array, "B L"], Float[Array, "B L"]] | None
   ) = None
+  corrupted_ids: TokenIds | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,7 +232,9 @@ def electric(
   logits = _noise_logits(
       networks, masked, options, corrupted_ids, generated.states
   )
-  return _detected(logits, selected(masked), every_token(masked), options)
+  return _detected(
+      corrupted_ids, logits, selected(masked), every_token(masked), options
+  )
 
 
 def replace_mlm(
@@ -278,7 +282,7 @@ def all_tokens_mlm(
   copied = jnp.where(is_replaced, -jnp.inf, jax.nn.log_sigmoid(-logits))
   nats = -jnp.logaddexp(predicted, copied)
   loss = WeightedSum(jnp.sum(nats * weights), jnp.sum(weights))
-  detected = _detected(logits, is_replaced, weights, options)
+  detected = _detected(corrupted_ids, logits, is_replaced, weights, options)
   return detected._replace(losses={"token_loss": loss})
 
 
@@ -347,10 +351,10 @@ def _noise_logits(
 def _detect(networks, masked, options, generated, weights) -> Outcome:
   corrupted_ids, is_replaced = corrupt(masked, generated.replacements)
   logits = detect(networks, masked, options, corrupted_ids)
-  return _detected(logits, is_replaced, weights, options)
+  return _detected(corrupted_ids, logits, is_replaced, weights, options)
 
 
-def _detected(logits, is_replaced, weights, options) -> Outcome:
+def _detected(corrupted_ids, logits, is_replaced, weights, options) -> Outcome:
   loss = replaced_token_loss(
       logits, is_replaced, weights, options.label_smoothing
   )
@@ -364,8 +368,8 @@ def _detected(logits, is_replaced, weights, options) -> Outcome:
       "rtd_recall": WeightedSum(hits, jnp.sum(replaced)),
       "replaced_share": WeightedSum(jnp.sum(replaced), jnp.sum(weights)),
   }
-  ranked = (logits, is_replaced, weights)
-  return Outcome({"rtd_loss": loss}, metrics, ranked)
+  ranked = logits, is_replaced, weights
+  return Outcome({"rtd_loss": loss}, metrics, ranked, corrupted_ids)
 
 
 OBJECTIVES = {
@@ -379,9 +383,7 @@ OBJECTIVES = {
         generators=("two_tower",),
     ),
     "replace_mlm": Objective(
-        replace_mlm,
-        {"token_loss": chosen_slots},
-        has_token_head=True,
+        replace_mlm, {"token_loss": chosen_slots}, has_token_head=True
     ),
     "all_tokens_mlm": Objective(
         all_tokens_mlm,
@@ -390,10 +392,7 @@ OBJECTIVES = {
         has_token_head=True,
     ),
     "masked_lm": Objective(
-        masked_lm,
-        {},
-        has_discriminator=False,
-        generators=("masked_lm",),
+        masked_lm, {}, has_discriminator=False, generators=("masked_lm",)
     ),
 }
 _SCORES = {masked_lm_generator: by_masking, two_tower: by_two_towers}

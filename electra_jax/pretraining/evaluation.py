@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import numpy as np
@@ -10,15 +9,18 @@ from etils import epath
 
 from electra_jax.devices import sharding
 from electra_jax.errors import UserError
-from electra_jax.pretraining.trainer import Trainer, make_trainer
+from electra_jax.pretraining import held_out
+from electra_jax.pretraining.trainer import EvalSums, Trainer, make_trainer
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.networks import vocabulary_of_run
 from electra_jax.runs.sections import replaced
 from electra_jax.shapes import Params
 from electra_jax.store import feed
 from electra_jax.store.reader import Split, open_store
+from electra_jax.text.tokenizer import Tokenizer
 from electra_jax.training import metrics
 from electra_jax.training.checkpoint import Checkpointer
+from electra_jax.training.loop import Evaluation
 
 
 def evaluate_run(
@@ -77,7 +79,7 @@ def evaluate_run(
       opened.split(split),
       config.train.eval_batch_size,
       max_rows or config.train.eval_max_rows,
-  )(params)
+  )(params).figures
   entropy = run.facts["unigram_entropy"]
   if entropy is None:  # Converted, so that its training text is not known.
     return figures
@@ -85,8 +87,12 @@ def evaluate_run(
 
 
 def make_evaluate(
-    trainer: Trainer, split: Split, batch_size: int, max_rows: int
-) -> Callable[[Params], dict[str, float]]:
+    trainer: Trainer,
+    split: Split,
+    batch_size: int,
+    max_rows: int,
+    tokenizer: Tokenizer | None = None,
+) -> Callable[[Params], Evaluation]:
   """Returns a function from parameters to figures on the first rows.
 
   Args:
@@ -94,6 +100,7 @@ def make_evaluate(
     split: the rows.
     batch_size: rows per batch over all processes.
     max_rows: rows to use at most, rounded up to whole batches.
+    tokenizer: of the rows, for a sample of them beside the figures; or None.
   """
   num_batches = -(-min(max_rows, split.num_rows) // batch_size)
   # Made here, so that evaluating transfers rows and nothing else.
@@ -102,7 +109,7 @@ def make_evaluate(
       for i in range(num_batches)
   ]
 
-  def evaluate_params(params: Params) -> dict[str, float]:
+  def evaluate_params(params: Params) -> Evaluation:
     batches = feed.evaluation_batches(
         split,
         batch_size=batch_size,
@@ -110,27 +117,38 @@ def make_evaluate(
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    results = [
-        trainer.eval_step(
-            params, sharding.to_global(trainer.mesh, batch), index
-        )
-        for index, batch in zip(
-            indices, itertools.islice(batches, num_batches), strict=True
-        )
-    ]
-    return _figures(trainer, jax.device_get(results))
+    results = []
+    for index, batch in zip(
+        indices, itertools.islice(batches, num_batches), strict=True
+    ):
+      found = trainer.eval_step(
+          params, sharding.to_global(trainer.mesh, batch), index
+      )
+      # The rows that are kept are those of the first batch.
+      results.append(found._replace(judged=None) if results else found)
+    return _evaluation(trainer, jax.device_get(results), tokenizer)
 
   return evaluate_params
 
 
-def _figures(
-    trainer: Trainer, results: list[tuple[Any, Any]]
-) -> dict[str, float]:
-  figures = metrics.divide(metrics.add_up(sums for sums, _ in results))
-  if results[0][1] is not None:
-    histogram = np.sum([h for _, h in results], axis=0, dtype=np.float64)
+def _evaluation(
+    trainer: Trainer, results: list[EvalSums], tokenizer: Tokenizer | None
+) -> Evaluation:
+  figures = metrics.divide(metrics.add_up(found.sums for found in results))
+  histogram, bands = (
+      None if parts[0] is None else np.sum(parts, axis=0, dtype=np.float64)
+      for parts in (
+          [found.histogram for found in results],
+          [found.bands for found in results],
+      )
+  )
+  if histogram is not None:
     figures["rtd_auc"] = metrics.area_under_curve(histogram)
   figures["loss"] = sum(
       factor * figures[name] for name, factor in trainer.loss_weights.items()
   )
-  return figures
+  judged = results[0].judged
+  if tokenizer is None or judged is None:
+    return Evaluation(figures)
+  sample = held_out.make_sample(tokenizer, judged, histogram, bands)
+  return Evaluation(figures, sample)

@@ -12,6 +12,7 @@ import rich.text
 from etils import epath
 
 from electra_jax.devices import sharding
+from electra_jax.devices.chips import chip_of
 from electra_jax.errors import UserError
 from electra_jax.files import absolute
 from electra_jax.pretraining import phases
@@ -26,6 +27,7 @@ from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.config import PretrainConfig
 from electra_jax.runs.console import Show, shower
 from electra_jax.runs.networks import vocabulary_of
+from electra_jax.runs.parameters import note_parameters
 from electra_jax.runs.tracking import open_trackers
 from electra_jax.shapes import Params
 from electra_jax.store.feed import Feed
@@ -91,6 +93,7 @@ def pretrain(
       store.split("validation"),
       config.train.eval_batch_size,
       config.train.eval_max_rows,
+      store.tokenizer(),
   )
   # --- Start; read whole before anything is written ---
   start = weights = None
@@ -129,6 +132,8 @@ def pretrain(
     del weights  # They would lie beside the state.
     step = int(state.step)
     _describe(trainer, store, step, origin, show)
+    if is_first:
+      note_parameters(workdir, trainer.abstract.params)
     if step < config.train.num_steps:  # Without a step nothing is changed.
       entry.go_on(show, step=step)
     # --- Train ---
@@ -153,7 +158,7 @@ def pretrain(
         evaluate,
         checkpointer,
         writer,
-        _loop_config(config),
+        _loop_config(trainer),
         progress,
         observe=None if quiet else _shower_of(trainer, store, progress),
     )
@@ -187,14 +192,20 @@ def _to_global(mesh, batches) -> Iterator[Any]:
     yield sharding.to_global(mesh, batch)
 
 
-def _loop_config(config: PretrainConfig) -> loop.LoopConfig:
-  train = config.train
+def _loop_config(trainer: Trainer) -> loop.LoopConfig:
+  train, devices = trainer.config.train, trainer.mesh.devices
+  chip = chip_of(devices.flat[0].device_kind)
+  peak_rows_per_sec = None
+  if chip is not None:
+    peak = chip.peak_tflops * 1e12 * devices.size
+    peak_rows_per_sec = peak / trainer.flops_per_step * train.batch_size
   return loop.LoopConfig(
       num_train_steps=train.num_steps,
       log_every_steps=train.log_every_steps,
       eval_every_steps=train.eval_every_steps,
       checkpoint_every_steps=train.checkpoint_every_steps,
       batch_size=train.batch_size,
+      peak_rows_per_sec=peak_rows_per_sec,
   )
 
 

@@ -7,7 +7,7 @@ pre-training, evaluation, planning and benchmarks compile the same programs.
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,7 @@ from electra_jax.objectives.masking import (
     unpack_rows,
 )
 from electra_jax.objectives.objective import Method
+from electra_jax.pretraining import held_out
 from electra_jax.runs.config import PretrainConfig
 from electra_jax.runs.networks import (
     Vocabulary,
@@ -57,6 +58,22 @@ from electra_jax.training.step import (
 _INIT_STREAM, _EVAL_STREAM = 2**32 - 1, 2**32 - 2
 
 
+class EvalSums(NamedTuple):
+  """What a held-out batch gave; of several batches they are added up.
+
+  Attributes:
+    sums: losses and metrics with their weights, by name.
+    histogram: of `metrics.ranking_histogram`, or None without a discriminator.
+    bands: of `held_out.band_counts`, or None.
+    judged: of `held_out.judged_rows`, or None; of the first batch alone.
+  """
+
+  sums: Any
+  histogram: jax.Array | None
+  bands: jax.Array | None
+  judged: held_out.JudgedRows | None
+
+
 @dataclasses.dataclass(frozen=True)
 class Trainer:
   """What a config compiles to on a mesh.
@@ -72,7 +89,7 @@ class Trainer:
     abstract: shapes and dtypes of the train state.
     shardings: where each array of the state lies.
     train_step: jitted (state, batch) -> (state, sums); donates the state.
-    eval_step: jitted (params, batch, index) -> (sums, ranking histogram).
+    eval_step: jitted (params, batch, index) -> EvalSums.
     init: () -> fresh state in its shards.
     loss_weights: factor of each loss in the total.
   """
@@ -87,7 +104,7 @@ class Trainer:
   abstract: TrainState
   shardings: TrainState
   train_step: Callable[[TrainState, Batch], tuple[TrainState, Any]]
-  eval_step: Callable[[Params, Batch, jax.Array], tuple[Any, Any]]
+  eval_step: Callable[[Params, Batch, jax.Array], "EvalSums"]
   init: Callable[[], TrainState]
   loss_weights: dict[str, float]
 
@@ -165,6 +182,7 @@ def make_trainer(
   )
   optimizer = make_optimizer(optimizer_config)
   loss_weights = _loss_weights(config, method)
+  eval_batch_size = config.train.eval_batch_size
 
   def init_params():
     # Initial values do not depend on the mesh: no constraint is needed.
@@ -190,18 +208,25 @@ def make_trainer(
     loss = total_loss(loss_weights, outcome.losses, weights)
     return loss, {**outcome.losses, **outcome.metrics}
 
-  def evaluate(params, masked, _):
+  def evaluate(params, examples, _):
+    masked, slots = examples
     outcome = outcome_of(params, masked, None)
-    histogram = None
-    if outcome.replaced is not None:
-      histogram = metrics.ranking_histogram(*outcome.replaced)
-    return {**outcome.losses, **outcome.metrics}, histogram
+    sums = {**outcome.losses, **outcome.metrics}
+    if outcome.replaced is None:
+      return EvalSums(sums, None, None, None)
+    return EvalSums(
+        sums,
+        metrics.ranking_histogram(*outcome.replaced),
+        held_out.band_counts(vocabulary, masked, outcome),
+        held_out.judged_rows(slots, masked, outcome),
+    )
 
   def eval_step(params, batch, index):
     rng = jax.random.fold_in(jax.random.key(config.seed), _EVAL_STREAM)
     masked, _ = prepare(jax.random.fold_in(rng, index), batch)
+    slots = held_out.slots_of(len(batch.input_ids), eval_batch_size)
     sums_of = reduce_over_devices(evaluate, has_gradients=False)
-    return sums_of(params, masked, ())
+    return sums_of(params, (masked, slots), ())
 
   train_step = make_train_step(
       prepare,

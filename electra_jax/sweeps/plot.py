@@ -12,7 +12,7 @@ from electra_jax.sweeps.outcomes import Row
 from electra_jax.sweeps.table import metric_name
 from electra_jax.sweeps.trials import SweepPlan, short_names, value_text
 
-PLOT = "results.png"
+PLOT, DRAWING = "results.png", "results.svg"
 _MAX_COLOURS = 6  # Values of another key that colours can still tell apart.
 _MAX_TICKS = 8  # Values that all stand below an axis.
 _LONG_TICK = 5  # Letters from which labels of an axis are turned.
@@ -23,14 +23,23 @@ _LOG_SPAN = 10  # Greatest over least value from which an axis is logarithmic.
 def write_plot(
     plan: SweepPlan, rows: Sequence[Row], output: epath.Path
 ) -> None:
-  """Writes results.png; takes what `make_figure` takes.
+  """Writes results.png and results.svg; takes what `make_figure` takes.
 
   Raises:
     UserError: matplotlib is not installed.
   """
-  image = io.BytesIO()
-  make_figure(plan, rows).savefig(image, format="png")
-  (output / PLOT).write_bytes(image.getvalue())
+  figure = make_figure(plan, rows)
+  import matplotlib
+
+  # Text stays text; the same results give the same file.
+  settings = {"svg.fonttype": "none", "svg.hashsalt": PLOT}
+  with matplotlib.rc_context(settings):
+    for name in (PLOT, DRAWING):
+      image = io.BytesIO()
+      kind = name.rpartition(".")[2]
+      about = {"Date": None} if kind == "svg" else None
+      figure.savefig(image, format=kind, metadata=about)
+      (output / name).write_bytes(image.getvalue())
 
 
 def make_figure(plan: SweepPlan, rows: Sequence[Row]) -> Any:

@@ -182,7 +182,8 @@ def enter(plan: SweepPlan, output: epath.Path) -> None:
   """
   path = output / RECORD
   new = {trial.name: _stages_to_json(trial) for trial in plan.trials}
-  old = json.loads(path.read_text())["trials"] if path.exists() else {}
+  held = json.loads(path.read_text()) if path.exists() else {}
+  old = held.get("trials", {})
   for name, stages in old.items():
     if new.get(name) != stages:
       what = "with other values" if name in new else "not at all"
@@ -191,11 +192,16 @@ def enter(plan: SweepPlan, output: epath.Path) -> None:
           f" {what}; choose another --output, or give what that sweep was given"
           f" ({RECORD} there tells)"
       )
-  if old == new:
+  contents = {
+      "sweep": plan.flag,
+      "metric": plan.sweep.metric,
+      "goal": plan.sweep.goal,
+      "trials": new,
+  }
+  if held == contents:
     return
   # Shares may begin at the same moment: each has a name of its own.
   partial = output / f"{RECORD}.{socket.gethostname()}-{os.getpid()}"
-  contents = {"sweep": plan.flag, "trials": new}
   try:
     output.mkdir(parents=True, exist_ok=True)
     partial.write_text(json.dumps(contents, indent=1))

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -21,7 +21,21 @@ from electra_jax.training.checkpoint import Checkpointer, NonFiniteError
 from electra_jax.training.step import TrainState
 from electra_jax.training.writers import ScalarWriter
 
-Evaluate = Callable[[Params], Mapping[str, float]]
+
+class Evaluation(NamedTuple):
+  """What held-out rows say of parameters.
+
+  Attributes:
+    figures: by name.
+    sample: how the networks treat some rows, as `ScalarWriter.write_sample`
+      takes it, or None.
+  """
+
+  figures: Mapping[str, float]
+  sample: Mapping[str, Any] | None = None
+
+
+Evaluate = Callable[[Params], Evaluation]
 # Told of each evaluation: step, parameters, figures.
 Observe = Callable[[int, Params, Mapping[str, float]], None]
 COMPILING = "compiling the training step"
@@ -40,6 +54,8 @@ class LoopConfig:
     batch_size: rows (of fine-tuning: texts) per step over all processes, for
       the rate.
     advice: what to do with the last checkpoint about a loss that is not finite.
+    peak_rows_per_sec: the rate of `batch_size`'s rows at which all devices would
+      run at their peak, or None where it is not known.
   """
 
   num_train_steps: int
@@ -51,6 +67,7 @@ class LoopConfig:
       "resume from it with a smaller --config.optimizer.learning_rate, or delete"
       " it to resume from the one before"
   )
+  peak_rows_per_sec: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +147,7 @@ def run(
     state: where to start; donated to the first step.
     train_step: compiled; donates its state.
     batches: global batches from the state's step on.
-    evaluate: parameters -> figures on held-out rows.
+    evaluate: parameters -> what held-out rows say of them.
     checkpointer: where states are saved.
     writer: where figures go, or None in all processes but the first.
     config: intervals.
@@ -148,12 +165,14 @@ def run(
 
   def evaluate_now():
     with window.paused(), progress.stage("evaluating"):
-      figures = evaluate(state.params)
+      found = evaluate(state.params)
       if writer is not None:
-        writer.write(step, "validation", figures)
+        writer.write(step, "validation", found.figures)
+        if found.sample is not None:
+          writer.write_sample(step, "validation", found.sample)
       if observe is not None:
-        observe(step, state.params, figures)
-    return figures
+        observe(step, state.params, found.figures)
+    return found.figures
 
   def save_now():
     with progress.stage("saving"):
@@ -273,6 +292,8 @@ class Window:
     steps = until - self._timed_from
     figures["steps_per_sec"] = steps / max(now - self._began, 1e-9)
     figures["rows_per_sec"] = figures["steps_per_sec"] * self._config.batch_size
+    if peak := self._config.peak_rows_per_sec:
+      figures["mfu"] = figures["rows_per_sec"] / peak
     if self._writer is not None:
       self._writer.write(until, "train", figures)
     self._sums, self._first_step = {}, until

@@ -27,6 +27,11 @@ def ranking_histogram(
   return counts.at[labels.astype(jnp.int32), place].add(weights)
 
 
+def histogram_logits() -> np.ndarray:
+  """Returns the middle of each bin of `ranking_histogram`."""
+  return (np.arange(_BINS) + 0.5) * (2 * _RANGE / _BINS) - _RANGE
+
+
 def area_under_curve(histogram: np.ndarray) -> float:
   """Returns the chance that a positive outranks a negative; ties count half.
 

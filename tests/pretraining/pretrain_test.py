@@ -75,6 +75,18 @@ def test_a_killed_and_stopped_run_ends_in_the_same_bits(
   assert_same_end(tmp_path, finished)
   steps = [r["step"] for r in helpers.read_metrics(tmp_path, "train")]
   assert steps == list(range(1, STEPS + 1))
+  # The same rows with the same noise, each evaluation once.
+  samples = (tmp_path / "samples.jsonl").read_bytes()
+  assert samples == (finished / "samples.jsonl").read_bytes()
+  assert samples.count(b"\n") == 4
+
+
+def test_a_run_ends_with_its_report(finished):
+  text = (finished / "report.html").read_text()
+  assert f"finished at step {STEPS}" in text
+  assert text.count('data-step="') == 4
+  assert "Rows of the training split" in text
+  assert (finished / "report/rtd_auc.svg").exists()
 
 
 def test_a_finished_run_run_again_changes_nothing(tmp_path, finished):
@@ -182,7 +194,7 @@ def test_the_loop_admits_no_hidden_transfer(tmp_path, store):
         TrainState(jnp.zeros((), jnp.int32), {}, ()),
         train_step,
         (feed.batch(step) for step in range(3)),  # Not put on the devices.
-        lambda params: {},
+        lambda params: loop.Evaluation({}),
         Checkpointer(tmp_path),
         None,
         loop.LoopConfig(3, 1, 0, 0, 8),

@@ -20,7 +20,10 @@ from tests import helpers
 
 SPECIAL = SpecialIds(pad=0, unk=1, cls=2, sep=3, mask=4)
 VOCABULARY = Vocabulary(
-    helpers.VOCAB_SIZE, SPECIAL, np.arange(helpers.VOCAB_SIZE) % 4 == 3
+    helpers.VOCAB_SIZE,
+    SPECIAL,
+    np.arange(helpers.VOCAB_SIZE) % 4 == 3,
+    np.arange(helpers.VOCAB_SIZE),
 )
 
 
@@ -117,7 +120,9 @@ class EvaluationTest(absltest.TestCase):
     one = self.evaluate(batch, devices=1)
     eight = self.evaluate(filled, devices=8, **{"mesh.fsdp": 2})
     jax.tree.map(
-        functools.partial(np.testing.assert_allclose, rtol=2e-4), eight, one
+        functools.partial(np.testing.assert_allclose, rtol=2e-4, atol=1e-6),
+        eight,
+        one,
     )
 
   def evaluate(self, batch, devices, **overrides):
@@ -178,10 +183,14 @@ class DeterminismTest(absltest.TestCase):
         np.where(np.arange(8)[:, None] < 5, batch.input_ids, 0),
         np.where(np.arange(8)[:, None] < 5, batch.segment_lengths, 0),
     )
-    sums, histogram = trainer.eval_step(params, empty, np.int32(0))
+    sums, histogram, bands, judged = trainer.eval_step(
+        params, empty, np.int32(0)
+    )
     tokens = batch.segment_lengths[:5, 1].sum()
     self.assertEqual(float(sums["rtd_loss"].weight), tokens)
     self.assertEqual(float(np.sum(histogram)), tokens)
+    self.assertEqual(float(np.sum(bands)), tokens)
+    self.assertEqual(int(judged.lengths[0]), batch.segment_lengths[0, 1])
 
 
 class DonationTest(absltest.TestCase):

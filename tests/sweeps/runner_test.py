@@ -71,9 +71,10 @@ def test_all_trials_are_run_and_told(trials, capsys):
   sweep(trials, "--jobs", "2", "--", "--config.train.log_every_steps=2")
   out = capsys.readouterr().out
   assert "[8/8] " in out and "disc_weight=50,seed=1 is finished" in out
-  assert out.splitlines()[-1].endswith(
-      "results.txt, results.jsonl, results.png"
-  )
+  *_, files, page = out.splitlines()
+  assert files.endswith("results.txt, results.jsonl, results.png")
+  assert page.startswith("report") and page.endswith("report.html")
+  assert "8 of 8 trials finished" in (trials.output / "report.html").read_text()
   best = next(line for line in out.splitlines() if line.startswith("best"))
   assert best.split() == ["best", "20", "0.7050", "0.7000", "0.7100", "2"]
   assert len(trials.calls()) == len(records(trials)) == 8

@@ -47,7 +47,8 @@ def batches(start, last=None, bad=None):
 
 
 def evaluate(params):
-  return {"x": float(jax.device_get(params["x"])[0])}
+  x = float(jax.device_get(params["x"])[0])
+  return loop.Evaluation({"x": x}, {"rows": [x], "texts": [f"x is {x}"]})
 
 
 def run(workdir, last=None, bad=None, config=CONFIG):
@@ -82,12 +83,16 @@ def records(workdir):
   ]
 
 
+def text_of(value):
+  return value.tensor.string_val
+
+
 def points(workdir):
   found = []
   for path in (workdir / "tensorboard").iterdir():
     for event in event_file_loader.EventFileLoader(str(path)).Load():
       found += [
-          (event.step, value.tag, value.tensor.float_val[0])
+          (event.step, value.tag, *value.tensor.float_val, *text_of(value))
           for value in event.summary.value
           if value.tag.split("/")[1] not in RATES
       ]
@@ -114,7 +119,9 @@ def test_records_of_an_undisturbed_run(undisturbed):
   for record in records(undisturbed):
     steps[record["group"]].append(record["step"])
   assert steps == {"train": [6, 12, 18, 20], "validation": [5, 10, 15, 20]}
-  assert len(points(undisturbed)) == 4 * 2 + 4
+  assert len(points(undisturbed)) == 4 * 2 + 4 * 2
+  texts = [point for point in points(undisturbed) if "samples" in point[1]]
+  assert texts[0][2].startswith(b"x is ")
 
 
 @pytest.mark.parametrize("kills", [(3,), (7,), (9,), (13, 13, 14), (17, 19)])
@@ -127,6 +134,9 @@ def test_killed_runs_have_the_records_of_an_undisturbed_one(
   result = run(tmp_path)
   assert records(tmp_path) == records(undisturbed)
   assert points(tmp_path) == points(undisturbed)
+  # Byte for byte: what stands there holds no time.
+  name = "samples.jsonl"
+  assert (tmp_path / name).read_bytes() == (undisturbed / name).read_bytes()
   again = run(tmp_path / "other")
   np.testing.assert_array_equal(
       result.state.params["x"], again.state.params["x"]
