@@ -65,7 +65,8 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
       if "config" in names and verb in _CONFIGS:
         action.complete = _choose(f"configs_of_{verb}", shown_configs(verb))
       elif names & {*_MODELS}:
-        action.complete = _choose("models", models, folders=True)
+        # shtab's bash tells folders by this end of a function's name.
+        action.complete = _choose("models_dir", models, folders=True)
       elif names & {*_FOLDERS}:
         action.complete = shtab.DIRECTORY
       elif names & {*_FILES}:
@@ -132,7 +133,7 @@ def _choose(
               f'  {paths["bash"]} -- "$1"\n'
               "}"
           ),
-          "zsh": f"{function}() {{ {offered['zsh']}{paths['zsh']} }}",
+          "zsh": f"{function}() {{ {offered['zsh']}{paths['zsh']}; }}",
           "fish": (
               f"function {function}; {offered['fish']}{paths['fish']}; end"
           ),

@@ -98,7 +98,7 @@ GET /models tells what there is to ask, GET /metrics how it goes (Prometheus).
 Ctrl-C or SIGTERM ends it, when what is being answered is answered.
 """
 DOCTOR = """examples:
-  electra-jax doctor
+  electra-jax doctor > doctor.txt
 It tells versions, devices, memory, caches and which packages are missing, in
 lines to paste into a report of a fault. No secret is in them.
 """

@@ -45,10 +45,10 @@ def completed(file, line, folder) -> list[str]:
         ("electra-jax completion ", ["bash", "fish", "zsh"]),
         ("electra-jax prepare x --packing f", ["full"]),
         ("electra-jax pretrain --config pretrain:s", ["small", "small_pp"]),
-        ("electra-jax pretrain --config my", ["mine.py"]),
+        ("electra-jax pretrain --config mi", ["mine.py"]),
         (
             "electra-jax finetune --config finetune:task=rte,size=b",
-            ["rte,size=base"],
+            ["base"],
         ),
         ("electra-jax demo ru", ["run"]),
         ("electra-jax evaluate --workdir r", ["run"]),
@@ -57,7 +57,7 @@ def completed(file, line, folder) -> list[str]:
 def test_bash_offers_what_there_is(file, tmp_path, line, offered):
   (tmp_path / "run").mkdir()
   (tmp_path / "mine.py").touch()
-  (tmp_path / "my.txt").touch()
+  (tmp_path / "mine.txt").touch()
   assert completed(file, line, tmp_path) == offered
 
 
