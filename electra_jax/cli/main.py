@@ -16,6 +16,7 @@ from electra_jax import api
 from electra_jax.cli.arguments import make_parser
 from electra_jax.cli.interrupts import Interrupts
 from electra_jax.cli.messages import set_up_messages
+from electra_jax.cli.reading_arguments import fields_of
 from electra_jax.cli.typed import check_predict, read_typed
 from electra_jax.config_files import describe_config, load_config, locate
 from electra_jax.errors import UserError
@@ -141,27 +142,10 @@ def _prepare(args: argparse.Namespace, rest: Sequence[str]) -> int:
       if name not in ("verb", "verbose")
   }
   if "field" in given:
-    given["field"] = _fields(given["field"])
+    given["field"] = fields_of(given["field"])
   flags = [f"--{a.removeprefix(PREFIXES['prepare'])}" for a in rest]
   api.prepare(**given, flags=flags)
   return 0
-
-
-def _fields(given: Sequence[str]) -> dict[str, str]:
-  """Returns what --field says, by the sources it says it of."""
-  fields = {}
-  for flag in given:
-    source, has_source, name = flag.partition("=")
-    if not has_source:
-      source, name = "*", flag
-    if source in fields:
-      raise UserError(
-          f"--field {flag} comes after --field"
-          f" {'' if source == '*' else source + '='}{fields[source]}; give one"
-          " of the two, or SOURCE=NAME to say whose it is"
-      )
-    fields[source] = name
-  return fields
 
 
 def _pretrain(args: argparse.Namespace, rest: Sequence[str]) -> int:
