@@ -231,17 +231,22 @@ class _Service:
           "content-type",
           f"the content type is {kind[:80]!r}; send application/json",
       )
+    from starlette.requests import ClientDisconnect
+
     parts, size = [], 0
-    async for part in request.stream():
-      size += len(part)
-      if size > self._limits.body_bytes:
-        raise RequestError(
-            413,
-            "size",
-            f"the request has over {self._limits.body_bytes:,} bytes; send"
-            " less at once",
-        )
-      parts.append(part)
+    try:
+      async for part in request.stream():
+        size += len(part)
+        if size > self._limits.body_bytes:
+          raise RequestError(
+              413,
+              "size",
+              f"the request has over {self._limits.body_bytes:,} bytes; send"
+              " less at once",
+          )
+        parts.append(part)
+    except ClientDisconnect as error:  # Nobody reads this.
+      raise RequestError(400, "left", "the request ended early") from error
     return b"".join(parts)
 
   def _asks(self, body: bytes) -> tuple[str, list[Ask]]:

@@ -237,7 +237,7 @@ Served = ServedPretrained | ServedFinetuned
 
 
 def open_models(
-    workdirs_: epath.PathLike | Sequence[epath.PathLike],
+    runs: epath.PathLike | Sequence[epath.PathLike],
     *,
     seed: int | None = None,
     limits: Limits | None = None,
@@ -245,7 +245,7 @@ def open_models(
   """Opens the models of runs, to be served.
 
   Args:
-    workdirs_: of pretrain or finetune runs, one or several.
+    runs: workdirs of pretrain or finetune runs, one or several.
     seed: finetune: whose model, or None for the best.
     limits: of the service.
 
@@ -253,10 +253,10 @@ def open_models(
     UserError: a folder holds no run or no checkpoint.
   """
   limits = limits or Limits()
-  if isinstance(workdirs_, str | os.PathLike):
-    workdirs_ = [workdirs_]
+  if isinstance(runs, str | os.PathLike):
+    runs = [runs]
   served: list[Served] = []
-  for workdir in workdirs_:
+  for workdir in runs:
     name = _name_of(workdir, {one.name for one in served})
     run = workdirs.load(workdir)
     if run.kind is workdirs.FINETUNING:

@@ -21,7 +21,7 @@ _STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 def demo(
-    workdirs: epath.PathLike | Sequence[epath.PathLike],
+    runs: epath.PathLike | Sequence[epath.PathLike],
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
@@ -36,7 +36,7 @@ def demo(
   `electra_jax.serve.app` is the application alone, to be mounted in another.
 
   Args:
-    workdirs: of pretrain or finetune runs, one or several.
+    runs: workdirs of pretrain or finetune runs, one or several.
     host: where to listen; any other than loopback demands a token, which is
       drawn at random and printed in the URL.
     port: where to listen; 0 for any that is free.
@@ -54,7 +54,7 @@ def demo(
   # Bound before anything is loaded: a port in use is told at once.
   with contextlib.closing(_bind(host, port)) as listening:
     show = shower(quiet)
-    models = open_models(workdirs, seed=seed, limits=limits)
+    models = open_models(runs, seed=seed, limits=limits)
     _warm_up(models, show)
     app = asgi.app(
         models, limits=limits, token=token, allowed_hosts=allowed_hosts

@@ -126,6 +126,81 @@ def test_a_mask_is_filled_by_a_click(page):
   page.wait("document.querySelector('.tokens button')")
 
 
+_CANNED = {
+    "classification": {
+        "text": "x", "label": "<b>good</b>", "probability": 0.75,
+        "probabilities": {"bad": 0.25, "<b>good</b>": 0.75}, "cut_tokens": 7,
+    },
+    "multilabel": {
+        "text": "x", "labels": ["b"], "probabilities": {"a": 0.2, "b": 0.9},
+    },
+    "regression": {"text": "x", "rating": 2.5},
+    "tagging": {
+        "text": "👩 Anna Meier saw  New York.",
+        "words": ["👩", "Anna", "Meier", "saw", "New", "York", "."],
+        "tags": ["O", "B-PER", "I-PER", "O", "B-LOC", "I-LOC", "O"],
+        "probabilities": [0.9] * 7,
+    },
+    "questions": {
+        "context": "👩 Paul had written it.", "question": "Who?", "answer": "Paul",
+        "start": 2, "end": 6, "probability": 0.5,
+    },
+}  # fmt: skip
+_SHOWN = {
+    "classification": "<b>good</b>75 %<b>good</b>75 %bad25 %",
+    "multilabel": "b✓ b90 %a20 %",
+    "regression": "2.50on a scale of 0 to 404",
+    "tagging": "👩 Anna MeierPER saw  New YorkLOC.",
+    "questions": "Paul50 %👩 Paul had written it.",
+}
+
+
+class Canned(served.ServedFinetuned):
+  """Answers every task with a record of its kind."""
+
+  def __init__(self):
+    self.name = "canned"
+
+  def describe(self):
+    tasks = [
+        {
+            "name": kind, "kind": kind, "label_range": [0, 4],
+            "labels": ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"],
+            "fields": ["question", "context"] if "context" in record else ["text"],
+            "examples": [{"text": "x", "question": "x", "context": "x"}],
+        }
+        for kind, record in _CANNED.items()
+    ]  # fmt: skip
+    return {"name": "canned", "verb": "finetune", "tasks": tasks}
+
+  def ask(self, fields, task, place):
+    return served.Ask(task, list, [_CANNED[task]], lambda answers: answers[0])
+
+
+def test_answers_of_every_kind_are_shown():
+  with (
+      serving(asgi.app(Canned())) as url,
+      browsers.browser() as page,
+  ):
+    page.open(url)
+    page.wait("document.querySelector('#task').options.length")
+    for kind, shown in _SHOWN.items():
+      page.run(
+          "(() => { const task = document.getElementById('task');"
+          f" task.value = '{kind}';"
+          " task.dispatchEvent(new Event('change')); })()"
+      )
+      answer = "document.getElementById('answer')"
+      page.wait(f"!{answer}.matches('.is-old')")
+      assert page.run(f"{answer}.textContent") == shown
+      assert page.run(f"{answer}.querySelectorAll('b').length") == 0
+      cut = kind == "classification"
+      note = page.run("document.getElementById('status').textContent")
+      assert note == ("7 tokens at the end were not read." if cut else "")
+    assert page.run(f"{answer}.querySelector('mark').textContent") == "Paul"
+    assert page.problems == []
+
+
 @pytest.mark.parametrize("width", [320, 390, 1100])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_any_width_and_can_be_read(page, width, scheme):

@@ -132,8 +132,7 @@ function changed(wait = WAIT_MS) {
   state.number += 1;
   at("answer").classList.add("is-old");
   at("undo").hidden = !state.past.length;
-  const length = Object.values(inputs()).reduce(
-    (sum, text) => sum + Array.from(text).length, 0);
+  const length = lengthOf(inputs());
   const most = state.limits.characters;
   at("count").hidden = length < 0.8 * most;
   at("count").textContent =
@@ -142,9 +141,22 @@ function changed(wait = WAIT_MS) {
   state.timer = setTimeout(answer, wait);
 }
 
+function lengthOf(given) {
+  return Object.values(given).reduce(
+    (sum, text) => sum + Array.from(text).length, 0);
+}
+
 async function answer() {
   const number = ++state.number;
   const given = inputs();
+  const most = state.limits.characters;
+  if (lengthOf(given) > most) {
+    showError(
+      `The text has ${lengthOf(given).toLocaleString()} characters; give at ` +
+        `most ${most.toLocaleString()}.`,
+    );
+    return;
+  }
   if (!Object.values(given).every((text) => text.trim())) {
     at("answer").replaceChildren();
     at("status").textContent = "Type, or try an example.";
