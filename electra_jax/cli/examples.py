@@ -94,3 +94,23 @@ CONFIG = """examples:
   electra-jax config pretrain:small > mine.py     # then --config mine.py:small
   electra-jax config pretrain:small --values
 """
+DEMO = """examples:
+  electra-jax demo run
+  electra-jax demo run rte stars --port 8080
+  electra-jax demo run --host 0.0.0.0     # prints a URL with a random token
+The page is at the URL that is printed; the same answers as JSON:
+  curl http://127.0.0.1:8000/predict -H 'content-type: application/json' \\
+      -d '{"text": "the chef cooked the banana"}'
+GET /models tells what there is to ask, GET /metrics how it goes (Prometheus).
+Ctrl-C or SIGTERM ends it, when what is being answered is answered.
+"""
+DOCTOR = """examples:
+  electra-jax doctor > doctor.txt
+It tells versions, devices, memory, caches and which packages are missing, in
+lines to paste into a report of a fault. No secret is in them.
+"""
+COMPLETION = """examples:
+  eval "$(electra-jax completion bash)"    # a line for ~/.bashrc
+  electra-jax completion zsh > "${fpath[1]}/_electra-jax"
+  electra-jax completion fish > ~/.config/fish/completions/electra-jax.fish
+"""

@@ -16,7 +16,8 @@ from electra_jax import api
 from electra_jax.cli.arguments import make_parser
 from electra_jax.cli.interrupts import Interrupts
 from electra_jax.cli.messages import set_up_messages
-from electra_jax.cli.typed import read_typed
+from electra_jax.cli.reading_arguments import fields_of
+from electra_jax.cli.typed import check_predict, read_typed
 from electra_jax.config_files import describe_config, load_config, locate
 from electra_jax.errors import UserError
 from electra_jax.text.visible import visible
@@ -141,27 +142,10 @@ def _prepare(args: argparse.Namespace, rest: Sequence[str]) -> int:
       if name not in ("verb", "verbose")
   }
   if "field" in given:
-    given["field"] = _fields(given["field"])
+    given["field"] = fields_of(given["field"])
   flags = [f"--{a.removeprefix(PREFIXES['prepare'])}" for a in rest]
   api.prepare(**given, flags=flags)
   return 0
-
-
-def _fields(given: Sequence[str]) -> dict[str, str]:
-  """Returns what --field says, by the sources it says it of."""
-  fields = {}
-  for flag in given:
-    source, has_source, name = flag.partition("=")
-    if not has_source:
-      source, name = "*", flag
-    if source in fields:
-      raise UserError(
-          f"--field {flag} comes after --field"
-          f" {'' if source == '*' else source + '='}{fields[source]}; give one"
-          " of the two, or SOURCE=NAME to say whose it is"
-      )
-    fields[source] = name
-  return fields
 
 
 def _train(args: argparse.Namespace, rest: Sequence[str]) -> int:
@@ -210,7 +194,7 @@ def _predict(args: argparse.Namespace, rest: Sequence[str]) -> int:
     )
   else:
     workdirs.check_not_given(run, task=args.task, question=args.question)
-  _check_predict(args, run.kind is workdirs.PRETRAINING)
+  check_predict(args, run.kind is workdirs.PRETRAINING)
   lines = [] if args.held_out else read_typed(args.text, args.file)
   if run.kind is workdirs.FINETUNING:
     printing.print_answers(
@@ -235,35 +219,6 @@ def _predict(args: argparse.Namespace, rest: Sequence[str]) -> int:
         as_json=args.json,
     )
   return 0
-
-
-def _check_predict(args: argparse.Namespace, is_pretraining: bool) -> None:
-  """Raises a UserError for flags of `predict` that do not go together."""
-  scores = args.pseudo_log_likelihood
-  if args.sort and not scores:
-    raise UserError("--sort needs --pseudo-log-likelihood beside it")
-  if scores and (args.corrupt or args.held_out):
-    other = "--corrupt" if args.corrupt else f"--held-out {args.held_out}"
-    raise UserError(
-        f"--pseudo-log-likelihood and {other} do not go together; leave one of"
-        " them out"
-    )
-  if args.held_out is not None and args.held_out < 1:
-    raise UserError(f"--held-out is {args.held_out}; it must be at least 1")
-  if args.held_out and (args.text or args.file):
-    raise UserError(
-        f"--held-out {args.held_out} takes its texts from the run's store;"
-        " leave the texts out"
-    )
-  if (
-      is_pretraining
-      and args.seed is not None
-      and (not args.corrupt and not args.held_out)
-  ):
-    raise UserError(
-        f"--seed {args.seed} has no meaning without --corrupt or --held-out;"
-        " leave it out"
-    )
 
 
 def _convert(args: argparse.Namespace, rest: Sequence[str]) -> int:
@@ -355,6 +310,38 @@ def _report(args: argparse.Namespace, rest: Sequence[str]) -> int:
   return 0
 
 
+def _demo(args: argparse.Namespace, rest: Sequence[str]) -> int:
+  del rest
+  _begin(args)
+  from electra_jax.serve.server import demo
+
+  demo(
+      args.runs,
+      host=args.host,
+      port=args.port,
+      seed=args.seed,
+      quiet=args.quiet,
+  )
+  return 0
+
+
+def _doctor(args: argparse.Namespace, rest: Sequence[str]) -> int:
+  del args, rest
+  from electra_jax.runs.doctor import doctor
+
+  for line in doctor():
+    print(visible(line))
+  return 0
+
+
+def _completion(args: argparse.Namespace, rest: Sequence[str]) -> int:
+  del rest
+  from electra_jax.cli.completion import script
+
+  print(script(make_parser(), args.shell))
+  return 0
+
+
 def _config(args: argparse.Namespace, rest: Sequence[str]) -> int:
   del rest
   if args.values:
@@ -374,6 +361,7 @@ _MODULES = {
     "predict": "pretraining.model",
     "benchmark": "performance.benchmark",
     "report": "reporting.page",
+    "demo": "serve.server",
 }
 # What flags of any name begin with, by the verb that takes them.
 PREFIXES = {
@@ -394,4 +382,7 @@ VERBS = {
     "benchmark": _benchmark,
     "report": _report,
     "config": _config,
+    "demo": _demo,
+    "doctor": _doctor,
+    "completion": _completion,
 }

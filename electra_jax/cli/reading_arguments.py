@@ -1,6 +1,9 @@
 """Arguments of `prepare` that say how text is read."""
 
 import argparse
+from collections.abc import Sequence
+
+from electra_jax.errors import UserError
 
 
 def add_reading(verb: argparse.ArgumentParser) -> None:
@@ -29,3 +32,20 @@ def add_reading(verb: argparse.ArgumentParser) -> None:
       help="leave out, count and name files that cannot be read to their ends;"
       " reads all text once more",
   )
+
+
+def fields_of(given: Sequence[str]) -> dict[str, str]:
+  """Returns what --field says, by the sources it says it of."""
+  fields = {}
+  for flag in given:
+    source, has_source, name = flag.partition("=")
+    if not has_source:
+      source, name = "*", flag
+    if source in fields:
+      raise UserError(
+          f"--field {flag} comes after --field"
+          f" {'' if source == '*' else source + '='}{fields[source]}; give one"
+          " of the two, or SOURCE=NAME to say whose it is"
+      )
+    fields[source] = name
+  return fields

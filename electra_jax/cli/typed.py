@@ -1,5 +1,6 @@
-"""The texts that a user gives to `predict`: on the command line or in lines."""
+"""What a user gives to `predict`: texts, typed or in lines, and flags."""
 
+import argparse
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -45,6 +46,35 @@ def read_typed(texts: Sequence[str], file: str | None) -> list[str]:
 def by_index(lines: Sequence[str]) -> dict[int, str]:
   """Returns the lines that are not blank by their number, from 0."""
   return {i: line for i, line in enumerate(lines) if line.strip()}
+
+
+def check_predict(args: argparse.Namespace, is_pretraining: bool) -> None:
+  """Raises a UserError for flags of `predict` that do not go together."""
+  scores = args.pseudo_log_likelihood
+  if args.sort and not scores:
+    raise UserError("--sort needs --pseudo-log-likelihood beside it")
+  if scores and (args.corrupt or args.held_out):
+    other = "--corrupt" if args.corrupt else f"--held-out {args.held_out}"
+    raise UserError(
+        f"--pseudo-log-likelihood and {other} do not go together; leave one of"
+        " them out"
+    )
+  if args.held_out is not None and args.held_out < 1:
+    raise UserError(f"--held-out is {args.held_out}; it must be at least 1")
+  if args.held_out and (args.text or args.file):
+    raise UserError(
+        f"--held-out {args.held_out} takes its texts from the run's store;"
+        " leave the texts out"
+    )
+  if (
+      is_pretraining
+      and args.seed is not None
+      and (not args.corrupt and not args.held_out)
+  ):
+    raise UserError(
+        f"--seed {args.seed} has no meaning without --corrupt or --held-out;"
+        " leave it out"
+    )
 
 
 def _read(file: str | None) -> tuple[bytes, str]:

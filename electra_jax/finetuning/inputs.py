@@ -1,7 +1,7 @@
 """What a user types, as examples of a task."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from electra_jax.errors import UserError
@@ -45,66 +45,91 @@ def parse_inputs(
     )
   indices = range(len(lines)) if indices is None else indices
   return [
-      _parse_line(task, line, index + 1, question)
+      parse_fields(
+          task,
+          _fields(task, line, f"line {index + 1}"),
+          place=f"line {index + 1}",
+          name=str(index),
+          question=question,
+      )
       for index, line in zip(indices, lines, strict=True)
   ]
 
 
-def _parse_line(task, line, number, question) -> Example:
-  fields = _fields(task, line, number)
-  name = str(fields.get("id", number - 1))
-  _check_characters(name, "id", number)
+def parse_fields(
+    task: Task,
+    fields: Mapping[str, Any],
+    *,
+    place: str,
+    name: str = "0",
+    question: str | None = None,
+) -> Example:
+  """Makes an example of the fields that its task has.
+
+  Args:
+    task: what the example is for.
+    fields: "text" and "other_text", "words", or "question" and "context"; an
+      "id" if wanted.
+    place: what an error message calls them.
+    name: of the example, where there is no "id".
+    question: asked where the fields ask none.
+
+  Raises:
+    UserError: a field is missing or of the wrong type.
+  """
+  name = str(fields.get("id", name))
+  _check_characters(name, "id", place)
   if task.kind == "questions":
-    asked = _text(fields, "question", number) or question
-    context = _text(fields, "context", number)
+    asked = _text(fields, "question", place) or question
+    context = _text(fields, "context", place)
     if not asked or not context:
       raise UserError(
-          f'line {number} needs a question and a context; give --question "…"'
+          f'{place} needs a question and a context; give --question "…"'
           ' beside the context, or {"question": …, "context": …}'
       )
     return QuestionExample(name, asked, context, (), has_gold=False)
   if task.kind == "tagging":
     words, text = fields.get("words"), None
     if words is None:
-      text = _text(fields, "text", number)
+      text = _text(fields, "text", place)
       words = split_words(text or "", task.word_unit)
     is_list = isinstance(words, list) and all(isinstance(w, str) for w in words)
     if not words or not is_list:
       raise UserError(
-          f"line {number} has no words to tag; give a text, or"
+          f"{place} has no words to tag; give a text, or"
           ' {"words": […]} with a list of them'
       )
     for word in words:
-      _check_characters(word, "words", number)
+      _check_characters(word, "words", place)
     return TaggedExample(name, tuple(words), None, text)
-  text = _text(fields, "text", number)
-  other_text = _text(fields, "other_text", number)
+  text = _text(fields, "text", place)
+  other_text = _text(fields, "other_text", place)
   if not text:
     raise UserError(
-        f"line {number} has no text{_found(fields)}; give some, or an object"
+        f"{place} has no text{_found(fields)}; give some, or an object"
         ' {"text": …}'
     )
   if task.takes_pairs != (other_text is not None):
     wanted = "a pair, with a tab between" if task.takes_pairs else "one text"
     raise UserError(
-        f"line {number} is {'one text' if task.takes_pairs else 'a pair'} and"
+        f"{place} is {'one text' if task.takes_pairs else 'a pair'} and"
         f" {task.name} takes {wanted}"
     )
   return TextExample(name, text, other_text, None)
 
 
-def _fields(task, line, number) -> dict[str, Any]:
+def _fields(task, line, place) -> dict[str, Any]:
   if line.lstrip().startswith("{"):
     try:
       return json.loads(line)
     except RecursionError as error:
       raise UserError(
-          f"line {number} is JSON nested too deeply to be read; give a flat"
+          f"{place} is JSON nested too deeply to be read; give a flat"
           ' object, as {"text": …}'
       ) from error
     except ValueError as error:
       raise UserError(
-          f"line {number} begins as a JSON object and is none ({error}); mend"
+          f"{place} begins as a JSON object and is none ({error}); mend"
           ' it, or write a text that begins so as {"text": "{…"}'
       ) from error
   if task.kind == "questions":
@@ -115,23 +140,23 @@ def _fields(task, line, number) -> dict[str, Any]:
   return {"text": text, "other_text": other_text if tab else None}
 
 
-def _text(fields: dict[str, Any], name: str, number: int) -> str | None:
+def _text(fields: dict[str, Any], name: str, place: str) -> str | None:
   value = fields.get(name)
   if value is not None and not isinstance(value, str):
     raise UserError(
-        f"line {number} has {_short(value)} under {name!r}; give a text"
+        f"{place} has {_short(value)} under {name!r}; give a text"
         " between quotes"
     )
   if value is not None:
-    _check_characters(value, name, number)
+    _check_characters(value, name, place)
   return value
 
 
-def _check_characters(value: str, name: str, number: int) -> None:
+def _check_characters(value: str, name: str, place: str) -> None:
   for character in value:
     if "\ud800" <= character <= "\udfff":
       raise UserError(
-          f"line {number} has {character!r} under {name!r}, half of a surrogate"
+          f"{place} has {character!r} under {name!r}, half of a surrogate"
           " pair and no character; write both halves, or the character itself"
       )
 

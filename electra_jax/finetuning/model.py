@@ -1,5 +1,6 @@
 """A fine-tuned model: opens a finetune workdir, scores splits, answers."""
 
+import dataclasses
 import logging
 import pathlib
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from electra_jax.finetuning.trainer import init_params, make_predict_step
 from electra_jax.models.config import EncoderConfig
 from electra_jax.models.task_heads import HeadConfig
 from electra_jax.runs import workdir as workdirs
+from electra_jax.runs.buckets import Buckets
 from electra_jax.runs.finetune_config import FinetuneConfig
 from electra_jax.runs.weights import encoder_of, seed_folder
 from electra_jax.shapes import Params
@@ -24,6 +26,9 @@ from electra_jax.tasks import predictions
 from electra_jax.tasks.batches import Batches
 from electra_jax.tasks.examples import (
     Example,
+    QuestionExample,
+    TaggedExample,
+    TextExample,
 )
 from electra_jax.tasks.features import Features, cut_note, make_features
 from electra_jax.tasks.prediction_files import write_outputs
@@ -54,7 +59,9 @@ class TaskPredictor:
       encoder: EncoderConfig,
       tokenizer: Tokenizer,
       mesh: Mesh,
+      buckets: Buckets | None = None,
   ):
+    self._buckets = buckets
     self._config = config
     self._encoder = encoder
     self._tokenizer = tokenizer
@@ -103,7 +110,18 @@ class TaskPredictor:
         row_multiple=shards,
     )
 
-  def _outputs(self, params: Params, task: Task, features: Features) -> Any:
+  def warm_up(self, params: Params, task: Task, rows: int, length: int) -> None:
+    """Compiles the program of a task on one of the buckets' shapes."""
+    features = self.features(task, [_smallest_example(task)])
+    self._outputs(params, task, features, Buckets((length,), (rows,)))
+
+  def _outputs(
+      self,
+      params: Params,
+      task: Task,
+      features: Features,
+      buckets: Buckets | None = None,
+  ) -> Any:
     if task.name not in self._steps:
       self._steps[task.name] = make_predict_step(
           self._encoder,
@@ -113,8 +131,13 @@ class TaskPredictor:
           self._config.questions.max_answer_length,
       )
     predict_step = self._steps[task.name]
+    buckets = buckets or self._buckets
+    if buckets is None:
+      batches = self.batches(task, features)
+    else:
+      batches = self._bucketed(task, features, buckets)
     outputs = []
-    for batch in self.batches(task, features).in_order():
+    for batch in batches.in_order():
       # At most two batches are in flight: what is queued stays bounded.
       if len(outputs) > 1:
         outputs[-2] = jax.device_get(outputs[-2])
@@ -125,16 +148,51 @@ class TaskPredictor:
         lambda *parts: np.concatenate(parts)[: len(features)], *outputs
     )
 
+  def _bucketed(
+      self, task: Task, features: Features, buckets: Buckets
+  ) -> Batches:
+    """Returns the batches of a split in one of few shapes, a text a row."""
+    shards = sharding.batch_shards(self._mesh)
+    length = buckets.length(max(map(len, features.texts)))
+    targets = features.targets
+    if task.kind == "tagging":  # No text has more words than tokens.
+      targets = {
+          name: np.pad(x, ((0, 0), (0, length - x.shape[1])))
+          for name, x in targets.items()
+      }
+    return Batches(
+        {task.name: dataclasses.replace(features, targets=targets)},
+        batch_size=-(-buckets.num_rows(len(features)) // shards) * shards,
+        row_length=length,
+        pad_id=self._tokenizer.special.pad,
+        is_packed=False,
+        row_multiple=shards,
+    )
+
 
 class FinetunedModel:
   """One seed's model of a finetune run, ready to answer.
 
   Attributes:
+    config: of the run.
+    tokenizer: of the run.
     tasks: by name, with their labels.
   """
 
-  def __init__(self, workdir: epath.PathLike, *, seed: int | None = None):
+  def __init__(
+      self,
+      workdir: epath.PathLike,
+      *,
+      seed: int | None = None,
+      buckets: Buckets | None = None,
+  ):
     """Loads the model of a seed, the best by default.
+
+    Args:
+      workdir: of the run.
+      seed: whose model, or None for the best.
+      buckets: shapes that batches are padded to, so that few programs are
+        compiled; answers agree to rounding. None: shapes that fit the data.
 
     Raises:
       UserError: the folder holds no finetune run, or no such seed.
@@ -145,14 +203,16 @@ class FinetunedModel:
           f"{workdir} holds a pretrain run; fine-tune it first, with"
           f" --config.init_from={workdir}"
       )
-    self._config = run.config
+    self.config, self.tokenizer = run.config, run.tokenizer
     self.tasks = {
         record["name"]: task_data.task_from_json(record, run.config)
         for record in run.facts["tasks"]
     }
     encoder = encoder_of(run)
     mesh = sharding.make_mesh()
-    self._predictor = TaskPredictor(run.config, encoder, run.tokenizer, mesh)
+    self._predictor = TaskPredictor(
+        run.config, encoder, run.tokenizer, mesh, buckets
+    )
     shape = run.config.model.head
     heads = [head_of(task, shape) for task in self.tasks.values()]
     abstract = jax.eval_shape(lambda: init_params(encoder, heads, 0))
@@ -206,7 +266,7 @@ class FinetunedModel:
       UserError: there is no such split, or it does not tell the answers and
         no output is asked for.
     """
-    source = task_data.source_of(self._config)
+    source = task_data.source_of(self.config)
     if folder is not None:
       options = {**source.options, "train": "", "dev": "", "test": ""}
       source = Source(pathlib.Path(folder), options=options)
@@ -256,3 +316,16 @@ class FinetunedModel:
     if not examples:
       raise UserError("there is no text to predict on; give some")
     return self._predictor.predict(self._params, self.task(task), examples)
+
+  def warm_up(self, rows: int, length: int) -> None:
+    """Compiles every task's program on one of the buckets' shapes."""
+    for task in self.tasks.values():
+      self._predictor.warm_up(self._params, task, rows, length)
+
+
+def _smallest_example(task: Task) -> Example:
+  if task.kind == "tagging":
+    return TaggedExample("", ("a",), None)
+  if task.kind == "questions":
+    return QuestionExample("", "a", "a", (), has_gold=False)
+  return TextExample("", "a", "a" if task.takes_pairs else None, None)

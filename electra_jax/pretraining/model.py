@@ -1,7 +1,8 @@
 """Text in, answer out: which tokens were replaced, what fills a gap."""
 
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ from electra_jax.objectives.masking import MaskedRows, mask_rows, unpack_rows
 from electra_jax.pretraining.judging import Detection, judge, to_detections
 from electra_jax.pretraining.trainer import bind, init_params_of
 from electra_jax.runs import workdir as workdirs
+from electra_jax.runs.buckets import Buckets
 from electra_jax.runs.networks import (
     electra_config,
     masking_config,
@@ -41,6 +43,18 @@ class Fill(NamedTuple):
   probabilities: list[float]
 
 
+class MaskedRow(NamedTuple):
+  """A row in which the generator fills one place.
+
+  Attributes:
+    input_ids: with the special tokens, and [MASK] in that place.
+    place: of it in the row.
+  """
+
+  input_ids: list[int]
+  place: int
+
+
 class Score(NamedTuple):
   """How likely a text is.
 
@@ -59,8 +73,16 @@ class Score(NamedTuple):
 class PretrainedModel:
   """A pre-trained run, ready to answer."""
 
-  def __init__(self, workdir: epath.PathLike):
+  def __init__(
+      self, workdir: epath.PathLike, *, buckets: Buckets | None = None
+  ):
     """Loads the newest checkpoint.
+
+    Args:
+      workdir: of the run.
+      buckets: shapes that what `detect` and `fill` read is padded to, so that
+        few programs are compiled; answers agree to rounding. None: rows of the
+        training's length, as many as there are.
 
     Raises:
       UserError: the folder holds no run or no checkpoint.
@@ -79,6 +101,7 @@ class PretrainedModel:
     with Checkpointer(workdirs.checkpoints(workdir)) as checkpointer:
       self._params = checkpointer.read_params(abstract)
     self._run = run
+    self._buckets = buckets
     self._recipe = method_of(run.config)
     self._detect = jax.jit(self._detect_batch, static_argnames="corrupted")
     self._fill = jax.jit(self._fill_batch)
@@ -97,8 +120,11 @@ class PretrainedModel:
     Raises:
       UserError: no text, or a model without a discriminator.
     """
-    batch, owners = self._encode(texts)
-    parts = self.detect_rows(batch, corrupted=corrupted, seed=seed)
+    rows, owners = self._rows_of(texts)
+    parts = []
+    for batch, count in self._batches(rows):
+      detected = self.detect_rows(batch, corrupted=corrupted, seed=seed)
+      parts += detected[:count]
     whole = [Detection([], [], []) for _ in texts]
     for owner, part in zip(owners, parts, strict=True):
       for values, more in zip(whole[owner], part, strict=True):
@@ -136,24 +162,82 @@ class PretrainedModel:
     Raises:
       UserError: no [MASK] in the text, or a model without a generator.
     """
+    return self.fill_rows(self.masks_of(text), top)
+
+  def masks_of(self, text: str) -> list[MaskedRow]:
+    """Returns a row for each [MASK] of a text.
+
+    Raises:
+      UserError: no [MASK] in the text.
+    """
+    rows, _ = self._rows_of([text])
+    mask = self.tokenizer.special.mask
+    masks = [
+        MaskedRow(row, place)
+        for row in rows
+        for place, token_id in enumerate(row)
+        if token_id == mask
+    ]
+    if not masks:
+      raise UserError(f"there is no {MASK} to fill in {text!r}")
+    return masks
+
+  def mask_at(self, text: str, position: int) -> MaskedRow:
+    """Returns the row of a text with [MASK] in the place of one token.
+
+    Args:
+      text: as given to `detect`.
+      position: of the token among those that `detect` answers with.
+
+    Raises:
+      UserError: there is no such token, or it is a special one.
+    """
+    rows, _ = self._rows_of([text])
+    total, place = sum(map(len, rows)), position
+    for row in rows:
+      if 0 < place < len(row) - 1:
+        return MaskedRow(
+            [*row[:place], self.tokenizer.special.mask, *row[place + 1 :]],
+            place,
+        )
+      place -= len(row)
+    raise UserError(
+        f"position {position} is none of a word of the text, which has {total}"
+        " tokens, counted from 0; [CLS] and [SEP] stay as they are"
+    )
+
+  def fill_rows(self, masks: Sequence[MaskedRow], top: int = 5) -> list[Fill]:
+    """Returns the generator's likeliest tokens for one place of each row.
+
+    Raises:
+      UserError: a model without a generator.
+    """
     if not self._model.config.has_generator_head:
       raise UserError(
           "this run has no generator: its objective is"
           f" {self.config.objective.name!r}; use a run of 'electra'"
       )
-    batch, _ = self._encode([text])
-    rows, places = np.nonzero(batch.input_ids == self.tokenizer.special.mask)
-    if not len(rows):
-      raise UserError(f"there is no {MASK} to fill in {text!r}")
-    batch = Batch(*(array[rows] for array in batch))
-    positions = places[:, None].astype(np.int32)
-    fills = []
-    for row in np.asarray(self._fill(self._params, batch, positions))[:, 0]:
-      best = np.argsort(-row, kind="stable")[:top]
-      fills.append(
-          Fill(self.tokenizer.tokens(best.tolist()), row[best].tolist())
-      )
+    fills, done = [], 0
+    for batch, count in self._batches([mask.input_ids for mask in masks]):
+      places = np.zeros((len(batch.input_ids), 1), np.int32)
+      places[:count, 0] = [m.place for m in masks[done : done + count]]
+      done += count
+      found = np.asarray(self._fill(self._params, batch, places))[:count, 0]
+      for row in found:
+        best = np.argsort(-row, kind="stable")[:top]
+        fills.append(
+            Fill(self.tokenizer.tokens(best.tolist()), row[best].tolist())
+        )
     return fills
+
+  def warm_up(self, rows: int, length: int) -> None:
+    """Compiles what `detect` and `fill` run on one of the buckets' shapes."""
+    special = self.tokenizer.special
+    batch = _padded([[special.cls, special.sep]], rows, length, special.pad)
+    if self._model.config.has_discriminator_head:
+      self.detect_rows(batch, corrupted=False, seed=0)
+    if self._model.config.has_generator_head:
+      self._fill(self._params, batch, np.zeros((rows, 1), np.int32))
 
   def score(self, texts: Sequence[str]) -> list[Score]:
     """Returns the pseudo-log-likelihood of every text.
@@ -169,7 +253,9 @@ class PretrainedModel:
           f" {self.config.objective.generator!r}; use a run of 'electric', or"
           " one with a masked-LM or two-tower generator"
       )
-    batch, owners = self._encode(texts)
+    rows, owners = self._rows_of(texts)
+    width = self.config.data.length  # One shape to compile.
+    batch = _padded(rows, len(rows), width, self.tokenizer.special.pad)
     values = np.asarray(self._score(self._params, batch))
     tokens, log_likelihoods = [[] for _ in texts], [[] for _ in texts]
     for row, owner in enumerate(owners):
@@ -182,8 +268,8 @@ class PretrainedModel:
         for pair in zip(tokens, log_likelihoods, strict=True)
     ]
 
-  def _encode(self, texts: Sequence[str]) -> tuple[Batch, list[int]]:
-    """Returns rows and, for each, the text it is a part of."""
+  def _rows_of(self, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
+    """Returns rows of ids and, for each, the text it is a part of."""
     if not texts:
       raise UserError("there is no text to predict on; give some")
     special = self.tokenizer.special
@@ -197,11 +283,22 @@ class PretrainedModel:
       for start in range(0, max(len(ids), 1), room):
         rows.append([special.cls, *ids[start : start + room], special.sep])
         owners.append(owner)
-    width = self.config.data.length  # One shape to compile.
-    padded = [row + [special.pad] * (width - len(row)) for row in rows]
-    lengths = [[len(row), len(row)] for row in rows]
-    batch = Batch(np.asarray(padded, np.int32), np.asarray(lengths, np.int32))
-    return batch, owners
+    return rows, owners
+
+  def _batches(
+      self, rows: Sequence[Sequence[int]]
+  ) -> Iterator[tuple[Batch, int]]:
+    """Yields batches, and how many rows of each do not just fill it up."""
+    pad = self.tokenizer.special.pad
+    if self._buckets is None:
+      yield _padded(rows, len(rows), self.config.data.length, pad), len(rows)
+      return
+    most = self._buckets.rows[-1]
+    for start in range(0, len(rows), most):
+      part = rows[start : start + most]
+      length = self._buckets.length(max(map(len, part)))
+      count = self._buckets.num_rows(len(part))
+      yield _padded(part, count, length, pad), len(part)
 
   def _detect_batch(self, params, batch, rng, *, corrupted: bool):
     networks = bind(self._model, params, None)
@@ -226,6 +323,8 @@ class PretrainedModel:
   def _masked(self, batch, rng) -> MaskedRows:
     vocabulary = vocabulary_of(self.tokenizer)
     masking = masking_config(self.config, vocabulary)
+    # A shorter row has fewer slots: there are no more places to choose.
+    masking = dataclasses.replace(masking, max_length=batch[0].shape[1])
     return mask_rows(rng, unpack_rows(*batch), masking)
 
   def _options(self, *, with_counts: bool):
@@ -234,3 +333,13 @@ class PretrainedModel:
     if with_counts:
       vocabulary = vocabulary_of_run(self._run)
     return objective_options(self.config, vocabulary)
+
+
+def _padded(
+    rows: Sequence[Sequence[int]], num_rows: int, length: int, pad: int
+) -> Batch:
+  """Returns a batch of rows, the first of them again where there are fewer."""
+  rows = [*rows, *[rows[0]] * (num_rows - len(rows))]
+  padded = [[*row, *[pad] * (length - len(row))] for row in rows]
+  lengths = [[len(row), len(row)] for row in rows]
+  return Batch(np.asarray(padded, np.int32), np.asarray(lengths, np.int32))

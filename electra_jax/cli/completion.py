@@ -1,0 +1,141 @@
+"""Completion scripts for shells, made by shtab from the parser.
+
+They are printed once and stay with the shell: completing starts no Python.
+"""
+
+import argparse
+import importlib.util
+import pathlib
+import shlex
+from collections.abc import Sequence
+
+from electra_jax.config_files import SHIPPED
+
+# Arguments by what stands in their place.
+_FILES = ("--tokenizer", "--file", "--json", "sources", "source")
+_FOLDERS = (
+    *("--output", "--store", "--folder", "--profile", "target"),
+    "--compilation-cache",
+)
+_MODELS = ("--workdir", "runs")
+_CONFIGS = {
+    "pretrain": ("pretrain",),
+    "finetune": ("finetune",),
+    "plan": ("pretrain",),
+    "benchmark": ("pretrain",),
+    "convert": ("pretrain",),
+    "config": ("pretrain", "finetune"),
+}
+_MODELS_FOLDER = pathlib.Path(__file__).parents[1] / "shipped"
+# bash cuts words at colons and equal signs; shtab wants them whole.
+_WHOLE_WORDS = r"""
+_electra_jax() {
+  local line="${COMP_LINE:0:COMP_POINT}" last tail cut i
+  local -a COMP_WORDS
+  read -ra COMP_WORDS <<< "$line"
+  [[ $line == *[[:space:]] ]] && COMP_WORDS+=("")
+  local COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+  last="${COMP_WORDS[COMP_CWORD]}"
+  _shtab_electra_jax
+  tail="${last##*[:=]}"
+  cut=$((${#last} - ${#tail}))
+  for i in "${!COMPREPLY[@]}"; do
+    COMPREPLY[i]="${COMPREPLY[i]:cut}"
+  done
+}
+
+complete -o bashdefault -F _electra_jax electra-jax
+"""
+
+
+def script(parser: argparse.ArgumentParser, shell: str) -> str:
+  """Returns the script of a shell.
+
+  Args:
+    parser: of the command.
+    shell: "bash", "zsh" or "fish".
+  """
+  import shtab
+
+  models = shown_models()
+  (verbs,) = parser._subparsers._group_actions
+  for verb, of_verb in verbs.choices.items():
+    for action in of_verb._actions:
+      names = {*action.option_strings, action.dest}
+      if "config" in names and verb in _CONFIGS:
+        action.complete = _choose(f"configs_of_{verb}", shown_configs(verb))
+      elif names & {*_MODELS}:
+        # shtab's bash tells folders by this end of a function's name.
+        action.complete = _choose("models_dir", models, folders=True)
+      elif names & {*_FOLDERS}:
+        action.complete = shtab.DIRECTORY
+      elif names & {*_FILES}:
+        action.complete = shtab.FILE
+  made = shtab.complete(parser, shell=shell, root_prefix="electra_jax").rstrip()
+  return made + _WHOLE_WORDS if shell == "bash" else made
+
+
+def shown_configs(verb: str) -> list[str]:
+  """Returns names of shipped configs that a verb takes, with their sizes."""
+  names = []
+  for kind in _CONFIGS[verb]:
+    path = SHIPPED / f"{kind}.py"
+    spec = importlib.util.spec_from_file_location(f"electra_jax_{kind}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if kind == "pretrain":
+      names += [f"pretrain:{size}" for size in module.SIZES]
+    else:
+      names += [
+          f"finetune:task={task},size={size}"
+          for task in module.TASKS
+          for size in module.SIZES
+      ]
+  return names
+
+
+def shown_models() -> list[str]:
+  """Returns the names of models that come with the package."""
+  found = _MODELS_FOLDER.glob("*/config.json")
+  return sorted(path.parent.name.replace("_", "-") for path in found)
+
+
+def _choose(
+    what: str, names: Sequence[str], *, folders: bool = False
+) -> dict[str, object]:
+  """Returns functions of every shell that offer names, and paths beside them."""
+  function = f"_electra_jax_{what}"
+  words = " ".join(map(shlex.quote, names))
+  paths = {
+      "bash": "compgen -d" if folders else "compgen -f -X '!*.py'",
+      "zsh": "_files -/" if folders else "_files -g '*.py'",
+      "fish": (
+          "__fish_complete_directories (commandline -ct)"
+          if folders
+          else "__fish_complete_suffix .py"
+      ),
+  }
+  offered = {"zsh": "", "fish": ""}
+  if words:
+    offered = {
+        "zsh": f"compadd -- {words}; ",
+        "fish": f"printf '%s\\n' {words}; ",
+    }
+  listed = shlex.quote(" ".join(names))
+  return {
+      "bash": function,
+      "zsh": function,
+      "fish": f"({function})",
+      "preamble": {
+          "bash": (
+              f"{function}() {{\n"
+              f'  compgen -W {listed} -- "$1"\n'
+              f'  {paths["bash"]} -- "$1"\n'
+              "}"
+          ),
+          "zsh": f"{function}() {{ {offered['zsh']}{paths['zsh']}; }}",
+          "fish": (
+              f"function {function}; {offered['fish']}{paths['fish']}; end"
+          ),
+      },
+  }

@@ -1,0 +1,62 @@
+"""Arguments of `report`, `demo` and `completion`."""
+
+import argparse
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+def add_report(verb: argparse.ArgumentParser) -> None:
+  """Adds those of `report`."""
+  verb.add_argument(
+      "runs",
+      nargs="+",
+      metavar="RUN",
+      help="workdirs of pretrain and finetune runs, or outputs of sweeps;"
+      " several are laid over each other",
+  )
+  verb.add_argument(
+      "--output",
+      metavar="FILE",
+      help="the page, NAME.html; its plots lie in the folder NAME (report.html"
+      " in the run's folder; for several runs, in the present one)",
+  )
+
+
+def add_demo(verb: argparse.ArgumentParser) -> None:
+  """Adds those of `demo`."""
+  verb.add_argument(
+      "runs",
+      nargs="+",
+      metavar="RUN",
+      help="folder of a run; several may be given",
+  )
+  verb.add_argument(
+      "--host",
+      default="127.0.0.1",
+      help="where to listen (%(default)s); any other than loopback demands a"
+      " token",
+  )
+  verb.add_argument(
+      "--port",
+      type=int,
+      default=8000,
+      help="where to listen (%(default)s); 0: any that is free",
+  )
+  verb.add_argument(
+      "--seed", type=int, help="finetune: whose model (the best one's)"
+  )
+  verb.add_argument("--quiet", action="store_true", help="print the URL alone")
+  verb.add_argument(
+      "--compilation-cache",
+      metavar="DIR",
+      help="where compiled programs are kept, a local or gs:// folder; none:"
+      " nowhere (default: JAX_COMPILATION_CACHE_DIR, else in the user's cache"
+      " folder)",
+  )
+
+
+def add_completion(verb: argparse.ArgumentParser) -> None:
+  """Adds those of `completion`."""
+  verb.add_argument(
+      "shell", choices=SHELLS, metavar="SHELL", help="bash, zsh or fish"
+  )
