@@ -48,7 +48,9 @@ setuptools.setup(
         *CONFIGS,
     ],
     package_dir=CONFIGS,
-    package_data={"electra_jax": ["py.typed", "*.pyi"]},
+    package_data={
+        "electra_jax": ["py.typed", "*.pyi", "shipped/*/*", "shipped/*/*/*"]
+    },
     install_requires=[
         "absl-py>=2.1",
         "array_record>=0.8",
@@ -61,6 +63,7 @@ setuptools.setup(
         "optax>=0.2.5",
         "orbax-checkpoint>=0.11.20",
         "rich>=13",
+        "safetensors>=0.4",
         "sentencepiece>=0.2",
         "tensorboard>=2.18",
         "tokenizers>=0.21",

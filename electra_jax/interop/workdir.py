@@ -1,6 +1,7 @@
 """Workdirs: their newest checkpoint read, or a new one written."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import numpy as np
@@ -23,6 +24,7 @@ from electra_jax.text.tokenizer import Tokenizer
 from electra_jax.training.checkpoint import Checkpointer
 from electra_jax.training.optimizer import AdamState
 from electra_jax.training.step import TrainState
+from electra_jax.training.weights_file import write_weights_file
 
 # Of an encoder, what its parameters and their meaning depend on.
 _SHAPES = (
@@ -53,6 +55,10 @@ def read_pretrained(
   """
   trainer = _build(run.config, run.tokenizer)
   with Checkpointer(workdirs.checkpoints(workdir)) as checkpointer:
+    if checkpointer.has_weights_alone:
+      params = jax.device_get(checkpointer.read_params(trainer.abstract.params))
+      step = checkpointer.restored_step
+      return PretrainedState(trainer.model.config, params, step=step)
     state = checkpointer.read_latest(trainer.abstract, trainer.shardings)
   state = jax.device_get(state)
   moments = (
@@ -170,16 +176,52 @@ def write_pretrained(
   moments = model.moments._asdict() if model.moments is not None else {}
   opt_state = optax.tree_utils.tree_set(opt_state, count=step, **moments)
   state = TrainState(step, model.params, opt_state)
-  facts = {
+  facts = _facts(tokenizer, source)
+  workdirs.begin(workdir, workdirs.PRETRAINING, config, tokenizer, facts)
+  with Checkpointer(workdirs.checkpoints(workdir)) as checkpointer:
+    checkpointer.save(jax.device_put(state, trainer.shardings), model.step)
+
+
+def write_weights(
+    workdir: epath.PathLike,
+    model: PretrainedState,
+    config: PretrainConfig,
+    tokenizer: Tokenizer,
+    source: str,
+) -> None:
+  """Writes a workdir of weights alone, in bfloat16, to be passed on.
+
+  It tells nothing of the machine that it was made on.
+
+  Args:
+    workdir: a folder, which is there.
+    model: what it is to hold.
+    config: of the run, or of `config_of`.
+    tokenizer: of the model's vocabulary.
+    source: where the model comes from, for the record.
+  """
+  weights = workdirs.checkpoints(workdir)
+  weights.mkdir(parents=True)
+  write_weights_file(weights, model.params, model.step)
+  data = dataclasses.replace(config.data, store="", synthetic=False)
+  config = dataclasses.replace(config, data=data, init_from="", phases={})
+  workdirs.describe(
+      workdir,
+      workdirs.PRETRAINING,
+      config,
+      tokenizer,
+      _facts(tokenizer, source),
+  )
+
+
+def _facts(tokenizer: Tokenizer, source: str) -> dict[str, Any]:
+  return {
       "rows_digest": "",
       "tokenizer_digest": tokenizer.digest,
       "sources": [source],
       "start": f"converted from {source}",
       "unigram_entropy": None,
   }
-  workdirs.begin(workdir, workdirs.PRETRAINING, config, tokenizer, facts)
-  with Checkpointer(workdirs.checkpoints(workdir)) as checkpointer:
-    checkpointer.save(jax.device_put(state, trainer.shardings), model.step)
 
 
 def _build(config: PretrainConfig, tokenizer: Tokenizer) -> Trainer:
