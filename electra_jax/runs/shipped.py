@@ -11,6 +11,7 @@ import pathlib
 from etils import epath
 
 from electra_jax.errors import UserError
+from electra_jax.files import absolute
 
 SHIPPED = pathlib.Path(__file__).parents[1] / "shipped"
 
@@ -40,6 +41,11 @@ def place_of(workdir: epath.PathLike) -> epath.Path:
   if not is_shipped(workdir):
     return epath.Path(workdir)
   return epath.Path(SHIPPED / os.fspath(workdir).replace("-", "_"))
+
+
+def absolute_or_name(workdir: str) -> str:
+  """Returns a path that holds anywhere, or a shipped model's name as it is."""
+  return workdir if is_shipped(workdir) else absolute(workdir)
 
 
 def check_not_shipped(workdir: epath.PathLike) -> None:
