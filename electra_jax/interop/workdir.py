@@ -16,6 +16,7 @@ from electra_jax.finetuning.trainer import init_params
 from electra_jax.interop.model import FinetunedState, PretrainedState
 from electra_jax.models.config import ElectraConfig, encoder_config
 from electra_jax.pretraining.trainer import Trainer, make_trainer
+from electra_jax.runs import history
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.config import DataConfig, PretrainConfig
 from electra_jax.runs.networks import electra_config, method_of, vocabulary_of
@@ -205,13 +206,10 @@ def write_weights(
   write_weights_file(weights, model.params, model.step)
   data = dataclasses.replace(config.data, store="", synthetic=False)
   config = dataclasses.replace(config, data=data, init_from="", phases={})
-  workdirs.describe(
-      workdir,
-      workdirs.PRETRAINING,
-      config,
-      tokenizer,
-      _facts(tokenizer, source),
-  )
+  facts = _facts(tokenizer, source)
+  workdirs.begin(workdir, workdirs.PRETRAINING, config, tokenizer, facts)
+  for name in (workdirs.ENVIRONMENT_FILE, history.HISTORY_FILE):
+    (epath.Path(workdir) / name).unlink()
 
 
 def _facts(tokenizer: Tokenizer, source: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from electra_jax.store.reader import Store
 from electra_jax.text.tokenizer import Tokenizer, load_tokenizer
 
 _CONFIG, _PHASES = "config.json", "phases.json"
-_ENVIRONMENT = "environment.json"
+ENVIRONMENT_FILE = "environment.json"
 _RESTORE = "restore it from a copy, or choose another workdir"
 _TOLD_BYTES = 2000  # Of a message that all processes are told.
 # What others lay into a workdir, and a run never touches.
@@ -169,7 +169,7 @@ class Entry:
       show(f"changed      {change} from step {at['step']:,}")
     if jax.process_index() == 0 and (any(at.values()) or changed):
       history.append(path, at, session(), changed=changed)
-      _write_json(path / _ENVIRONMENT, environment())
+      _write_json(path / ENVIRONMENT_FILE, environment())
       if changed:
         _write_json(path / _CONFIG, config)
 
@@ -255,26 +255,11 @@ def begin(
   with writing(workdir):
     path.mkdir(parents=True, exist_ok=True)
     _write_json(path / kind.facts_file, facts)  # First: the sign of a workdir.
-  _write_json(path / _ENVIRONMENT, environment())
+    tokenizer.save(path / "tokenizer")
+  _write_json(path / ENVIRONMENT_FILE, environment())
   if not (path / history.HISTORY_FILE).exists():
     origin = {"step": 0, "start": facts.get("start", RANDOM_WEIGHTS)}
     history.append(path, origin, session(), config=_plain(config))
-  describe(workdir, kind, config, tokenizer, facts)
-
-
-def describe(
-    workdir: epath.PathLike,
-    kind: Kind,
-    config: Config,
-    tokenizer: Tokenizer,
-    facts: Mapping[str, Any],
-) -> None:
-  """Writes what `load` reads; nothing of the machine or the command."""
-  path = epath.Path(workdir)
-  with writing(workdir):
-    path.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(path / "tokenizer")
-  _write_json(path / kind.facts_file, facts)
   _write_json(path / _CONFIG, _plain(config))  # Last: all is there.
 
 
@@ -309,10 +294,7 @@ def start_of(workdir: epath.PathLike) -> str:
 
 
 def load(workdir: epath.PathLike) -> Run:
-  """Reads what `begin` wrote.
-
-  Args:
-    workdir: of a run; or the name of a shipped model, as "tiny-en".
+  """Reads what `begin` wrote; of a shipped model, by its name.
 
   Raises:
     UserError: the folder holds no run, or one of several phases.

@@ -248,9 +248,8 @@ class Checkpointer:
   def _check_states(self) -> None:
     if self._weights is not None:
       raise UserError(
-          f"{self.directory} holds weights alone, without the optimizer's state,"
-          " so that they cannot be trained on in their place; start a new"
-          " --workdir from them by --config.init_from, with"
+          f"{self.directory} holds weights alone, without the optimizer's state;"
+          " start a new --workdir from them by --config.init_from, with"
           " --config.init.optimizer=fresh"
       )
 
