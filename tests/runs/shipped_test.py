@@ -10,11 +10,12 @@ import pytest
 
 from electra_jax import api
 from electra_jax.errors import UserError
+from electra_jax.finetuning import finetune
 from electra_jax.finetuning.pretrained_encoder import find_encoder
 from electra_jax.interop.convert import convert
 from electra_jax.interop.workdir import read_pretrained
 from electra_jax.pretraining.evaluation import evaluate_run
-from electra_jax.runs import shipped
+from electra_jax.runs import recorded, shipped
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.weights import find_weights
 from tests import helpers
@@ -120,3 +121,14 @@ def test_a_fine_tuned_run_is_not_passed_on_so(tmp_path, monkeypatch):
 
   with pytest.raises(UserError, match="--to weights is for a pretrain run"):
     module._pretraining_of(tmp_path / "run")
+
+
+def test_its_name_stays_a_name_in_what_a_run_records(place, tmp_path):
+  assert shipped.absolute_or_name("tiny-xx") == "tiny-xx"
+  here = tmp_path / "here"
+  assert shipped.absolute_or_name("run") == str(here / "run")
+  config = helpers.finetune_config("sst", init_from="tiny-xx")
+  assert finetune._with_absolute_paths(config).init_from == "tiny-xx"
+  config = helpers.tiny_config(init_from="tiny-xx")
+  recorded.write_whole_config(here, config)
+  assert '"init_from": "tiny-xx"' in (here / "phases_config.json").read_text()
