@@ -57,7 +57,7 @@ setuptools.setup(
     ],
     package_dir=CONFIGS,
     package_data={
-        "electra_jax": ["py.typed", "*.pyi"],
+        "electra_jax": ["py.typed", "*.pyi", "shipped/*/*", "shipped/*/*/*"],
         "electra_jax.reporting": ["*.css", "*.js", "templates/*.html"],
         "electra_jax.serve": ["page/*"],
     },
@@ -73,6 +73,7 @@ setuptools.setup(
         "optax>=0.2.5",
         "orbax-checkpoint>=0.11.20",
         "rich>=13",
+        "safetensors>=0.4",
         "sentencepiece>=0.2",
         "shtab>=1.13",
         "tensorboard>=2.18",

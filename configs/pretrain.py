@@ -8,6 +8,8 @@ Sizes:
             quickstart: about six minutes on two cores, AUC 0.778, masked-LM
             loss 3.42). One encoder serves both networks, attention starts on
             neighbours, and samples are drawn at temperature 1.5.
+  tiny_en   3 layers of 128, length 64; the recipe of the model that comes with
+            the package (docs/tiny_en.md).
   small     the paper's Small: 14M parameters, length 128, 1M steps.
   base      the paper's Base: 110M, length 512, 766k steps.
   large     the paper's Large: 335M, length 512, 400k steps.
@@ -41,10 +43,11 @@ from ml_collections import ConfigDict, config_dict
 
 from electra_jax.config_files import parse_arg
 
-# Paper, Table 6; tiny is ours; *_pp from the release's README and threads.
+# Paper, Table 6; tiny and tiny_en are ours; *_pp from the release's README and threads.
 #            layers width emb.  gen. length mask  rate  batch  steps
 SIZES = {
     "tiny": (2, 128, 128, 1.0, 32, 0.20, 1e-3, 64, 4_000),
+    "tiny_en": (3, 128, 128, 1.0, 64, 0.20, 1e-3, 32, 5_000),
     "small": (12, 256, 128, 1 / 4, 128, 0.15, 5e-4, 128, 1_000_000),
     "base": (12, 768, 768, 1 / 3, 512, 0.15, 2e-4, 256, 766_000),
     "large": (24, 1024, 1024, 1 / 4, 512, 0.25, 2e-4, 2048, 400_000),
@@ -158,7 +161,7 @@ def get_config(arg=None):
 
   config.trackers = ""  # Or "wandb", "mlflow", "wandb,mlflow".
 
-  if args["size"] == "tiny":
+  if args["size"] in ("tiny", "tiny_en"):
     config.model.embedding_sharing = "all"
     config.model.initialization = "local"
     config.model.initializer_range = 0.088  # 1/√128.
@@ -170,6 +173,10 @@ def get_config(arg=None):
     config.optimizer.warmup_steps = 100
     config.train.eval_every_steps = 500
     config.train.checkpoint_every_steps = 500
+  if args["size"] == "tiny_en":
+    config.model.max_position_embeddings = 128
+    config.optimizer.warmup_steps = 200
+    config.train.checkpoint_every_steps = 250
   if args["runlocal"]:
     config.data.synthetic = True
     config.data.length = 32

@@ -214,7 +214,8 @@ def open_run(
       model.detect(["the film was a complete banana"])
 
   Args:
-    workdir: of a pretrain or finetune run.
+    workdir: of a pretrain or finetune run, or "tiny-en", which comes with the
+      package.
     seed: finetune: whose model, or None for the best.
 
   Returns:
@@ -253,7 +254,7 @@ def convert(
     source: a workdir, a TensorFlow checkpoint's folder or prefix, or a folder
       of Hugging Face's; which of them is found out.
     target: a folder, which must not be there.
-    to: "workdir", "huggingface" or "google".
+    to: "workdir", "weights", "huggingface" or "google".
     config: the recipe to write into a workdir, "pretrain:small_pp" by default;
       shapes are the model's.
     **options: `tokenizer`, `lowercase`, `seed` and `dtype`, as of
@@ -269,7 +270,7 @@ def convert(
   from electra_jax.runs.config import read_pretrain_config
 
   recipe = None
-  if to == "workdir":
+  if to in ("workdir", "weights"):
     recipe = _read(config or "pretrain:small_pp", (), read_pretrain_config)
   return convert(source, target, to=to, config=recipe, **options)
 

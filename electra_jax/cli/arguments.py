@@ -11,6 +11,8 @@ from electra_jax.cli.serving_arguments import (
     add_report,
 )
 
+_RUN = "folder of the run, or tiny-en, which comes with the package"
+
 
 def make_parser() -> argparse.ArgumentParser:
   """Builds the parser of all verbs."""
@@ -210,7 +212,7 @@ def _add_distributed(verb: argparse.ArgumentParser) -> None:
 
 
 def _add_evaluate(verb: argparse.ArgumentParser) -> None:
-  verb.add_argument("--workdir", required=True, help="folder of the run")
+  verb.add_argument("--workdir", required=True, help=_RUN)
   verb.add_argument(
       "--split", help="validation or train; of a task: its dev splits if unset"
   )
@@ -237,7 +239,7 @@ def _add_evaluate(verb: argparse.ArgumentParser) -> None:
 
 def _add_predict(verb: argparse.ArgumentParser) -> None:
   verb.add_argument("text", nargs="*", help="texts; standard input if none")
-  verb.add_argument("--workdir", required=True, help="folder of the run")
+  verb.add_argument("--workdir", required=True, help=_RUN)
   verb.add_argument("--file", help="read the texts from here, one on each line")
   verb.add_argument("--json", action="store_true", help="print JSON lines")
   _add_model(verb)
@@ -270,7 +272,10 @@ def _add_convert(verb: argparse.ArgumentParser) -> None:
   verb.add_argument("source", metavar="SOURCE", help="the model")
   verb.add_argument("target", metavar="TARGET", help="folder to be made")
   verb.add_argument(
-      "--to", required=True, choices=("workdir", "huggingface", "google")
+      "--to",
+      required=True,
+      choices=("workdir", "weights", "huggingface", "google"),
+      help="weights: a workdir to be passed on, without the optimizer's state",
   )
   verb.add_argument(
       "--tokenizer",

@@ -34,6 +34,7 @@ from electra_jax.finetuning.seeds import (
 from electra_jax.finetuning.task_data import TaskData
 from electra_jax.finetuning.trainer import TaskTrainer, make_task_trainer
 from electra_jax.progress import Progress
+from electra_jax.runs import shipped
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.console import Show, shower
 from electra_jax.runs.finetune_config import FinetuneConfig
@@ -201,7 +202,7 @@ def _with_absolute_paths(config: FinetuneConfig) -> FinetuneConfig:
   table, folder = config.table, absolute(config.data.folder)
   return dataclasses.replace(
       config,
-      init_from=absolute(config.init_from),
+      init_from=shipped.absolute_or_name(config.init_from),
       data=dataclasses.replace(
           config.data,
           folder=folder,

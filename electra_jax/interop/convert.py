@@ -25,12 +25,13 @@ from electra_jax.interop.model import (
     with_vocabulary,
 )
 from electra_jax.interop.model_card import write_card
+from electra_jax.runs import shipped
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.config import PretrainConfig
 from electra_jax.text.tokenizer import OPTIONS_FILE, Tokenizer, load_tokenizer
 from electra_jax.trees import count_parameters
 
-FORMATS = ("workdir", "huggingface", "google")
+FORMATS = ("workdir", "weights", "huggingface", "google")
 _PADDING = 1024
 _PRECISION = (
     "the run answers in {dtype} here and the folder in float32 there, so that"
@@ -77,11 +78,12 @@ def convert(
 ) -> Conversion:
   """Reads a model of any format and writes it in another.
 
-  Google's checkpoints keep all networks, the optimizer's moments and the
-  step; Hugging Face's folders the networks alone, of which a generator of two
-  towers is left out, each with a model card. Of a fine-tuned checkpoint the encoder is taken. A workdir
-  made here has no token store: it fine-tunes, answers, and is evaluated on a
-  store that is named.
+  "weights" is a workdir without the optimizer's state, the weights in bfloat16:
+  a sixth of the size, to be passed on. Google's checkpoints keep all networks,
+  the optimizer's moments and the step; Hugging Face's folders the networks
+  alone, of which a generator of two towers is left out, each with a model card.
+  Of a fine-tuned checkpoint the encoder is taken. A workdir made here has no
+  token store: it fine-tunes, answers, and is evaluated on a store that is named.
 
   Args:
     source: a workdir, a checkpoint's folder or prefix, or a folder of Hugging
@@ -90,7 +92,8 @@ def convert(
     to: one of FORMATS.
     config: as of configs/pretrain.py: the recipe to write into a workdir, with
       the networks' shapes in place of its own. Where those leave objective,
-      generator or embedding_sharing open, it decides. Only workdirs need it.
+      generator or embedding_sharing open, it decides. Only workdirs need it,
+      and weights of another source than a workdir, which has its own.
     tokenizer: vocab.txt, SentencePiece .model or folder; by default what lies
       beside the source.
     lowercase: whether a vocab.txt or .model is for lower case.
@@ -117,7 +120,9 @@ def convert(
   casing = {"lowercase": lowercase, "strip_accents": strip_accents}
   model, own = _read(source, source_format, tokenizer, casing, seed, sharing)
   model, notes = _fitted(model, own, source, source_format, tokenizer)
-  if to == "workdir":
+  if to == "weights" and source_format == "workdir":
+    config = _pretraining_of(source)
+  elif to in ("workdir", "weights"):
     config = _config_of(model, source, source_format, config, dtype)
   elif to == "huggingface":
     check_exportable(own)
@@ -125,6 +130,8 @@ def convert(
   with _whole(target) as folder:
     if to == "workdir":
       runs.write_pretrained(folder, model, config, own, str(source))
+    elif to == "weights":
+      runs.write_weights(folder, model, config, own, epath.Path(source).name)
     elif to == "google":
       google.write_model(folder, model)
       notes += _notes_of(model)
@@ -141,7 +148,7 @@ def convert(
       source_format,
       count_parameters(model.params),
       model.step,
-      model.moments is not None and to != "huggingface",
+      model.moments is not None and to in ("workdir", "google"),
       model.fresh,
       left_out,
       notes,
@@ -149,7 +156,7 @@ def convert(
 
 
 def _format_of(source: epath.PathLike) -> str:
-  path = epath.Path(source)
+  path = shipped.place_of(source)
   facts = (workdirs.PRETRAINING.facts_file, workdirs.FINETUNING.facts_file)
   if workdirs.phases(path) or any((path / name).exists() for name in facts):
     return "workdir"
@@ -249,6 +256,16 @@ def _config_of(model, source, source_format, config, dtype) -> PretrainConfig:
         "a workdir needs a recipe; give the config of configs/pretrain.py"
     )
   return runs.config_of(model, config, dtype)
+
+
+def _pretraining_of(source: epath.PathLike) -> PretrainConfig:
+  run = workdirs.load(source)
+  if run.kind is workdirs.FINETUNING:
+    raise UserError(
+        f"{source} holds a finetune run, and --to weights is for a pretrain"
+        " run; give --to huggingface"
+    )
+  return run.config
 
 
 def write_hugging_face(

@@ -1,6 +1,7 @@
 """Workdirs: their newest checkpoint read, or a new one written."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,6 +16,7 @@ from electra_jax.finetuning.trainer import init_params
 from electra_jax.interop.model import FinetunedState, PretrainedState
 from electra_jax.models.config import ElectraConfig, encoder_config
 from electra_jax.pretraining.trainer import Trainer, make_trainer
+from electra_jax.runs import history
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.config import DataConfig, PretrainConfig
 from electra_jax.runs.networks import electra_config, method_of, vocabulary_of
@@ -23,6 +25,7 @@ from electra_jax.text.tokenizer import Tokenizer
 from electra_jax.training.checkpoint import Checkpointer
 from electra_jax.training.optimizer import AdamState
 from electra_jax.training.step import TrainState
+from electra_jax.training.weights_file import write_weights_file
 
 # Of an encoder, what its parameters and their meaning depend on.
 _SHAPES = (
@@ -53,6 +56,10 @@ def read_pretrained(
   """
   trainer = _build(run.config, run.tokenizer)
   with Checkpointer(workdirs.checkpoints(workdir)) as checkpointer:
+    if checkpointer.has_weights_alone:
+      params = jax.device_get(checkpointer.read_params(trainer.abstract.params))
+      step = checkpointer.restored_step
+      return PretrainedState(trainer.model.config, params, step=step)
     state = checkpointer.read_latest(trainer.abstract, trainer.shardings)
   state = jax.device_get(state)
   moments = (
@@ -170,16 +177,49 @@ def write_pretrained(
   moments = model.moments._asdict() if model.moments is not None else {}
   opt_state = optax.tree_utils.tree_set(opt_state, count=step, **moments)
   state = TrainState(step, model.params, opt_state)
-  facts = {
+  facts = _facts(tokenizer, source)
+  workdirs.begin(workdir, workdirs.PRETRAINING, config, tokenizer, facts)
+  with Checkpointer(workdirs.checkpoints(workdir)) as checkpointer:
+    checkpointer.save(jax.device_put(state, trainer.shardings), model.step)
+
+
+def write_weights(
+    workdir: epath.PathLike,
+    model: PretrainedState,
+    config: PretrainConfig,
+    tokenizer: Tokenizer,
+    source: str,
+) -> None:
+  """Writes a workdir of weights alone, in bfloat16, to be passed on.
+
+  It tells nothing of the machine that it was made on.
+
+  Args:
+    workdir: a folder, which is there.
+    model: what it is to hold.
+    config: of the run, or of `config_of`.
+    tokenizer: of the model's vocabulary.
+    source: where the model comes from, for the record.
+  """
+  weights = workdirs.checkpoints(workdir)
+  weights.mkdir(parents=True)
+  write_weights_file(weights, model.params, model.step)
+  data = dataclasses.replace(config.data, store="", synthetic=False)
+  config = dataclasses.replace(config, data=data, init_from="", phases={})
+  facts = _facts(tokenizer, source)
+  workdirs.begin(workdir, workdirs.PRETRAINING, config, tokenizer, facts)
+  for name in (workdirs.ENVIRONMENT_FILE, history.HISTORY_FILE):
+    (epath.Path(workdir) / name).unlink()
+
+
+def _facts(tokenizer: Tokenizer, source: str) -> dict[str, Any]:
+  return {
       "rows_digest": "",
       "tokenizer_digest": tokenizer.digest,
       "sources": [source],
       "start": f"converted from {source}",
       "unigram_entropy": None,
   }
-  workdirs.begin(workdir, workdirs.PRETRAINING, config, tokenizer, facts)
-  with Checkpointer(workdirs.checkpoints(workdir)) as checkpointer:
-    checkpointer.save(jax.device_put(state, trainer.shardings), model.step)
 
 
 def _build(config: PretrainConfig, tokenizer: Tokenizer) -> Trainer:

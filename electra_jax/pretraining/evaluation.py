@@ -11,6 +11,7 @@ from electra_jax.devices import sharding
 from electra_jax.errors import UserError
 from electra_jax.pretraining import held_out
 from electra_jax.pretraining.trainer import EvalSums, Trainer, make_trainer
+from electra_jax.runs import shipped
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.networks import vocabulary_of_run
 from electra_jax.runs.sections import replaced
@@ -58,12 +59,19 @@ def evaluate_run(
     )
   if max_rows is not None and max_rows < 1:
     raise UserError(f"--max-rows is {max_rows}; it must be at least 1")
+  tokenizer = shipped.place_of(workdir) / "tokenizer"
+  if not (store or config.data.store):  # Converted, or shipped.
+    raise UserError(
+        f"no token store is named, and {workdir} has none of its own; name one by"
+        f" --store, made by electra-jax prepare TEXT --output STORE --tokenizer"
+        f" {tokenizer} --length {config.data.length}"
+    )
   opened = open_store(store or config.data.store)
   if opened.manifest.tokenizer_digest != run.tokenizer.digest:
     raise UserError(
         f"store {store or config.data.store} was made with another tokenizer"
         f" than the run in {workdir}; prepare it with --tokenizer"
-        f" {workdir}/tokenizer"
+        f" {tokenizer}"
     )
   if store is None:
     workdirs.check_rows(run, opened, "name it by --store, if it is meant")

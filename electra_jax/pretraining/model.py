@@ -133,6 +133,11 @@ class PretrainedModel:
 
   def detect_held_out(self, count: int, *, seed: int = 0) -> list[Detection]:
     """Corrupts and judges the first rows that training has held out."""
+    if not self.config.data.store:
+      raise UserError(
+          "no token store is named: this model came without one, so that no rows"
+          " are held out; give texts of yours, with --corrupt"
+      )
     store = open_store(self.config.data.store)
     workdirs.check_rows(self._run, store, "give the texts themselves")
     split = store.split("validation")

@@ -14,7 +14,6 @@ from etils import epath
 from electra_jax.devices import sharding
 from electra_jax.devices.chips import chip_of
 from electra_jax.errors import UserError
-from electra_jax.files import absolute
 from electra_jax.pretraining import phases
 from electra_jax.pretraining.data import open_store_to_train, with_own_store
 from electra_jax.pretraining.evaluation import make_evaluate
@@ -23,6 +22,7 @@ from electra_jax.pretraining.judging import make_judge, render_for_training
 from electra_jax.pretraining.trainer import Trainer, make_mesh, make_trainer
 from electra_jax.pretraining.warm_start import find_warm_start
 from electra_jax.progress import Progress
+from electra_jax.runs import shipped
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.config import PretrainConfig
 from electra_jax.runs.console import Show, shower
@@ -75,7 +75,8 @@ def pretrain(
   progress = Progress(quiet=quiet or not is_first)
   # --- Data ---
   config = with_own_store(config, workdir)
-  config = dataclasses.replace(config, init_from=absolute(config.init_from))
+  place = shipped.absolute_or_name(config.init_from)
+  config = dataclasses.replace(config, init_from=place)
   store = open_store_to_train(config)
   # --- Programs ---
   vocabulary = vocabulary_of(store.tokenizer(), store)

@@ -20,6 +20,7 @@ from electra_jax.pretraining.transfer import (
     choose_parts,
     shapes_of,
 )
+from electra_jax.runs import shipped
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.config import InitConfig, PretrainConfig
 from electra_jax.runs.weights import ENCODER, find_weights, networks_of
@@ -206,7 +207,7 @@ def _rows(
       f"store {config.data.store} has a vocabulary of"
       f" {tokenizer.vocab_size} pieces and the run in {config.init_from}"
       f" another one of {own.vocab_size}; prepare the store with --tokenizer"
-      f" {config.init_from}/tokenizer, or take the rows of the pieces that both"
+      f" {shipped.place_of(config.init_from)}/tokenizer, or take the rows of the pieces that both"
       " have by --config.init.vocabulary=matched"
   )
 

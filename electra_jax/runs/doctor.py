@@ -19,7 +19,7 @@ from electra_jax.errors import UserError
 
 _VERSIONS = (
     *("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy"),
-    *("grain", "array_record", "tokenizers", "sentencepiece"),
+    *("array_record", "tokenizers", "sentencepiece"),
 )
 # What each extra of setup.py is for, and its packages with the oldest version.
 EXTRAS: Mapping[str, tuple[str, tuple[str, ...]]] = {

@@ -9,6 +9,7 @@ from etils import epath
 from electra_jax.disk.json_files import read_json
 from electra_jax.errors import UserError
 from electra_jax.files import absolute, write_whole
+from electra_jax.runs import shipped
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.config import PretrainConfig
 from electra_jax.runs.kinds import FINETUNING, PRETRAINING, Kind
@@ -61,7 +62,7 @@ def recorded_config(workdir: epath.PathLike, kind: Kind) -> dict[str, Any]:
 def write_whole_config(workdir: epath.PathLike, config: PretrainConfig) -> None:
   """Keeps the config of a run of phases, with paths that hold anywhere."""
   values = dataclasses.asdict(config)
-  values["init_from"] = absolute(config.init_from)
+  values["init_from"] = shipped.absolute_or_name(config.init_from)
   sections = [values, *values["phases"].values()]
   for section in sections:
     if "store" in section.get("data", {}):

@@ -7,6 +7,7 @@ from etils import epath
 from electra_jax.disk.json_files import read_json
 from electra_jax.errors import UserError
 from electra_jax.models.config import ElectraConfig, EncoderConfig
+from electra_jax.runs import shipped
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.networks import electra_config
 from electra_jax.training.checkpoint import Checkpointer
@@ -35,14 +36,16 @@ def find_weights(workdir: epath.PathLike, run: workdirs.Run) -> RunWeights:
   Raises:
     UserError: no seed of a fine-tuning is finished.
   """
-  folder, data = epath.Path(workdir).absolute(), run.config.data
+  folder, data = shipped.place_of(workdir).absolute(), run.config.data
   length = data.length if run.kind is workdirs.PRETRAINING else data.max_length
   if run.kind is workdirs.FINETUNING:
     folder = seed_folder(folder, None)
   folder = workdirs.checkpoints(folder)
   with Checkpointer(folder) as checkpointer:
     step = max(checkpointer.steps(), default=0)
-  origin = f"weights of step {step:,} in {folder}"
+  # A package may lie elsewhere when the run is resumed; its name stays.
+  place = workdir if shipped.is_shipped(workdir) else folder
+  origin = f"weights of step {step:,} in {place}"
   return RunWeights(folder, origin, length)
 
 

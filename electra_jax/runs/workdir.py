@@ -17,7 +17,7 @@ from electra_jax.disk.json_files import as_kind, read_json
 from electra_jax.disk.scratch import check_no_link_inside
 from electra_jax.errors import UserError
 from electra_jax.files import without_secrets, write_whole, writing
-from electra_jax.runs import history, lock
+from electra_jax.runs import history, lock, shipped
 from electra_jax.runs.console import Show
 from electra_jax.runs.environment import environment, session
 from electra_jax.runs.kinds import FINETUNING, PRETRAINING, Config, Kind
@@ -26,7 +26,7 @@ from electra_jax.store.reader import Store
 from electra_jax.text.tokenizer import Tokenizer, load_tokenizer
 
 _CONFIG, _PHASES = "config.json", "phases.json"
-_ENVIRONMENT = "environment.json"
+ENVIRONMENT_FILE = "environment.json"
 _RESTORE = "restore it from a copy, or choose another workdir"
 _TOLD_BYTES = 2000  # Of a message that all processes are told.
 # What others lay into a workdir, and a run never touches.
@@ -52,8 +52,8 @@ class Run:
 
 
 def checkpoints(workdir: epath.PathLike) -> epath.Path:
-  """Returns the folder of the checkpoints."""
-  return epath.Path(workdir) / "checkpoints"
+  """Returns the folder of the checkpoints; of a shipped model by its name."""
+  return shipped.place_of(workdir) / "checkpoints"
 
 
 def check(workdir: epath.PathLike, kind: Kind, config: Config) -> None:
@@ -94,6 +94,7 @@ def check_ours(workdir: epath.PathLike) -> None:
   """
   if not os.fspath(workdir):
     raise UserError("--workdir is empty; give a folder for the run")
+  shipped.check_not_shipped(workdir)
   path = epath.Path(workdir)
   if path.exists() and not path.is_dir():
     raise UserError(f"workdir {workdir} is a file; give a folder")
@@ -168,7 +169,7 @@ class Entry:
       show(f"changed      {change} from step {at['step']:,}")
     if jax.process_index() == 0 and (any(at.values()) or changed):
       history.append(path, at, session(), changed=changed)
-      _write_json(path / _ENVIRONMENT, environment())
+      _write_json(path / ENVIRONMENT_FILE, environment())
       if changed:
         _write_json(path / _CONFIG, config)
 
@@ -255,7 +256,7 @@ def begin(
     path.mkdir(parents=True, exist_ok=True)
     _write_json(path / kind.facts_file, facts)  # First: the sign of a workdir.
     tokenizer.save(path / "tokenizer")
-  _write_json(path / _ENVIRONMENT, environment())
+  _write_json(path / ENVIRONMENT_FILE, environment())
   if not (path / history.HISTORY_FILE).exists():
     origin = {"step": 0, "start": facts.get("start", RANDOM_WEIGHTS)}
     history.append(path, origin, session(), config=_plain(config))
@@ -293,12 +294,12 @@ def start_of(workdir: epath.PathLike) -> str:
 
 
 def load(workdir: epath.PathLike) -> Run:
-  """Reads what `begin` wrote.
+  """Reads what `begin` wrote; of a shipped model, by its name.
 
   Raises:
     UserError: the folder holds no run, or one of several phases.
   """
-  path = epath.Path(workdir)
+  path = shipped.place_of(workdir)
   if names := phases(workdir):
     raise UserError(
         f"{workdir} holds a run of {len(names)} phases; name one of them:"
@@ -317,7 +318,8 @@ def load(workdir: epath.PathLike) -> Run:
   raise UserError(
       f"{workdir} is not a workdir: it lacks config.json and"
       f" {PRETRAINING.facts_file} or {FINETUNING.facts_file}; name the --workdir"
-      " of a pretrain or finetune run"
+      " of a pretrain or finetune run, or a model that comes with the package:"
+      f" {', '.join(shipped.names()) or 'none'}"
   )
 
 

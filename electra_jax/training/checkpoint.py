@@ -2,7 +2,8 @@
 
 The data position is the step, since a batch is a pure function of it; so the
 train state is all there is to save. Beside it lies a record of checksums, which
-every array that is read must have; no state that is not finite is saved.
+every array that is read must have; no state that is not finite is saved. In the
+place of checkpoints there may be one file of weights, see `weights_file`.
 """
 
 import json
@@ -27,6 +28,7 @@ from electra_jax.training.checkpoint_record import (
 )
 from electra_jax.training.checksums import examine
 from electra_jax.training.step import TrainState
+from electra_jax.training.weights_file import find_weights_file
 
 _log = logging.getLogger(__name__)
 _STATE, _RECORD = "state", "record"
@@ -75,6 +77,7 @@ class Checkpointer:
           " move it away"
       )
     check_no_link_inside(self.directory)
+    self._weights = find_weights_file(self.directory)
     self._manager = self._open()
 
   def _open(self) -> ocp.CheckpointManager:
@@ -110,8 +113,15 @@ class Checkpointer:
     except UserError as error:
       _log.warning("%s", error)
 
+  @property
+  def has_weights_alone(self) -> bool:
+    """Whether there is no optimizer's state, and nothing can be saved."""
+    return self._weights is not None
+
   def steps(self) -> list[int]:
     """Returns the steps that have a checkpoint, oldest first."""
+    if self._weights is not None:
+      return [self._weights.record.step]
     return sorted(self._manager.all_steps())
 
   def save(
@@ -130,6 +140,7 @@ class Checkpointer:
     """
     if step in self.steps():
       return
+    self._check_states()
     self._still_ours()
     found = examine(state)
     if bad := [name for name, x in found.items() if not x.is_finite]:
@@ -187,6 +198,7 @@ class Checkpointer:
     Raises:
       UserError: the checkpoint is of another model, or none can be read.
     """
+    self._check_states()
     target = _with_shardings(abstract, shardings)
     restored, broken = self._first_sound(target, self._restore_state)
     self._put_aside(broken)
@@ -201,6 +213,7 @@ class Checkpointer:
       UserError: there is no checkpoint, it is of another model, or none can
         be read.
     """
+    self._check_states()
     target = _with_shardings(abstract, shardings)
     restored, _ = self._first_sound(target, self._restore_state)
     return self._existing(restored)
@@ -219,13 +232,26 @@ class Checkpointer:
     if shardings is None:
       here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
       shardings = jax.tree.map(lambda _: here, abstract)
+    if self._weights is not None:
+      self.restored_step = self._weights.record.step
+      return self._weights.read(abstract, shardings)
     target = {"params": _with_shardings(abstract, shardings)}
     restored, _ = self._first_sound(target, self._restore_part)
     return self._existing(restored)["params"]
 
   def window(self, step: int) -> Window | None:
     """Returns the open window of a checkpoint, None where there is none."""
-    return self._record(step).window if step in self.steps() else None
+    if self._weights is not None or step not in self.steps():
+      return None
+    return self._record(step).window
+
+  def _check_states(self) -> None:
+    if self._weights is not None:
+      raise UserError(
+          f"{self.directory} holds weights alone, without the optimizer's state;"
+          " start a new --workdir from them by --config.init_from, with"
+          " --config.init.optimizer=fresh"
+      )
 
   def _existing(self, restored: Any) -> Any:
     if restored is None:
