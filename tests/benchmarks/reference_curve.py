@@ -29,6 +29,7 @@ from electra_jax.devices import sharding
 from electra_jax.objectives import masking
 from electra_jax.objectives.objective import find_method
 from electra_jax.pretraining.trainer import bind, make_trainer
+from electra_jax.runs.config import PretrainConfig, read_pretrain_config
 from electra_jax.runs.networks import (
     Vocabulary,
     masking_config,
@@ -44,7 +45,7 @@ VOCABULARY = Vocabulary(VOCAB_SIZE, SPECIAL)
 EVAL_STEPS = (250, 500, 1000, 1500, 2000)
 
 
-def make_config(seed: int, draw: str):
+def make_config(seed: int, draw: str) -> PretrainConfig:
   config = pretrain_config.get_config("small")
   config.seed = seed
   config.model.update(
@@ -57,7 +58,7 @@ def make_config(seed: int, draw: str):
   config.objective.masking_draw = draw
   config.optimizer.warmup_steps = 500
   config.train.update(num_steps=STEPS, batch_size=BATCH, eval_batch_size=BATCH)
-  return config
+  return read_pretrain_config(config)
 
 
 def load(path: str) -> Batch:

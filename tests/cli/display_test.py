@@ -150,7 +150,7 @@ def test_visible_text():
 
 
 def test_a_file_with_blank_lines(capsys):
-  path = helpers.ROOT / "tests/cases/tables/predict-blank-lines/texts.txt"
+  path = helpers.ROOT / "tests/cases/predict-blank-lines/texts.txt"
   lines = typed.read_typed([], str(path))
   display.print_answers("", lines, as_json=True)
   assert [(r["index"], r["text"]) for r in printed(capsys)] == [
