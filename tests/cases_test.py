@@ -144,7 +144,8 @@ def test_one_long_line(tmp_path, monkeypatch):
   monkeypatch.setattr(documents, "MAX_DOCUMENT_CHARACTERS", 1 << 14)
   monkeypatch.setattr(streams, "PIECE_BYTES", 1 << 14)
   monkeypatch.setattr(streams, "BUFFER_BYTES", 1 << 14)
-  words = "the old cook sees a quiet river near the garden .".split()
+  text = "the old cook sees a quiet river near the garden ."
+  words = text.split()
   lines = [" ".join(words[i % 3 :] + words[: i % 3]) for i in range(20_000)]
   for end in ("\n", " "):
     path = tmp_path / "text.txt"

@@ -165,6 +165,11 @@ def test_lines_of_a_file(tmp_path):
   path.write_bytes("\ufeffone\r\n\r\ntwo\u2028half\n \nthree".encode())
   lines = typed.read_typed([], str(path))
   assert typed.by_index(lines) == {0: "one", 2: "two\u2028half", 4: "three"}
+  path.write_bytes("one\n\nŌtwo".encode("utf-16"))
+  assert typed.read_typed([], str(path)) == ["one", "", "Ōtwo"]
+  path.write_bytes("one".encode("utf-16") + b"\n")
+  with pytest.raises(UserError, match=r"texts.txt:\d is not UTF-16"):
+    typed.read_typed([], str(path))
   path.write_bytes(b"one\ntw\xff\n")
   with pytest.raises(UserError, match=r"texts.txt:2 is not UTF-8"):
     typed.read_typed([], str(path))

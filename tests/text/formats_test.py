@@ -96,7 +96,10 @@ def test_null_texts_are_counted(tmp_path):
   progress = ReadProgress()
   lines = (CASES / "jsonl-null-text/corpus.jsonl").read_text().splitlines()
   nulls = sum(json.loads(line)["text"] is None for line in lines)
-  assert len(read(CASES / "jsonl-null-text/corpus.jsonl", progress=progress)) == 60 - nulls
+  assert (
+      len(read(CASES / "jsonl-null-text/corpus.jsonl", progress=progress))
+      == 60 - nulls
+  )
   assert progress.null_texts == nulls > 0
   table = pyarrow.table({"text": ["a", None, " ", "b"]})
   pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
