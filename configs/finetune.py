@@ -67,8 +67,13 @@ TASKS = {
 
 
 def get_config(arg=None):
-  """Returns the config of "task=TASK[+TASK],size=SIZE[,runlocal]"."""
-  args = parse_arg(arg, task="rte", size="base", runlocal=False)
+  """Returns the config of "task=TASK[+TASK],size=SIZE[,from_init][,runlocal]".
+
+  With from_init the recipe is of that size and the shapes are init_from's.
+  """
+  args = parse_arg(
+      arg, task="rte", size="base", runlocal=False, from_init=False
+  )
   if args["size"] not in SIZES:
     raise ValueError(f"size {args['size']!r} is not one of {', '.join(SIZES)}")
   layers, width, embedding, rate, layer_decay = SIZES[args["size"]]
@@ -107,7 +112,7 @@ def get_config(arg=None):
   config.table.labels = ()  # In the order of their ids; found if empty.
   config.table.label_range = ()  # Of ratings, (low, high); found if empty.
 
-  config.model = ConfigDict()  # Shapes must be those of init_from.
+  config.model = ConfigDict()  # Shapes must be init_from's; 0 takes them.
   config.model.num_layers = layers
   config.model.hidden_size = width
   config.model.embedding_size = embedding
@@ -174,4 +179,7 @@ def get_config(arg=None):
     config.train.batch_size = 16
     config.train.eval_batch_size = 16
     config.train.log_every_steps = 2
+  if args["from_init"]:
+    for name in ("num_layers", "hidden_size", "embedding_size"):
+      config.model[name] = 0
   return config

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from electra_jax.errors import UserError
+from electra_jax.text.streams import find_mark
 
 
 def read_typed(texts: Sequence[str], file: str | None) -> list[str]:
@@ -16,7 +17,8 @@ def read_typed(texts: Sequence[str], file: str | None) -> list[str]:
     file: where they stand, or None for standard input.
 
   Raises:
-    UserError: both are given, the file cannot be read, or it is not UTF-8.
+    UserError: both are given, the file cannot be read, or it is neither
+      UTF-8 nor what its byte order mark tells.
   """
   if texts and file:
     raise UserError(
@@ -33,12 +35,16 @@ def read_typed(texts: Sequence[str], file: str | None) -> list[str]:
   if texts:
     return list(texts)
   data, place = _read(file)
+  _, encoding = find_mark(data[:4])
   try:
-    text = data.decode("utf-8-sig")
+    # The codec of UTF-16 takes its mark away, that of UTF-8 does not.
+    is_utf8 = encoding in ("", "utf-8")
+    text = data.decode("utf-8-sig" if is_utf8 else encoding)
   except UnicodeDecodeError as error:
     line = data.count(b"\n", 0, error.start) + 1
     raise UserError(
-        f"{place}:{line} is not UTF-8; convert it, for example with iconv"
+        f"{place}:{line} is not {(encoding or 'utf-8').upper()}; convert it,"
+        " for example with iconv"
     ) from error
   return [line.removesuffix("\r") for line in text.split("\n")]
 

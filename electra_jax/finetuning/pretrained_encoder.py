@@ -19,6 +19,8 @@ from electra_jax.shapes import Params
 from electra_jax.text.tokenizer import Tokenizer, load_tokenizer
 from electra_jax.training.checkpoint import Checkpointer
 
+_SHAPES = ("num_layers", "hidden_size", "embedding_size")
+
 
 @dataclasses.dataclass(frozen=True)
 class PretrainedEncoder:
@@ -80,14 +82,14 @@ def find_encoder(config: FinetuneConfig) -> PretrainedEncoder:
     _check_tokenizer(config, run.tokenizer)
   networks = networks_of(run)
   encoder = networks.discriminator
-  for name in ("num_layers", "hidden_size", "embedding_size"):
+  for name in _SHAPES:
     asked = getattr(config.model, name)
-    if asked != getattr(encoder, name):
+    if asked not in (0, getattr(encoder, name)):
       raise UserError(
           f"config.model.{name} is {asked} and the run in"
           f" {config.init_from} has {getattr(encoder, name)}; choose the size"
-          " of that run in --config configs/finetune.py:task=…,size=…, or set"
-          f" --config.model.{name}={getattr(encoder, name)}"
+          " of that run in --config configs/finetune.py:task=…,size=…, or take"
+          " all shapes of the run by --config finetune:task=…,size=…,from_init"
       )
   encoder = dataclasses.replace(encoder, **_trainable(config))
   if config.random_init:
@@ -107,8 +109,14 @@ def _fresh_start(config: FinetuneConfig) -> PretrainedEncoder:
         "config.init_from and config.data.tokenizer are both empty; random"
         " weights need one of them for a vocabulary"
     )
-  tokenizer = load_tokenizer(config.data.tokenizer)
   model = config.model
+  for name in _SHAPES:
+    if not getattr(model, name):
+      raise UserError(
+          f"config.model.{name} is 0, which takes it from config.init_from, and"
+          " that is empty; leave from_init out of --config, or give a run"
+      )
+  tokenizer = load_tokenizer(config.data.tokenizer)
   encoder = encoder_config(
       tokenizer.vocab_size,
       model.num_layers,

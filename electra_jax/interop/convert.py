@@ -37,6 +37,12 @@ _PRECISION = (
     "the run answers in {dtype} here and the folder in float32 there, so that"
     " probabilities may differ by some hundredths"
 )
+_WINDOWS = (
+    "the run pools a long text over all its windows"
+    " (config.data.windows={windows}) and Hugging Face's pipeline reads the"
+    " first {length} tokens alone: cut longer texts into windows there, and take"
+    " the {windows} of the scores"
+)
 
 Model = PretrainedState | FinetunedState
 
@@ -142,8 +148,7 @@ def convert(
       for path in (folder, *(folder / name for name in huggingface.NETWORKS)):
         if (path / CONFIG_FILE).exists():
           write_card(path, facts)
-      if model.encoder.dtype != "float32":
-        notes += (_PRECISION.format(dtype=model.encoder.dtype),)
+      notes += _notes_of_exported(model)
   return Conversion(
       source_format,
       count_parameters(model.params),
@@ -233,6 +238,16 @@ def _notes_of(model: Model) -> tuple[str, ...]:
       for name, values in google.settings_beside(model).items()
       for key, value in values.items()
   )
+
+
+def _notes_of_exported(model: Model) -> tuple[str, ...]:
+  """Says how a Hugging Face folder answers otherwise than the workdir."""
+  notes = ()
+  if model.encoder.dtype != "float32":
+    notes += (_PRECISION.format(dtype=model.encoder.dtype),)
+  if isinstance(model, FinetunedState) and model.windows != "first":
+    notes += (_WINDOWS.format(windows=model.windows, length=model.max_length),)
+  return notes
 
 
 def _tokenizer_beside(prefix, tokenizer, casing) -> Tokenizer:

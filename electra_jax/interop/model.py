@@ -54,6 +54,7 @@ class FinetunedState(NamedTuple):
     step: updates done.
     max_length: tokens that a text is cut to.
     head: the shape of the heads; see `task_heads.SHAPES`.
+    windows: how the windows of a longer one are pooled; "first" reads no other.
     moments: none: what a fine-tuning leaves of its optimizer is no use.
     fresh: nothing: all of it was trained.
     left_out: nothing.
@@ -65,6 +66,7 @@ class FinetunedState(NamedTuple):
   step: int
   max_length: int
   head: str = "released"
+  windows: str = "first"
 
   moments = None
   fresh = ()

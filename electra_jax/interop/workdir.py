@@ -90,9 +90,15 @@ def read_finetuned(
   with Checkpointer(workdirs.checkpoints(folder)) as checkpointer:
     params = jax.device_get(checkpointer.read_params(abstract))
     step = checkpointer.restored_step
-  config = run.config
+  data, head = run.config.data, run.config.model.head
   return FinetunedState(
-      encoder, tasks, params, step, config.data.max_length, config.model.head
+      encoder,
+      tasks,
+      params,
+      step,
+      data.max_length,
+      head,
+      data.windows,
   )
 
 

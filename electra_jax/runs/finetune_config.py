@@ -60,16 +60,18 @@ class TableConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EncoderModelConfig:
-  """The encoder of a fine-tuning run; shapes must be those of `init_from`.
+  """The encoder of a fine-tuning run.
+
+  Its shapes must be those of `init_from`; a shape of 0 is taken from there.
 
   Attributes:
     head: whose heads are put on it, those of the release or of Hugging Face's
       transformers.
   """
 
-  num_layers: int = number(**POSITIVE)
-  hidden_size: int = number(**POSITIVE)
-  embedding_size: int = number(**POSITIVE)
+  num_layers: int = number(least=0)
+  hidden_size: int = number(least=0)
+  embedding_size: int = number(least=0)
   hidden_dropout: float = number(least=0, below=1)
   attention_dropout: float = number(least=0, below=1)
   dtype: str = choice("bfloat16", "float32")

@@ -1,4 +1,4 @@
-"""Questions about a context: SQuAD 1.1 and 2.0 as JSON, MRQA as JSON lines."""
+"""Questions about a context: SQuAD 1.1 and 2.0, and MRQA as JSON lines."""
 
 import collections
 import functools
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from electra_jax.errors import UserError
-from electra_jax.tasks import task_files
+from electra_jax.tasks import table_files, task_files
 from electra_jax.tasks.examples import Answer, QuestionExample
 from electra_jax.tasks.task import Source, Task
 
@@ -26,8 +26,9 @@ def read_squad(name: str, source: Source, split: str) -> list[QuestionExample]:
 
   Args:
     name: "squad" (2.0) or "squadv1".
-    source: where the files are, named `train.json` as in the release or
-      `train-v2.0.json` as in the download.
+    source: where the files are, named `train.json` as in the release,
+      `train-v2.0.json` as in the download, or `train.jsonl` or `train.parquet`
+      with a question in each row, as Hugging Face's datasets write them.
     split: "train", "dev" or "test".
 
   Returns:
@@ -46,12 +47,13 @@ def read_squad(name: str, source: Source, split: str) -> list[QuestionExample]:
       name,
       split,
       folders=(name,),
-      names=(f"{split}.json", f"{split}-{version}.json"),
+      names=(
+          *(f"{split}.json", f"{split}-{version}.json"),
+          *(f"{split}.jsonl", f"{split}.parquet"),
+      ),
   )
-  text = "\n".join(line for _, line in task_files.read_lines(path))
-  document = task_files.parse_object(text, str(path))
   examples = []
-  for place, context, question in _squad_questions(document, str(path)):
+  for place, context, question in _squad_questions(path):
     example = _squad_example(context, question, place)
     if example.is_impossible and name == "squadv1":
       raise UserError(
@@ -130,10 +132,26 @@ def order_answers(
   return tuple(known)
 
 
-def _squad_questions(
+def _squad_questions(path: pathlib.Path) -> Iterator[tuple[str, str, Any]]:
+  """Yields place, context and question."""
+  if path.suffix != ".json":
+    rows = table_files.read_rows(path, ())
+  else:
+    text = "\n".join(line for _, line in task_files.read_lines(path))
+    first, _, rest = text.partition("\n")
+    if rest.strip() and '"question"' in first and first.rstrip()[-1] == "}":
+      rows = task_files.read_objects(path)  # JSON lines by another name.
+    else:
+      document = task_files.parse_object(text, str(path))
+      yield from _questions_of(document, str(path))
+      return
+  for place, row in rows:
+    yield place, _field(row, "context", str, place), row
+
+
+def _questions_of(
     document: Mapping[str, Any], path: str
 ) -> Iterator[tuple[str, str, Any]]:
-  """Yields place, context and question."""
   for i, article in enumerate(_field(document, "data", list, path)):
     place = f"{path}: data[{i}]"
     if isinstance(article, dict) and "question" in article:  # No articles.

@@ -150,13 +150,29 @@ def _read(source: Source, split: str) -> list[TextExample]:
   options = {**source.options, "labels": _named_labels(source.options)}
   columns = [options.get(k) for k in ("text", "other_text", "label", "id")]
   rows = table_files.read_rows(path, [column for column in columns if column])
-  examples = [
-      _make_example(options, row, str(i), place, split)
-      for i, (place, row) in enumerate(rows)
-  ]
+  examples = []
+  for i, (place, row) in enumerate(rows):
+    _check_answer(row, columns, place)
+    examples.append(_make_example(options, row, str(i), place, split))
   if not examples:
     raise UserError(f"{path} holds no row; write at least one")
   return examples
+
+
+def _check_answer(
+    row: Mapping[str, Any], columns: Sequence[str | None], place: str
+) -> None:
+  """Refuses a row whose label Prodigy's annotator has not accepted."""
+  answer = row.get("answer")
+  if (
+      answer in ("reject", "ignore")
+      and "_task_hash" in row
+      and "answer" not in columns
+  ):
+    raise UserError(
+        f"{place} has {answer!r} under 'answer', so that its label is not what"
+        " the annotator says; keep the rows whose answer is 'accept' alone"
+    )
 
 
 def _has_file(source: Source, split: str) -> bool:

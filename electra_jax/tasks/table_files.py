@@ -2,10 +2,12 @@
 
 CSV is read with its quotes; what stands between its cells is found in the line
 of names. In TSV a tab ends a cell and quotes are ordinary. Both begin with a
-line of names. JSON lines hold one object each.
+line of names. JSON lines hold one object each. In parquet, numbers of classes
+whose names the file tells, as Hugging Face's datasets write it, become names.
 """
 
 import csv
+import json
 import pathlib
 import re
 import sys
@@ -145,9 +147,16 @@ def _read_parquet(path: pathlib.Path) -> Rows:
   number = 0
   try:
     with parquet.ParquetFile(path) as table:
+      classes = _class_names(table.schema_arrow.metadata)
       for batch in table.iter_batches(_PARQUET_BATCH):
         for row in batch.to_pylist():
-          yield f"{path}: row {number}", row
+          place = f"{path}: row {number}"
+          named = {
+              column: _class_name(row[column], names, f"{place}: {column}")
+              for column, names in classes.items()
+              if column in row
+          }
+          yield place, row | named
           number += 1
   # Some damage is told as an OSError, or comes out as text that is none.
   except (lib.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -156,3 +165,32 @@ def _read_parquet(path: pathlib.Path) -> Rows:
         f"{path} is not a parquet file, or a damaged one ({reason}); write it"
         " again"
     ) from error
+
+
+def _class_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, list]:
+  """Returns the names of classes that Hugging Face's datasets keep, by column.
+
+  Such a column holds numbers from 0, and -1 where the class
+  is not told.
+  """
+  try:
+    known = json.loads((metadata or {}).get(b"huggingface", b"{}"))
+    features = known["info"]["features"]
+    return {
+        column: feature["names"]
+        for column, feature in features.items()
+        if feature.get("_type") == "ClassLabel"
+    }
+  except (ValueError, KeyError, TypeError, AttributeError):
+    return {}  # The file is of someone else.
+
+
+def _class_name(value: Any, names: Sequence[str], place: str) -> Any:
+  if value is None or value == -1:
+    return None
+  if isinstance(value, int) and 0 <= value < len(names):
+    return names[value]
+  raise UserError(
+      f"{place} holds {value!r} and the file names {len(names)} classes; write"
+      " the file again"
+  )

@@ -22,6 +22,10 @@ _COMMENT = re.compile(
 )
 _HASH = re.compile(r"#(\s.*)?")
 _DOCUMENT_START = "-DOCSTART-"
+_WORD_NAMES = ("word", "words", "token", "tokens", "form")
+_TAG_NAMES = ("tag", "tags", "pos", "upos", "label", "labels", "ner", "ner_tag")
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z]+)*:(?=.)")
+_JOINED = re.compile(r".+/[^/]+")
 # Columns of CoNLL-U, counted from 0.
 _CONLLU_WIDTH, _CONLLU_FORM, _CONLLU_UPOS = 10, 1, 3
 _CONLLU_NUMBER = re.compile(r"\d+([-.]\d+)?")
@@ -130,6 +134,36 @@ def check_first_column(path: pathlib.Path, file: TagFile) -> None:
           " counts the words; the word must come first and its tag last, as"
           " cut -f2,3 leaves them"
       )
+
+
+def check_words(path: pathlib.Path, file: TagFile) -> None:
+  """Refuses files whose words or tags hold more than a word or a tag.
+
+  Raises:
+    UserError: the first line names the columns, all words begin with the name
+      of a language, or words and tags are joined.
+  """
+  rows = [row for sentence in file.sentences for row in sentence]
+  first, place = rows[0].cells, f"{path}:{rows[0].line}"
+  if first[0].lower() in _WORD_NAMES and first[-1].lower() in _TAG_NAMES:
+    raise UserError(
+        f"{place} names the columns, {' and '.join(map(repr, first[:4]))}, and"
+        " would be learnt as a word and its tag; take the line away"
+    )
+  if len(rows) < 2:
+    return
+  language = _LANGUAGE.match(first[0])
+  if language and all(row.cells[0].startswith(language[0]) for row in rows):
+    raise UserError(
+        f"{place}: each word begins with {language[0]!r}, as WikiANN marks its"
+        f" language; take that away, for example with sed 's/^{language[0]}//'"
+    )
+  cells = [cell for row in rows for cell in row.cells]
+  if file.width > 1 and all(map(_JOINED.fullmatch, cells)):
+    raise UserError(
+        f"{place} holds {' and '.join(map(repr, first[:2]))}, words and tags"
+        " joined by '/'; write one word a line, a tab and its tag"
+    )
 
 
 def _counts(cells: Sequence[str], start: int) -> bool:

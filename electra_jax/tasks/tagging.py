@@ -83,6 +83,7 @@ def _read_file(name: str, path: pathlib.Path) -> TagFile:
   file = tag_files.read_columns(path)
   if not tag_files.is_conllu(file):
     tag_files.check_first_column(path, file)
+    tag_files.check_words(path, file)
     return file
   if name in SPAN_TASKS:
     raise UserError(

@@ -1,6 +1,7 @@
 """Finding the file of a split, and reading its lines with a place to name."""
 
 import gzip
+import io
 import json
 import pathlib
 import zlib
@@ -9,6 +10,7 @@ from typing import Any
 
 from electra_jax.errors import UserError
 from electra_jax.tasks.task import MissingSplitError, Source
+from electra_jax.text.streams import find_mark
 
 # The release keeps its tasks below the first, the GLUE download below the
 # second. Release, configure_finetuning.py:FinetuningConfig.raw_data_dir.
@@ -71,22 +73,30 @@ def read_lines(path: pathlib.Path) -> Iterator[tuple[int, str]]:
   """Yields line numbers, from 1, and lines without their ends.
 
   A line ends at a newline character only, with or without a carriage return
-  before it; a byte order mark is dropped, and `.gz` is unpacked.
+  before it; a byte order mark tells the encoding and is dropped, and `.gz` is
+  unpacked.
 
   Raises:
-    UserError: the file is not UTF-8, a damaged gzip file, or cannot be read.
+    UserError: the file is neither UTF-8 nor what its mark tells, a damaged
+      gzip file, or cannot be read.
   """
   opened = gzip.open if path.name.endswith(".gz") else open
-  number = 0
+  number, encoding = 0, ""
   try:
     with opened(path, "rb") as lines:
+      _, encoding = find_mark(lines.read(4))
+      lines.seek(0)
+      if encoding in ("utf-16", "utf-32"):
+        # Newline characters are not single bytes there.
+        lines = io.TextIOWrapper(lines, encoding, newline="\n")
       for number, line in enumerate(lines, start=1):
-        encoding = "utf-8-sig" if number == 1 else "utf-8"
-        yield number, line.decode(encoding).rstrip("\r\n")
-  except UnicodeDecodeError as error:
+        if isinstance(line, bytes):
+          line = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        yield number, line.rstrip("\r\n")
+  except UnicodeError as error:
     raise UserError(
-        f"{path}:{number} is not UTF-8; convert the file, for example with"
-        " iconv"
+        f"{path}:{max(number, 1)} is not {(encoding or 'utf-8').upper()};"
+        " convert the file, for example with iconv"
     ) from error
   except (EOFError, gzip.BadGzipFile, zlib.error) as error:
     raise UserError(

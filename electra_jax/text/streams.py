@@ -32,6 +32,15 @@ def packing_of(name: str) -> str:
   return next((end for end in PACKINGS if name.endswith(end)), "")
 
 
+def find_mark(head: bytes) -> tuple[bytes, str]:
+  """Returns the byte order mark of a text and the encoding that it tells.
+
+  Both are empty where the first bytes, of which four are needed, hold none.
+  """
+  marked = [(mark, e) for mark, e in _MARKS if head.startswith(mark)]
+  return marked[0] if marked else (b"", "")
+
+
 def check_encoding(encoding: str) -> str:
   """Returns Python's own name of an encoding.
 
@@ -85,8 +94,8 @@ class TextStream:
     with reading(name):
       stream = _unpack(raw, name, packing)
       head = stream.peek(_HEAD_BYTES)[:_HEAD_BYTES]
-    marked = [(mark, e) for mark, e in _MARKS if head.startswith(mark)]
-    mark, encoding = marked[0] if marked else (b"", check_encoding(encoding))
+    mark, marked = find_mark(head)
+    encoding = marked or check_encoding(encoding)
     self.is_divisible = not packing and encoding == "utf-8"
     if encoding == "utf-8":
       self._start = len(mark)

@@ -227,7 +227,7 @@ def test_visible_text():
 
 
 def test_a_file_with_blank_lines(capsys):
-  path = helpers.ROOT / "tests/cases/tables/predict-blank-lines/texts.txt"
+  path = helpers.ROOT / "tests/cases/predict-blank-lines/texts.txt"
   lines = typed.read_typed([], str(path))
   display.print_answers("", lines, as_json=True)
   assert [(r["index"], r["text"]) for r in printed(capsys)] == [
@@ -242,6 +242,11 @@ def test_lines_of_a_file(tmp_path):
   path.write_bytes("\ufeffone\r\n\r\ntwo\u2028half\n \nthree".encode())
   lines = typed.read_typed([], str(path))
   assert typed.by_index(lines) == {0: "one", 2: "two\u2028half", 4: "three"}
+  path.write_bytes("one\n\nŌtwo".encode("utf-16"))
+  assert typed.read_typed([], str(path)) == ["one", "", "Ōtwo"]
+  path.write_bytes("one".encode("utf-16") + b"\n")
+  with pytest.raises(UserError, match=r"texts.txt:\d is not UTF-16"):
+    typed.read_typed([], str(path))
   path.write_bytes(b"one\ntw\xff\n")
   with pytest.raises(UserError, match=r"texts.txt:2 is not UTF-8"):
     typed.read_typed([], str(path))

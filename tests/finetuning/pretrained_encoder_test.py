@@ -179,8 +179,21 @@ def test_another_size_is_refused(run, name, value, own):
     find_encoder(config)
   message = str(error.value)
   assert f"config.model.{name} is {value}" in message
-  assert f"has {own}" in message and f"--config.model.{name}={own}" in message
+  assert f"has {own}" in message and ",from_init" in message
   assert str(run[0]) in message
+
+
+def test_shapes_may_come_from_the_run(run):
+  config = helpers.load_config("configs/finetune.py:size=base,from_init")
+  assert config.optimizer.learning_rate == 1e-4  # The recipe of a size.
+  values = {"init_from": str(run[0]), "model.dtype": "float32"}
+  encoder = find_encoder(helpers.override(config, values)).encoder
+  own = encoder_of(workdirs.load(run[0]))
+  for name in ("num_layers", "hidden_size", "num_heads", "embedding_size"):
+    assert getattr(encoder, name) == getattr(own, name)
+  random = {"random_init": True, "data.tokenizer": str(VOCABULARY)}
+  with pytest.raises(UserError, match=r"num_layers is 0.*init_from, and that"):
+    find_encoder(helpers.override(config, random))
 
 
 def test_another_vocabulary_is_refused(run, tmp_path):

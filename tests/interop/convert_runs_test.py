@@ -121,6 +121,22 @@ def test_heads_that_differ_there_are_named(
   assert list(tmp_path.iterdir()) == []
 
 
+def test_windows_that_are_pooled_here_alone_are_told(
+    tagger, tmp_path, monkeypatch
+):
+  read = convert_module.runs.read_finetuned
+  done = convert(tagger, tmp_path / "first", to="huggingface")
+  assert not any("windows" in note for note in done.notes)
+  monkeypatch.setattr(
+      convert_module.runs,
+      "read_finetuned",
+      lambda *given: read(*given)._replace(windows="mean"),
+  )
+  done = convert(tagger, tmp_path / "mean", to="huggingface")
+  (note,) = [note for note in done.notes if "windows" in note]
+  assert "config.data.windows=mean" in note and "first 64 tokens" in note
+
+
 def test_a_failure_in_the_middle_leaves_nothing(
     tiny_run, tmp_path, monkeypatch
 ):

@@ -4,6 +4,8 @@ import gzip
 import json
 import pathlib
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from electra_jax.errors import UserError
@@ -273,3 +275,36 @@ def test_tasks():
     if name != "squad":
       assert task.metrics == ("f1", "exact_match")
       assert not task.may_lack_answer
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "train.parquet", "train.json"])
+def test_what_hugging_faces_datasets_write(tmp_path, name):
+  """A question in each row, with a list of texts and one of starts."""
+  rows = [
+      {
+          "id": str(i),
+          "title": "Normans",
+          "context": CONTEXT,
+          "question": "Where?",
+          "answers": {"text": texts, "answer_start": starts},
+      }
+      for i, (texts, starts) in enumerate([(["France"], [41]), ([], [])])
+  ]
+  if name.endswith(".parquet"):
+    table = pyarrow.Table.from_pylist(rows)
+    pyarrow.parquet.write_table(table, tmp_path / name)
+  else:
+    write(tmp_path / name, "\n".join(map(json.dumps, rows)) + "\n")
+  first, second = read(tmp_path, "squad")
+  assert first.context == CONTEXT and first.answers == (Answer("France", 41),)
+  assert (second.answers, second.is_impossible) == ((), True)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
+def test_a_byte_order_mark_tells_the_encoding(tmp_path, encoding):
+  text = squad(question(answers=[answer("France", 41)], note="Ōsaka 日本"))
+  (tmp_path / "train.json").write_bytes(text.encode(encoding))
+  assert read(tmp_path, "squad")[0].answers == (Answer("France", 41),)
+  (tmp_path / "train.json").write_bytes(text.encode(encoding) + b"\xff")
+  with pytest.raises(UserError, match=r"train.json:\d+ is not"):
+    read(tmp_path, "squad")

@@ -83,7 +83,7 @@ def test_what_is_not_csv_is_named_by_the_line_where_the_row_begins(tmp_path):
   fails(path, 'text,label\n"x\ny",1,2\n', "a.csv:2 has 3 cells", "2 columns")
   fails(path, "text,label\ra,1\rb,2\r", "a.csv:1", "carriage return")
   fails(path, "text,text,label\na,b,c\n", "a.csv:1 names 2 columns 'text'")
-  fails(path, "text,label\na,1\n".encode("utf-16"), "not UTF-8")
+  fails(path, "text,label\nä,1\n".encode("cp1252"), "a.csv:2 is not UTF-8")
 
 
 def test_a_table_without_names(tmp_path):

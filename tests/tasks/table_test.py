@@ -272,3 +272,58 @@ def test_cells_that_hold_more_than_one_thing(tmp_path):
   for value in (True, "1_000", "3,5"):
     write_rows(path, [{"text": "a", "label": value}])
     fails(tmp_path, f"{path}:1", repr(value), "a decimal point", kind="regression")  # fmt: skip
+
+
+def test_classes_whose_names_the_file_tells(tmp_path):
+  """As Hugging Face's datasets write them; -1 is no class."""
+  features = {
+      "text": {"dtype": "string", "_type": "Value"},
+      "label": {"names": ["neg", "pos"], "_type": "ClassLabel"},
+  }
+  metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+
+  def write_labels(split, labels):
+    table = pyarrow.table({"text": ["a", "b"], "label": labels})
+    path = tmp_path / f"{split}.parquet"
+    table = table.replace_schema_metadata(metadata)
+    pyarrow.parquet.write_table(table, path)
+
+  write_labels("train", [1, 0])
+  write_labels("test", [-1, -1])
+  assert [e.label for e in read(tmp_path)] == ["pos", "neg"]
+  assert [e.label for e in read(tmp_path, "test")] == [None, None]
+  write_labels("train", [1, 2])
+  fails(tmp_path, "row 1: label holds 2", "names 2 classes")
+  write_labels("train", [1, -1])
+  fails(tmp_path, "row 1 has nothing in the column 'label'")
+  metadata["huggingface"] = "{"
+  write_labels("train", [1, 0])
+  assert [e.label for e in read(tmp_path)] == ["1", "0"]
+
+
+def test_rows_that_an_annotator_rejected(tmp_path):
+  """Prodigy keeps them with their label."""
+  rows = [{"text": "a", "label": "x", "_task_hash": 1, "answer": "accept"}]
+  path = write_rows(tmp_path / "train.jsonl", rows)
+  assert read(tmp_path)[0].label == "x"
+  write_rows(path, [*rows, {**rows[0], "answer": "reject"}])
+  fails(tmp_path, "train.jsonl:2 has 'reject' under 'answer'", "'accept' alone")
+  # A column of one's own by that name is no such thing.
+  assert [e.label for e in read(tmp_path, label="answer")] == [
+      "accept", "reject",
+  ]  # fmt: skip
+
+
+def test_labels_may_be_named_as_numbers(tmp_path):
+  write(tmp_path / "train.csv", "text,label\na,1\nb,2\n")
+  assert [e.label for e in read(tmp_path, labels=(1, 2))] == ["1", "2"]
+  fails(tmp_path, ":3 has the label '2', which is none of", labels=(0, 1))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
+@pytest.mark.parametrize(("suffix", "mark"), [("csv", ";"), ("tsv", "\t")])
+def test_what_spreadsheets_save(tmp_path, encoding, suffix, mark):
+  text = f"text{mark}label\r\nSchön, ja Ω{mark}gut\r\n"
+  (tmp_path / f"train.{suffix}").write_bytes(text.encode(encoding))
+  (example,) = read(tmp_path)
+  assert (example.text, example.label) == ("Schön, ja Ω", "gut")

@@ -220,3 +220,30 @@ def test_the_case_without_tags():
   examples = read(CASES / "ner-test-without-tags", "ner", "test")
   words = ("the", "young", "cook", "sees", "the", "old", "river", ".")
   assert examples == [TaggedExample("0", words, None)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("ner", "en:Anna\tB-X\nen:runs\tO\n", "word begins with 'en:'.*sed"),
+        ("pos", "zh-yue:食\tV\nzh-yue:飯\tN\n", "word begins with 'zh-yue:'"),
+        ("pos", "Word\tPOS\nshe\tPRON\n", ":1 names the columns, 'Word' and"),
+        ("pos", "The/DT dog/NN\n\nA/DT cat/NN\n", "joined by '/'"),
+    ],
+)
+def test_what_other_programs_write_into_words(tmp_path, name, text, message):
+  (tmp_path / "train.txt").write_text(text, encoding="utf-8")
+  with pytest.raises(UserError, match=message):
+    read(tmp_path, name)
+
+
+def test_words_that_only_look_like_that(tmp_path):
+  text = "a:b\tX\n1/2\tNUM\n\nword\tNOUN\nand/or\tX/Y\n"
+  (tmp_path / "train.txt").write_text(text)
+  words = [word for example in read(tmp_path, "pos") for word in example.words]
+  assert words == ["a:b", "1/2", "word", "and/or"]
+
+
+def test_tags_in_utf_16(tmp_path):
+  (tmp_path / "train.txt").write_bytes("Ōe\tB-X\nja\tO\n".encode("utf-16"))
+  assert read(tmp_path, "ner")[0].words == ("Ōe", "ja")

@@ -19,7 +19,7 @@ from electra_jax.text.sources import (
     read_documents,
 )
 
-CASES = pathlib.Path(__file__).parents[1] / "cases" / "corpora"
+CASES = pathlib.Path(__file__).parents[1] / "cases"
 
 
 def read(*paths, field="text", progress=None, **options):
@@ -40,12 +40,12 @@ def write(path, text):
 
 
 def test_csv_is_read_by_column():
-  found = read(CASES / "documents.csv")
+  found = read(CASES / "csv-as-corpus/documents.csv")
   assert len(found) == 60
   assert found[0].startswith("old river likes a dog .\nyoung window opens old")
   assert not any("http" in text or '"' in text for text in found)
   with pytest.raises(UserError, match=r"no column 'body'.*'url'.*--field"):
-    read(CASES / "documents.csv", field="body")
+    read(CASES / "csv-as-corpus/documents.csv", field="body")
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
@@ -83,7 +83,7 @@ def test_tables_that_do_not_fit_are_refused(tmp_path, text, message):
 
 
 def test_a_document_on_each_line():
-  path = CASES / "document_per_line.txt"
+  path = CASES / "document-per-line/corpus.txt"
   progress = ReadProgress()
   assert len(read(path, progress=progress)) == 1
   assert progress.undivided == [str(path)]
@@ -94,9 +94,12 @@ def test_a_document_on_each_line():
 
 def test_null_texts_are_counted(tmp_path):
   progress = ReadProgress()
-  lines = (CASES / "null_texts.jsonl").read_text().splitlines()
+  lines = (CASES / "jsonl-null-text/corpus.jsonl").read_text().splitlines()
   nulls = sum(json.loads(line)["text"] is None for line in lines)
-  assert len(read(CASES / "null_texts.jsonl", progress=progress)) == 60 - nulls
+  assert (
+      len(read(CASES / "jsonl-null-text/corpus.jsonl", progress=progress))
+      == 60 - nulls
+  )
   assert progress.null_texts == nulls > 0
   table = pyarrow.table({"text": ["a", None, " ", "b"]})
   pyarrow.parquet.write_table(table, tmp_path / "a.parquet")

@@ -12,6 +12,7 @@ from etils.epath.testing import mock_epath
 
 from electra_jax.errors import UserError
 from electra_jax.text.tokenizer import Tokenizer, load_tokenizer
+from tests import helpers
 
 CORPUS = pathlib.Path(__file__).parents[1] / "golden" / "small_corpus.txt"
 
@@ -280,3 +281,21 @@ def test_a_bucket_holds_a_tokenizer_as_a_folder_does(tmp_path):
     loaded = load_tokenizer("gs://bucket/run/tokenizer")
   assert loaded.digest == tokenizer.digest
   assert len(list((tmp_path / "run/tokenizer").iterdir())) == 2
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe", "byte fallback"])
+def test_golden_strings_as_sentencepiece_reads_them(golden, kind):
+  """Any string gets the ids of the library, in its case or lowered."""
+  options = {"model_type": "unigram" if kind == "unigram" else "bpe"}
+  if kind == "byte fallback":
+    options |= {"byte_fallback": True, "vocab_size": 600}
+  data = helpers.sentencepiece_model(**options)
+  library = sentencepiece.SentencePieceProcessor(model_proto=data)
+  path = golden / "tokenization.json"
+  texts = [case["text"] for case in json.loads(path.read_text())["cases"]]
+  assert len(texts) == 40
+  cased = Tokenizer("sentencepiece", data, lowercase=False)
+  assert cased.encode_batch(texts) == library.encode(texts)
+  lowered = Tokenizer("sentencepiece", data, strip_accents=False)
+  expected = library.encode([text.lower() for text in texts])
+  assert lowered.encode_batch(texts) == expected
