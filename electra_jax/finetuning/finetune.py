@@ -301,10 +301,7 @@ def _run_seed(
         quiet=quiet or not is_first,
     )
     if result.stopped_by is not None:
-      show(
-          f"stopped by signal {result.stopped_by} in seed {seed}, after"
-          f" step {result.step:,}; the same command resumes"
-      )
+      _tell_stop(result, seed, show)
       return {}, result.stopped_by
     params = result.state.params
     if not predicted:  # It was finished but for its scores.
@@ -316,6 +313,13 @@ def _run_seed(
       write_whole(folder / SCORES, [to_json(scores, indent=1)])
       trackers.finish(scores)
   return scores, None
+
+
+def _tell_stop(result: loop.Result, seed: int, show: Show) -> None:
+  show(
+      f"stopped by signal {result.stopped_by} in seed {seed}, after"
+      f" step {result.step:,}; the same command resumes"
+  )
 
 
 def _medians_and_deviations(summary: Mapping[str, Any]) -> dict[str, float]:
