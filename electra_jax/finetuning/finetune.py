@@ -314,10 +314,7 @@ def _run_seed(
         later_steps=later_seeds * trainer.num_steps,
     )
     if result.stopped_by is not None:
-      show(
-          f"stopped by signal {result.stopped_by} in seed {seed}, after"
-          f" step {result.step:,}; the same command resumes"
-      )
+      _tell_stop(result, seed, show)
       return {}, result.stopped_by
     params = result.state.params
     if not predicted:  # It was finished but for its scores.
@@ -342,6 +339,13 @@ def _show_scores(
   if step < last_step:  # At the end all seeds are told together.
     told = ", ".join(f"{name} {value:.2f}" for name, value in scores.items())
     progress.tell(f"step {step:,}: {told}")
+
+
+def _tell_stop(result: loop.Result, seed: int, show: Show) -> None:
+  show(
+      f"stopped by signal {result.stopped_by} in seed {seed}, after"
+      f" step {result.step:,}; the same command resumes"
+  )
 
 
 def _loop_config(trainer: TaskTrainer) -> loop.LoopConfig:
