@@ -104,7 +104,8 @@ def test_its_links_lead_somewhere(name):
           cell.source,
       ):
         roots = (helpers.ROOT, helpers.ROOT / "electra_jax")
-        assert any((root / path).exists() for root in roots), path
+        is_here = any((root / path).exists() for root in roots)
+        assert is_here or path == "launch/env", path  # The reader's own.
 
 
 @pytest.mark.parametrize(

@@ -41,11 +41,15 @@ def narrow_config(**overrides):
   return helpers.tiny_config(**{"model.num_layers": 1} | overrides)
 
 
-def test_figures_fit_each_other(tmp_path):
+def test_figures_fit_each_other(tmp_path, capsys):
   config = narrow_config()
   result = benchmark(
       config, steps=3, peak_tflops=0.5, profile=tmp_path / "trace"
   )
+  told = capsys.readouterr().err
+  stages = ("initialising", "compiling the training step", "timing the step")
+  places = [told.index(f"{stage}") for stage in (*stages, "timing the discr")]
+  assert places == sorted(places)
   step = result.step_secs
   assert 0 < step.lower <= step.median <= step.upper
   assert (result.batch_size, result.length, result.steps) == (8, 32, 3)

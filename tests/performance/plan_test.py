@@ -187,7 +187,9 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path, capsys):
   with pytest.raises(SystemExit) as ended:
     cli.main([*arguments, "--price", "1.5", "--json", str(file)])
   assert ended.value.code == 0
-  assert "8 x cpu" in capsys.readouterr().out
+  shown = capsys.readouterr()
+  assert "8 x cpu" in shown.out
+  assert shown.err.startswith("compiling the training step for 8 x cpu … ")
   written = json.loads(file.read_text())
   assert written["price"] == 1.5 and written["fits"] is None
 

@@ -548,6 +548,8 @@ def test_what_is_passed_over_is_counted_and_named(tmp_path, capsys):
   assert f"left out: {folder / 'notes.md'}: not named .txt" in shown
   assert f"left out: {folder / 'c.txt'} is not" in shown
   assert "passed over: 1 null texts" in shown
+  assert shown.index("rows …") < shown.index("train: ")
+  assert "/0.0 MB" in shown  # How far it is, in one line for a short text.
   assert manifest.passed_over == {
       "null_texts": 1, "empty_texts": 0, "bad_files": 1,
   }  # fmt: skip

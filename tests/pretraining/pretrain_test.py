@@ -53,7 +53,8 @@ def command(workdir, store, *more):
 @pytest.fixture(scope="module", name="finished")
 def uninterrupted(tmp_path_factory, store) -> pathlib.Path:
   workdir = tmp_path_factory.mktemp("runs") / "finished"
-  processes.run(*command(workdir, store))
+  output = processes.run(*command(workdir, store))
+  (workdir.parent / "output.txt").write_text(output)
   return workdir
 
 
@@ -142,6 +143,30 @@ def test_evaluate_repeats_the_runs_last_figures(finished):
   for name in ("mlm_loss", "rtd_loss", "rtd_auc", "loss"):
     np.testing.assert_allclose(figures[name], recorded[name], rtol=1e-4)
   assert 0 < figures["unigram_entropy"] < np.log(256)
+
+
+def test_a_log_names_stages_evaluations_and_a_judged_sentence(finished):
+  told = (finished.parent / "output.txt").read_text()
+  places = [
+      told.index(words)
+      for words in (
+          "loading or initialising the weights …",
+          "compiling the training step …",
+          "step 5: masked-LM loss ",
+          "a held-out sentence; behind a replaced token",
+          "step 10: masked-LM loss ",
+          "step 15: masked-LM loss ",
+      )
+  ]
+  assert places == sorted(places)
+  assert "0.5 is guessing, 1 is perfect" in told and "\x1b" not in told
+  # At the end each figure is told once, with a word.
+  assert f"step {STEPS}: masked-LM" not in told
+  for name, value in helpers.read_metrics(finished, "validation")[-1].items():
+    if name not in ("step", "group"):
+      assert told.count(f"  {name} ") == 1, name
+      assert f"{value:.4f}" in told
+  assert told.count("  unigram_entropy ") == 1
 
 
 def test_predict(finished):
