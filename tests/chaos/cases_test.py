@@ -157,7 +157,8 @@ def test_places_that_are_no_workdirs(folder, tmp_path, tally):
     ended = attempt(call)
     refused("no workdir", str(place), ended, tally, is_kept=is_kept)
     for verb in state.READING:
-      ended = attempt(functools.partial(verb.call, pathlib.Path(place or ".")))
+      there = pathlib.Path(place or tmp_path / "nowhere")
+      ended = attempt(functools.partial(verb.call, there))
       refused("no workdir", f"{verb.name} {place}", ended, tally)
   tally.check()
 
