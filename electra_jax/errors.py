@@ -1,5 +1,7 @@
 """The one exception that is meant for the user's eyes."""
 
+from collections.abc import Iterable
+
 
 class UserError(Exception):
   """A mistake the user can mend, told in one sentence.
@@ -7,3 +9,22 @@ class UserError(Exception):
   The sentence names the value, the place and the fix. The command line prints
   it without a traceback and ends with exit status 2.
   """
+
+
+def listed(names: Iterable[object], most: int = 20, longest: int = 60) -> str:
+  """Returns names for a sentence, which stays one however many there are.
+
+  >>> listed(["id", "text"])
+  "['id', 'text']"
+
+  Args:
+    names: what is listed.
+    most: names that are shown.
+    longest: characters of a name that are shown.
+  """
+  names = list(names)
+  shown = [repr(name) for name in names[:most]]
+  shown = [x if len(x) <= longest else f"{x[:longest]}…" for x in shown]
+  if names[most:]:
+    shown.append(f"{len(names) - most:,} more")
+  return f"[{', '.join(shown)}]"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the test extra into an environment and runs the tests.
 #
-#   bash launch/test.sh [PYTEST ARGUMENTS]     # "-m ''" adds the slow ones
+#   bash launch/test.sh [PYTEST ARGUMENTS]     # "-m 'not chaos'" adds the slow ones
 #
 # A worker for each core, up to four of about 2 GB, takes whole files, since a
 # file's tests share runs; "-n 0" keeps to one process, as a debugger needs it.

@@ -160,7 +160,6 @@ PLAN = [
     "finetuning.seeds",
     "finetuning.finetune",
     "finetuning.inputs",
-    "interop.json_files",
     "interop.model",
     "interop.names",
     "interop.crc32c",

@@ -59,6 +59,19 @@ def read_json(path: epath.PathLike, kind: Any, fix: str) -> Any:
   return parse_json(content, kind, str(path), fix)
 
 
+def read_object(
+    path: epath.PathLike, fix: str = "copy it again"
+) -> dict[str, Any]:
+  """Returns the JSON object of a file, an empty one where there is no file.
+
+  Raises:
+    UserError: the file cannot be read, or holds something else.
+  """
+  if not epath.Path(path).exists():
+    return {}
+  return read_json(path, dict[str, Any], fix)
+
+
 def parse_json(content: bytes | str, kind: Any, place: str, fix: str) -> Any:
   """Does the same with the content of a file, which messages call `place`.
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 from etils import epath
 
+from electra_jax.disk.json_files import read_object
 from electra_jax.errors import UserError
 from electra_jax.interop import tf_checkpoint
-from electra_jax.interop.json_files import read_object
 from electra_jax.interop.model import (
     FinetunedState,
     PretrainedState,

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
+from electra_jax.disk.json_files import read_object
 from electra_jax.errors import UserError
-from electra_jax.interop.json_files import described, read_object
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE, OLD_WEIGHTS_FILE = "model.safetensors", "pytorch_model.bin"
@@ -88,7 +88,7 @@ def _read_shards(
   places = read_object(index).get("weight_map")
   if not isinstance(places, dict) or not places:
     raise UserError(
-        f"{index} is damaged: its weight_map is {described(places)} where the file"
+        f"{index} is damaged: its weight_map is {_described(places)} where the file"
         " of each tensor belongs; copy it again"
     )
   found = {}
@@ -164,13 +164,13 @@ def _read_pickled(path: epath.Path) -> dict[str, np.ndarray]:
     ) from error
   if not isinstance(values, Mapping):
     raise UserError(
-        f"{path} holds {described(values)} where tensors by name belong; save the"
+        f"{path} holds {_described(values)} where tensors by name belong; save the"
         f" model's state_dict, or the model as {WEIGHTS_FILE}"
     )
   for name, value in values.items():
     if not isinstance(value, torch.Tensor) or value.layout != torch.strided:
       raise UserError(
-          f"{path} holds {described(value)} as {name!r} where a dense tensor"
+          f"{path} holds {_described(value)} as {name!r} where a dense tensor"
           f" belongs; save the model's state_dict, or the model as"
           f" {WEIGHTS_FILE}"
       )
@@ -189,3 +189,11 @@ def _import_safetensors() -> types.ModuleType:
         " install 'electra-jax[interop]'"
     ) from error
   return safetensors
+
+
+def _described(value: Any) -> str:
+  """Says what a value is that should be something else."""
+  kinds = {dict: "an object", list: "a list", str: "a text", type(None): "null"}
+  if isinstance(value, bool | int | float):
+    return repr(value)
+  return kinds.get(type(value), f"a {type(value).__name__}")

@@ -15,9 +15,9 @@ from typing import Any
 
 from etils import epath
 
+from electra_jax.disk.json_files import read_object
 from electra_jax.errors import UserError
 from electra_jax.interop.huggingface_files import read_config
-from electra_jax.interop.json_files import read_object
 from electra_jax.text import wordpiece
 from electra_jax.text.tokenizer import (
     FILE_NAMES,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from io import IOBase
 from typing import Any
 
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, listed
 from electra_jax.text.delimiters import find_delimiter
 from electra_jax.text.streams import (
     MAX_RECORD_BYTES,
@@ -153,7 +153,7 @@ def read_csv(
     header = [name.strip() for name in next(reader, [])]
     if field not in header:
       raise UserError(
-          f"{stream.name} has no column {field!r}, only {header}; name the"
+          f"{stream.name} has no column {field!r}, only {listed(header)}; name the"
           " column that holds the text by --field"
       )
     column = header.index(field)
@@ -237,8 +237,8 @@ def _check_column(schema: Any, field: str, name: str) -> None:
 
   if field not in schema.names:
     raise UserError(
-        f"{name} has no column {field!r}, only {schema.names}; name the column"
-        " that holds the text by --field"
+        f"{name} has no column {field!r}, only {listed(schema.names)}; name the"
+        " column that holds the text by --field"
     )
   if schema.names.count(field) > 1:
     raise UserError(
@@ -254,7 +254,7 @@ def _check_column(schema: Any, field: str, name: str) -> None:
   ):
     raise UserError(
         f"{name} has the column {field!r} of type {kind}, which is not text;"
-        f" name one of {schema.names} that holds text by --field"
+        f" name one of {listed(schema.names)} that holds text by --field"
     )
 
 

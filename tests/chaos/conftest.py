@@ -17,7 +17,7 @@ class Size:
     inputs: damages of each input format.
     state: damages of each file of a workdir or a store.
     values: odd values of each key of a config.
-    kills: of runs that train; half as many of those that do not.
+    kills: of runs that train; a quarter as many of those that do not.
     pairs: of runs at once in one workdir.
     examples: of hypothesis.
   """
@@ -34,7 +34,7 @@ class Size:
 SIZES = {
     "short": Size("short", 2, 1, 1, 0, 0, 20),
     "middle": Size("middle", 12, 3, 4, 10, 2, 200),
-    "long": Size("long", 60, 12, 25, 80, 6, 2_000),
+    "long": Size("long", 60, 12, 25, 60, 4, 2_000),
 }
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from electra_jax.errors import UserError
 
+_log = logging.getLogger(__name__)
 _SENTENCE = 1500  # Characters; a sentence may name long paths and keys.
 
 
@@ -184,6 +185,9 @@ class Tally:
   def add(self, verdict: Verdict) -> Verdict:
     counts = self.counts.setdefault(verdict.kind, collections.Counter())
     counts[verdict.outcome.value] += 1
+    _log.info(
+        "%s", verdict
+    )  # --log-file=FILE --log-file-level=INFO: as it goes.
     if not verdict.outcome.is_good:
       self.faults.append(verdict)
     return verdict

@@ -106,7 +106,7 @@ class Starter:
 
   def kill(
       self, argv: Sequence[object], secs: float, rng: random.Random
-  ) -> Ended | None:
+  ) -> tuple[bool, Ended]:
     """Starts a verb and kills it at some instant of its run.
 
     Args:
@@ -115,16 +115,16 @@ class Starter:
       rng: chooses the instant and the signal.
 
     Returns:
-      How it ended if it was killed, None if it came to its end before.
+      Whether it was killed, or came to its end before; and how it ended.
     """
     command = self.start(argv)
-    command.process.join(rng.uniform(0.02, 1.0) * secs)
+    command.process.join(rng.uniform(0.05, 0.8) * secs)
     if not command.process.is_alive():
-      return None
+      return False, command.end()
     number = rng.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM))
     with contextlib.suppress(ProcessLookupError):
       os.kill(command.process.pid, number)
-    return command.end()
+    return True, command.end()
 
 
 def _run(

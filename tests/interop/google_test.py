@@ -182,7 +182,7 @@ def test_proportions_that_are_not_released_survive(tmp_path):
   prefix = tmp_path / "model.ckpt-4000000"
   assert google.read_model(prefix).config == config
   for text, message in (
-      ("[]", "networks.json is damaged: it holds a list"),
+      ("[]", "networks.json is damaged: the whole must be an object"),
       ('{"generator": {}}', "says generator {}, which is no network"),
       ('{"discriminator": 3}', "says discriminator 3, which is no network"),
       ('{"discriminator": {"num_heads": 0}}', "discriminator.num_heads 0, which"),

@@ -201,10 +201,13 @@ def test_numbers_that_are_not_finite_are_named(value, folder):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("null", "config.json is damaged: it holds null where a JSON object"),
-        ("[]", "it holds a list where a JSON object"),
-        ("3", "it holds 3 where a JSON object"),
-        ("", "is damaged .*Expecting value"),
+        (
+            "null",
+            "config.json is damaged: the whole must be an object and is null",
+        ),
+        ("[]", "the whole must be an object and is \\[\\]"),
+        ("3", "the whole must be an object and is 3"),
+        ("", "is damaged: it is empty"),
         ("[" * 100_000, "is damaged"),
         ("\xff", "is damaged"),
     ],
