@@ -207,6 +207,7 @@ PLAN = [
     "api",
     "cli.examples",
     "cli.reading_arguments",
+    "cli.report_arguments",
     "cli.arguments",
     "cli.typed",
     "cli.display",

@@ -5,6 +5,7 @@ import argparse
 from electra_jax import __version__
 from electra_jax.cli import examples
 from electra_jax.cli.reading_arguments import add_reading
+from electra_jax.cli.report_arguments import add_report
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -62,7 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
   _add_benchmark(
       add("benchmark", "a config's speed and memory here", examples.BENCHMARK)
   )
-  _add_report(
+  add_report(
       add("report", "a run's page: curves, samples, config", examples.REPORT)
   )
   _add_config(
@@ -376,22 +377,6 @@ def _add_config_flag(
       metavar="FILE[:ARG]",
       help="a shipped config, as pretrain:small, or a .py file of your own;"
       f" --config.KEY=VALUE changes it, --config.help lists the keys{more}",
-  )
-
-
-def _add_report(verb: argparse.ArgumentParser) -> None:
-  verb.add_argument(
-      "runs",
-      nargs="+",
-      metavar="RUN",
-      help="workdirs of pretrain and finetune runs, or outputs of sweeps;"
-      " several are laid over each other",
-  )
-  verb.add_argument(
-      "--output",
-      metavar="FILE",
-      help="the page, NAME.html; its plots lie in the folder NAME (report.html"
-      " in the run's folder; for several runs, in the present one)",
   )
 
 
