@@ -219,6 +219,7 @@ PLAN = [
     "cli.examples",
     "cli.reading_arguments",
     "cli.serving_arguments",
+    "cli.report_arguments",
     "cli.arguments",
     "cli.completion",
     "cli.typed",

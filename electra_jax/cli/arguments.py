@@ -5,11 +5,8 @@ import argparse
 from electra_jax import __version__
 from electra_jax.cli import examples
 from electra_jax.cli.reading_arguments import add_reading
-from electra_jax.cli.serving_arguments import (
-    add_completion,
-    add_demo,
-    add_report,
-)
+from electra_jax.cli.report_arguments import add_report
+from electra_jax.cli.serving_arguments import add_completion, add_demo
 
 _RUN = "folder of the run, or tiny-en, which comes with the package"
 

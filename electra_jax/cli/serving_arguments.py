@@ -1,25 +1,8 @@
-"""Arguments of `report`, `demo` and `completion`."""
+"""Arguments of `demo` and of `completion`."""
 
 import argparse
 
 SHELLS = ("bash", "zsh", "fish")
-
-
-def add_report(verb: argparse.ArgumentParser) -> None:
-  """Adds those of `report`."""
-  verb.add_argument(
-      "runs",
-      nargs="+",
-      metavar="RUN",
-      help="workdirs of pretrain and finetune runs, or outputs of sweeps;"
-      " several are laid over each other",
-  )
-  verb.add_argument(
-      "--output",
-      metavar="FILE",
-      help="the page, NAME.html; its plots lie in the folder NAME (report.html"
-      " in the run's folder; for several runs, in the present one)",
-  )
 
 
 def add_demo(verb: argparse.ArgumentParser) -> None:

@@ -292,17 +292,16 @@ def _run_seed(
         Checkpointer(workdirs.checkpoints(folder), 2, entry.still_ours)
     )
     state = checkpointer.restore_latest(trainer.abstract, trainer.shardings)
-    if state is None:
-      state = init()
+    state = init() if state is None else state
     step = int(state.step)
     show(f"seed {seed}: steps {step:,} to {trainer.num_steps:,}")
     if step < trainer.num_steps:  # Without a step nothing is changed.
       entry.go_on(show, seed=seed, step=step)
     writer = trackers = None
     if is_first:
-      config, workdir = trainer.config, entry.workdir
-      opened = open_trackers(config, workdir, "finetune", seed=seed)
-      trackers = stack.enter_context(opened)
+      trackers = stack.enter_context(
+          open_trackers(trainer.config, entry.workdir, "finetune", seed=seed)
+      )
       writer = ScalarWriter(folder, step, trackers)
       stack.enter_context(contextlib.closing(writer))
     rows = _to_global(trainer.mesh, batches.training(seed, step))

@@ -166,10 +166,7 @@ def run(
   def evaluate_now():
     with window.paused(), progress.stage("evaluating"):
       found = evaluate(state.params)
-      if writer is not None:
-        writer.write(step, "validation", found.figures)
-        if found.sample is not None:
-          writer.write_sample(step, "validation", found.sample)
+      _record(found, step, writer)
       if observe is not None:
         observe(step, state.params, found.figures)
     return found.figures
@@ -207,6 +204,14 @@ def run(
     progress.end()
     checkpointer.wait()
   return Result(state, step, evaluation, stopped_by, time.monotonic() - began)
+
+
+def _record(found: Evaluation, step: int, writer: ScalarWriter | None) -> None:
+  if writer is None:
+    return
+  writer.write(step, "validation", found.figures)
+  if found.sample is not None:
+    writer.write_sample(step, "validation", found.sample)
 
 
 def _way_back(checkpointer: Checkpointer, config: LoopConfig) -> str:
