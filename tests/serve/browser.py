@@ -56,8 +56,13 @@ class Browser:
       self._note(message)
 
   def open(self, url: str) -> None:
+    self.requests.clear()
+    self.problems.clear()
     self.call("Page.navigate", url=url)
-    self.wait("document.readyState === 'complete'")
+    self.wait(
+        f"location.href === {json.dumps(url)}"
+        " && document.readyState === 'complete'"
+    )
 
   def run(self, script: str) -> Any:
     """Returns what an expression gives in the page."""

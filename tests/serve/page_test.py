@@ -25,17 +25,22 @@ def a_service(tiny_run):
     yield url
 
 
-@pytest.fixture(name="page")
-def a_page(url):
+@pytest.fixture(scope="module", name="browser")
+def a_browser():
   with browsers.browser() as page:
-    page.open(url)
-    page.wait("document.querySelector('.tokens button')")
     yield page
-    # Nothing but this service was asked, and nothing was complained about.
-    assert {r for r in page.requests if not r.startswith((url, "data:"))} == (
-        set()
-    )
-    assert page.problems == []
+
+
+@pytest.fixture(name="page")
+def a_page(browser, url):
+  browser.look()
+  browser.open(url)
+  browser.wait("document.querySelector('.tokens button')")
+  yield browser
+  # Nothing but this service was asked, and nothing was complained about.
+  asked = {r for r in browser.requests if not r.startswith((url, "data:"))}
+  assert asked == set()
+  assert browser.problems == []
 
 
 def type_anew(page, text):
@@ -177,11 +182,9 @@ class Canned(served.ServedFinetuned):
     return served.Ask(task, list, [_CANNED[task]], lambda answers: answers[0])
 
 
-def test_answers_of_every_kind_are_shown():
-  with (
-      serving(asgi.app(Canned())) as url,
-      browsers.browser() as page,
-  ):
+def test_answers_of_every_kind_are_shown(browser):
+  page = browser
+  with serving(asgi.app(Canned())) as url:
     page.open(url)
     page.wait("document.querySelector('#task').options.length")
     for kind, shown in _SHOWN.items():
@@ -199,6 +202,8 @@ def test_answers_of_every_kind_are_shown():
       assert note == ("7 tokens at the end were not read." if cut else "")
     assert page.run(f"{answer}.querySelector('mark').textContent") == "Paul"
     assert page.problems == []
+    page.open("about:blank")
+    page.requests.clear()
 
 
 @pytest.mark.parametrize("width", [320, 390, 1100])
@@ -214,7 +219,7 @@ def test_it_fits_any_width_and_can_be_read(page, width, scheme):
 
 
 _CONTRASTS = """(() => {
-  const canvas = document.createElement('canvas').getContext('2d');
+  const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
   const light = (name) => {
     canvas.fillStyle = getComputedStyle(document.documentElement)
       .getPropertyValue(name).trim();
