@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -13,7 +12,6 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from electra_jax.devices import sharding
-from electra_jax.disk.json_files import read_json
 from electra_jax.disk.scratch import check_no_link_inside, open_scratch
 from electra_jax.errors import UserError
 from electra_jax.files import absolute, to_json, write_whole
@@ -27,6 +25,7 @@ from electra_jax.finetuning.pretrained_encoder import (
 )
 from electra_jax.finetuning.seeds import (
     as_text,
+    finished_seeds,
     medians_and_deviations,
     summarise,
     write_summary,
@@ -134,7 +133,7 @@ def finetune(
       note_parameters(workdir, trainer.abstract.params)
     show_notes(config, tasks, batches.features, evaluator.features, show)
     # --- Seeds ---
-    scores, summary = _finished_seeds(workdir), {}
+    scores, summary = finished_seeds(workdir), {}
     for seed in range(config.seeds):
       if seed not in scores:
         init = functools.partial(trainer.init, seed, encoder_params)
@@ -247,21 +246,6 @@ def _training_batches(config, start, tasks, mesh) -> Batches:
       accumulation_steps=config.train.accumulation_steps,
       row_multiple=sharding.batch_shards(mesh),
   )
-
-
-def _finished_seeds(workdir: epath.PathLike) -> dict[int, dict[str, float]]:
-  fix = "delete it, and the seed is scored again"
-  found = {}
-  for path in epath.Path(workdir).glob(f"seed_*/{SCORES}"):
-    seed = path.parent.name.removeprefix("seed_")
-    if seed.isdecimal():
-      scores = read_json(path, dict[str, float | None], fix)
-      # JSON has no NaN: null stands for a score that is not defined.
-      found[int(seed)] = {
-          name: math.nan if score is None else score
-          for name, score in scores.items()
-      }
-  return found
 
 
 def _run_seed(

@@ -1,6 +1,7 @@
 """Scores of several seeds: median, spread, the best one, and their tables."""
 
 import io
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,8 +10,25 @@ import rich.console
 import rich.table
 from etils import epath
 
+from electra_jax.disk.json_files import read_json
 from electra_jax.files import to_json, write_whole
 from electra_jax.runs.weights import SCORES
+
+
+def finished_seeds(workdir: epath.PathLike) -> dict[int, dict[str, float]]:
+  """Returns the scores of the seeds that are finished, from a workdir."""
+  fix = "delete it, and the seed is scored again"
+  found = {}
+  for path in epath.Path(workdir).glob(f"seed_*/{SCORES}"):
+    seed = path.parent.name.removeprefix("seed_")
+    if seed.isdecimal():
+      scores = read_json(path, dict[str, float | None], fix)
+      # JSON has no NaN: null stands for a score that is not defined.
+      found[int(seed)] = {
+          name: math.nan if score is None else score
+          for name, score in scores.items()
+      }
+  return found
 
 
 def summarise(
