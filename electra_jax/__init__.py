@@ -18,7 +18,7 @@ _HOMES = {
     "plan": "api",
     "pretrain": "api",
     "prepare": "api",
-    "report": "api",
+    "report": "reporting.page",
     "load_config": "config_files",
     "PretrainedModel": "pretraining.model",
     "FinetunedModel": "finetuning.model",

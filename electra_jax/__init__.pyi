@@ -22,9 +22,6 @@ from electra_jax.api import (
 from electra_jax.api import (
     pretrain as pretrain,
 )
-from electra_jax.api import (
-    report as report,
-)
 from electra_jax.config_files import load_config as load_config
 from electra_jax.errors import UserError as UserError
 from electra_jax.finetuning.model import FinetunedModel as FinetunedModel
@@ -36,6 +33,7 @@ from electra_jax.models.config import (
 )
 from electra_jax.models.electra import Electra as Electra
 from electra_jax.pretraining.model import PretrainedModel as PretrainedModel
+from electra_jax.reporting.page import report as report
 from electra_jax.runs.doctor import doctor as doctor
 from electra_jax.serve.server import demo as demo
 from electra_jax.text.tokenizer import Tokenizer as Tokenizer

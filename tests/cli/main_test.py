@@ -33,7 +33,7 @@ def test_every_verb_explains_itself_with_an_example(verb, capsys):
         (CONFIG, ["--config.train.steps=5"], r"train.steps is no key .*did you mean config.train.num_steps\? config.train has accumulation_steps, .*overlap"),
         (CONFIG, ["--config.train.num_steps=many"], "num_steps.*many|many.*num_steps"),
         (CONFIG, ["--config.optimizer.learning_rate=fast"], "fast"),
-        (CONFIG + ":huge", [], "'huge' is not one of tiny, small"),
+        (CONFIG + ":huge", [], "'huge' is not one of tiny, tiny_en"),
         (CONFIG + ":small,runlokal", [], "'runlokal' is not one of size, staged"),
         ("nowhere.py", [], "nowhere.py"),
     ],
@@ -71,7 +71,7 @@ def test_a_folder_without_a_run_is_named(verb, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("config", "overrides", "message"),
     [
-        ("task=rte,size=huge", [], "'huge' is not one of tiny, small"),
+        ("task=rte,size=huge", [], "'huge' is not one of tiny, tiny_en"),
         ("task=rte,sizes=base", [], "'sizes=base' is not one of task, size"),
         ("rte", ["--config.train.epochs=2"], "epochs"),
         ("rte", ["--config.seeds=many"], "many"),
