@@ -6,7 +6,7 @@ import json
 import pytest
 import rich.console
 
-from electra_jax.finetuning.seeds import make_tables, summarise
+from electra_jax.finetuning.seeds import as_text, make_tables, summarise
 
 MAIN = ["rte/dev/accuracy"]
 
@@ -113,9 +113,9 @@ def test_the_table_of_one_seed():
 
 
 def test_the_text_is_plain_wherever_it_is_made(monkeypatch):
-  summary = seeds.summarise({0: {"a/dev/f1": 12.5}}, ["a/dev/f1"])
-  plain = seeds.as_text(summary)
+  summary = summarise({0: {"a/dev/f1": 12.5}}, ["a/dev/f1"])
+  plain = as_text(summary)
   assert "12.50" in plain and "\x1b" not in plain
   monkeypatch.setenv("FORCE_COLOR", "1")
   monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
-  assert seeds.as_text(summary) == plain
+  assert as_text(summary) == plain
