@@ -296,16 +296,15 @@ class Progress:
       self._live = rich.progress.Progress(
           rich.progress.SpinnerColumn(finished_text=" "),
           rich.progress.TextColumn("{task.description}", markup=False),
-          _Bar(bar_width=20),
+          _Bar(bar_width=16),
           rich.progress.TextColumn("{task.fields[beside]}", markup=False),
-          rich.progress.TimeElapsedColumn(),
+          _Elapsed(),
           console=self._console,
           transient=True,
           redirect_stdout=False,
           refresh_per_second=4,
       )
       self._live.add_task("", total=None, beside="")
-      self._live.start()
     fields: dict[str, Any] = {"description": stage, "beside": ""}
     if count is not None:
       fields = {
@@ -315,6 +314,7 @@ class Progress:
           "completed": count.done,
       }
     self._live.update(self._live.task_ids[0], **fields)
+    self._live.start()  # Does nothing from the second time on.
 
 
 class _Bar(rich.progress.BarColumn):
@@ -322,6 +322,13 @@ class _Bar(rich.progress.BarColumn):
 
   def render(self, task: rich.progress.Task) -> Any:
     return super().render(task) if task.total else rich.text.Text("")
+
+
+class _Elapsed(rich.progress.TimeElapsedColumn):
+  """Time so far, where it cannot be told how much is left."""
+
+  def render(self, task: rich.progress.Task) -> rich.text.Text:
+    return rich.text.Text("") if task.total else super().render(task)
 
 
 class _Count:
@@ -382,9 +389,10 @@ class _Count:
     return f"about {describe_secs(self.left / rate)} left"
 
   def words(self, now: float) -> str:
-    """Says all that is known of the count."""
+    """Says all that is known of the count, what matters most first."""
     rate = self.rate(now, with_stages=False)
-    shown_rate = "" if rate is None else self.unit.rate(rate)
+    # Figures tell a rate of their own.
+    beside = self.figures or ("" if rate is None else self.unit.rate(rate))
     place = self.unit.place(self.done, self.total)
-    parts = (place, self.figures, shown_rate, self.remaining(now))
+    parts = (place, self.remaining(now), beside)
     return " | ".join(part for part in parts if part)

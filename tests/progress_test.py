@@ -102,7 +102,7 @@ def test_stages_are_no_part_of_the_rate_but_of_the_time_left():
     clock.secs += 90
   take_steps(made, clock, [12], 1, "loss 1")
   last = stream.getvalue().splitlines()[-1]
-  assert last == "step 12/100 | loss 1 | 1.0/s | about 15 minutes left"
+  assert last == "step 12/100 | about 15 minutes left | loss 1"
 
 
 def test_lines_in_a_log_are_far_apart():
@@ -200,4 +200,4 @@ def test_megabytes():
     clock.secs += 1
     made.update(secs * 1_000_000, "", total=40_000_000)
   last = stream.getvalue().splitlines()[-1]
-  assert last == "30.0/40.0 MB | 1.00 MB/s | about 10 seconds left"
+  assert last == "30.0/40.0 MB | about 10 seconds left | 1.00 MB/s"

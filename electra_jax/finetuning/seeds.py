@@ -116,6 +116,13 @@ def make_tables(summary: Mapping[str, Any]) -> list[rich.table.Table]:
 def as_text(summary: Mapping[str, Any]) -> str:
   """Returns the tables of `make_tables` as plain text."""
   text = io.StringIO()
-  console = rich.console.Console(file=text, width=160)
+  # A notebook would show the tables itself and leave the text empty.
+  console = rich.console.Console(
+      file=text,
+      width=160,
+      force_jupyter=False,
+      force_terminal=False,
+      color_system=None,
+  )
   console.print(*make_tables(summary))
   return text.getvalue().rstrip("\n")

@@ -36,7 +36,9 @@ class Reporter:
   def __init__(self, *, is_shown: bool):
     self._is_shown = is_shown
     self._progress = Progress(quiet=not is_shown)
-    self._console = rich.console.Console(stderr=True, highlight=False)
+    self._console = rich.console.Console(
+        stderr=True, highlight=False, force_jupyter=False
+    )
 
   def watch(
       self, task: str, documents: Iterable[str], position: ReadProgress

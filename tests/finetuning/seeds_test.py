@@ -6,7 +6,7 @@ import json
 import pytest
 import rich.console
 
-from electra_jax.finetuning.seeds import make_tables, summarise
+from electra_jax.finetuning.seeds import as_text, make_tables, summarise
 
 MAIN = ["rte/dev/accuracy"]
 
@@ -110,3 +110,12 @@ def test_the_table_of_one_seed():
   assert ["rte/dev/accuracy", "70.00"] in lines
   assert ["rte/dev/loss", "0.25"] in lines
   assert "value" in text and "median" not in text and "best" not in text
+
+
+def test_the_text_is_plain_wherever_it_is_made(monkeypatch):
+  summary = summarise({0: {"a/dev/f1": 12.5}}, ["a/dev/f1"])
+  plain = as_text(summary)
+  assert "12.50" in plain and "\x1b" not in plain
+  monkeypatch.setenv("FORCE_COLOR", "1")
+  monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+  assert as_text(summary) == plain
