@@ -59,7 +59,8 @@ def report(
       files[folder / f"{plot.name}.png"] = plot.png
   changed = [path for path in files if _held(path) != files[path]]
   with writing(page):
-    folder.mkdir(parents=True, exist_ok=True)
+    for place in {path.parent for path in files}:
+      place.mkdir(parents=True, exist_ok=True)
   for path in changed:
     write_whole(path, [files[path]])
   return page

@@ -60,6 +60,11 @@ class SweepTable:
   plot: str = ""
   image: str = ""
 
+  @property
+  def has_spread(self) -> bool:
+    """Whether a point has several seeds."""
+    return any(line[3] for line in self.lines)
+
 
 def read_sweep(run: RunRecord) -> SweepTable:
   """Reads what a sweep has written so far."""

@@ -267,6 +267,8 @@ def test_mistakes_are_sorted_by_confidence(tmp_path):
 def test_a_sweep_shows_its_points(tmp_path):
   text = read(report([made.sweep(tmp_path / "sweep")])).text
   assert "4 of 6 trials finished" in text
+  assert "The best point so far: learning_rate 0.002, with" in text
+  assert not (tmp_path / "sweep/report").exists()  # There is nothing for it.
   assert re.search(r"★ best 0.002 0.825 0.82 to 0.83, 2 seeds", text)
   assert f"failed: {made.HOSTILE}" in text
 
