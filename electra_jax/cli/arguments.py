@@ -72,9 +72,7 @@ def make_parser() -> argparse.ArgumentParser:
   _add_config(
       add("config", "a shipped config, to copy and change", examples.CONFIG)
   )
-  add_demo(
-      add("demo", "models behind a page and a JSON API", examples.DEMO),
-  )
+  add_demo(add("demo", "models behind a page and an API", examples.DEMO))
   add("doctor", "what is here, and what is missing", examples.DOCTOR)
   add_completion(add("completion", "a shell's completion", examples.COMPLETION))
   return parser

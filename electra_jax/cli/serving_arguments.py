@@ -11,7 +11,7 @@ def add_demo(verb: argparse.ArgumentParser) -> None:
       "runs",
       nargs="+",
       metavar="RUN",
-      help="folder of a run; several may be given",
+      help="folder of a run, or tiny-en; several may be given",
   )
   verb.add_argument(
       "--host",
