@@ -6,7 +6,6 @@ from electra_jax import __version__
 from electra_jax.cli import examples
 from electra_jax.cli.reading_arguments import add_reading
 from electra_jax.cli.report_arguments import add_report
-from electra_jax.cli.serving_arguments import add_completion, add_demo
 
 _RUN = "folder of the run, or tiny-en, which comes with the package"
 
@@ -72,9 +71,7 @@ def make_parser() -> argparse.ArgumentParser:
   _add_config(
       add("config", "a shipped config, to copy and change", examples.CONFIG)
   )
-  add_demo(add("demo", "models behind a page and an API", examples.DEMO))
-  add("doctor", "what is here, and what is missing", examples.DOCTOR)
-  add_completion(add("completion", "a shell's completion", examples.COMPLETION))
+  add_service(add)
   return parser
 
 

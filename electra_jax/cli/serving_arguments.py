@@ -1,8 +1,18 @@
 """Arguments of `demo` and of `completion`."""
 
 import argparse
+from collections.abc import Callable
+
+from electra_jax.cli import examples
 
 SHELLS = ("bash", "zsh", "fish")
+
+
+def add_service(add: Callable[..., argparse.ArgumentParser]) -> None:
+  """Adds the verbs `demo`, `doctor` and `completion`, with their arguments."""
+  add_demo(add("demo", "models behind a page and an API", examples.DEMO))
+  add("doctor", "what is here, and what is missing", examples.DOCTOR)
+  add_completion(add("completion", "a shell's completion", examples.COMPLETION))
 
 
 def add_demo(verb: argparse.ArgumentParser) -> None:
