@@ -103,7 +103,7 @@ def test_the_extras_are_those_of_setup_py():
     else:
       assert sorted(requirements) == sorted(extras[name])
   # Those of hardware and of development are told by what fails without them.
-  others = {"gpu", "tpu", "quickstart", "test"}
+  others = {"gpu", "tpu", "quickstart", "notebooks", "test"}
   assert set(extras) == set(doctor.EXTRAS) | others
   for _, requirements in doctor.EXTRAS.values():
     assert all(re.fullmatch(r"[\w-]+(>=[\d.]+)?", r) for r in requirements)

@@ -111,6 +111,11 @@ def test_the_page_brings_no_script_but_its_own_files():
     assert client().get(path).status_code == 404
 
 
+def test_the_page_looks_as_the_report_does():
+  report = asgi.PAGE.parents[1] / "reporting/style.css"
+  assert (asgi.PAGE / "style.css").read_text() == report.read_text()
+
+
 def test_it_is_mounted_in_another_application():
   from starlette.applications import Starlette
   from starlette.routing import Mount
