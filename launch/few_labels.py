@@ -19,7 +19,7 @@ from electra_jax.tasks.reviews import read_reviews
 from electra_jax.tasks.task import Source
 
 MODEL, STARTS = "tiny-en", ("pre-trained", "random")
-EPOCHS = {"200": 20.0, "1000": 10.0, "all": 3.0}
+EPOCHS = {"200": 20.0, "1000": 6.0, "all": 2.0}
 NUMBERS = {"200": 200, "1000": 1_000, "all": None}  # Of labels.
 _METRIC = "table/dev/accuracy"
 

@@ -37,7 +37,7 @@ if [[ ! -e "$STORE/manifest.json" ]]; then
     --train-vocab 1000 --length 32 --packing full --validation-percent 2
 fi
 "$VENV/bin/electra-jax" pretrain --config pretrain:tiny \
-  --config.train.num_steps=1500 \
+  --config.train.num_steps=1000 \
   --config.data.store="$STORE" --workdir "$WORKDIR"
 echo "Held-out reviews, corrupted by its generator, judged by its discriminator:"
 "$VENV/bin/electra-jax" predict --workdir "$WORKDIR" --held-out 3

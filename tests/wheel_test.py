@@ -91,3 +91,11 @@ def test_a_shipped_config_can_be_copied(installed):
   (home / "mine.py").write_text(text)
   shown = run(installed, *program, "config", "mine.py:tiny", "--values")
   assert "--config.data.length=32  # Tokens per row" in shown
+
+
+def test_the_shipped_model_travels_and_answers(installed):
+  site, _ = installed
+  words = ("predict", "--workdir", "tiny-en", "--json", "it was a [MASK] day")
+  assert '"fills"' in run(installed, "-m", "electra_jax", *words)
+  card = site / "electra_jax/shipped/tiny_en/README.md"
+  assert "# tiny-en" in card.read_text()

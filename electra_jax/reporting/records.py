@@ -15,6 +15,7 @@ import numpy as np
 from etils import epath
 
 from electra_jax.errors import UserError
+from electra_jax.runs import shipped
 from electra_jax.runs.history import flat
 
 PRETRAIN, FINETUNE, SWEEP = "pretrain", "finetune", "sweep"
@@ -171,6 +172,11 @@ def _kind_of(path: epath.Path) -> str | None:
 def _checked_kind(path: epath.Path) -> str:
   if kind := _kind_of(path):
     return kind
+  if shipped.is_shipped(path):
+    raise UserError(
+        f"{path} comes with the package without the record of its training; its"
+        f" figures stand in {shipped.place_of(path) / 'README.md'}"
+    )
   what = "does not exist" if not path.exists() else "is no workdir"
   raise UserError(
       f"{path} {what}: a report is of the --workdir of a pretrain or finetune"

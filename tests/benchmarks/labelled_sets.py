@@ -2,12 +2,12 @@
 
   python tests/benchmarks/labelled_sets.py RUN FOLDER OUT [NAME ...]
 
-RUN is the workdir of a pre-training run, FOLDER holds a folder for each set:
-train, dev and test as .tsv with the columns text and label, or as .conll with
-a word and its tag on each line. Every set is fine-tuned with `size=tiny` twice,
-from RUN's weights and from random ones: same shapes, vocabulary, seeds, steps.
-OUT gets a workdir for each, and labelled_sets.json; what is finished there is
-not run again. Prints the table as Markdown.
+RUN is the workdir of a pre-training run, or tiny-en with --size tiny_en. FOLDER
+holds a folder for each set: train, dev and test as .tsv with the columns text
+and label, or as .conll with a word and its tag on each line. Every set is
+fine-tuned twice, from RUN's weights and from random ones: same shapes,
+vocabulary, seeds, steps. OUT gets a workdir for each, and labelled_sets.json;
+what is finished there is not run again. Prints the table as Markdown.
 """
 
 import argparse
@@ -39,9 +39,10 @@ class Accuracies(NamedTuple):
 
 
 def load_config(
-    run: pathlib.Path,
+    run: str,
     folder: pathlib.Path,
     *,
+    size: str,
     is_random: bool,
     epochs: float | None,
 ):
@@ -56,7 +57,7 @@ def load_config(
   ]
   if epochs is not None:
     flags.append(f"--config.train.num_epochs={epochs}")
-  config = ROOT / f"configs/finetune.py:task={task},size=tiny"
+  config = ROOT / f"configs/finetune.py:task={task},size={size}"
   return config_files.load_config(str(config), flags)
 
 
@@ -78,6 +79,7 @@ def measure(name: str, args: argparse.Namespace) -> dict:
     config = load_config(
         args.run,
         pathlib.Path(args.folder) / name,
+        size=args.size,
         is_random=start == "random",
         epochs=EPOCHS.get(name),
     )
@@ -94,6 +96,7 @@ def main() -> None:
   parser.add_argument("folder")
   parser.add_argument("out")
   parser.add_argument("names", nargs="*")
+  parser.add_argument("--size", default="tiny", help="of configs/finetune.py")
   args = parser.parse_args()
   names = args.names or sorted(
       path.name for path in pathlib.Path(args.folder).iterdir() if path.is_dir()

@@ -15,9 +15,13 @@ from electra_jax.finetuning.pretrained_encoder import find_encoder
 from electra_jax.interop.convert import convert
 from electra_jax.interop.workdir import read_pretrained
 from electra_jax.pretraining.evaluation import evaluate_run
+from electra_jax.pretraining.trainer import abstract_params
+from electra_jax.reporting import records
 from electra_jax.runs import recorded, shipped
 from electra_jax.runs import workdir as workdirs
-from electra_jax.runs.weights import find_weights
+from electra_jax.runs.weights import find_weights, networks_of
+from electra_jax.training.weights_file import find_weights_file
+from electra_jax.trees import count_parameters
 from tests import helpers
 
 
@@ -98,6 +102,11 @@ def test_nothing_is_trained_into_it(place, verb):
   assert listing(place) == before
 
 
+def test_a_report_names_its_card(place):
+  with pytest.raises(UserError, match=r"tiny_xx/README\.md"):
+    records.read_runs(["tiny-xx"])
+
+
 def test_a_folder_of_its_name_goes_before_it(place):
   assert shipped.is_shipped("tiny-xx")
   assert str(shipped.place_of("tiny-xx")) == str(place)
@@ -132,3 +141,21 @@ def test_its_name_stays_a_name_in_what_a_run_records(place, tmp_path):
   config = helpers.tiny_config(init_from="tiny-xx")
   recorded.write_whole_config(here, config)
   assert '"init_from": "tiny-xx"' in (here / "phases_config.json").read_text()
+
+
+def test_what_is_shipped_is_small_whole_and_described():
+  assert shipped.names() == ["tiny-en"]
+  place = pathlib.Path(shipped.place_of("tiny-en"))
+  files = [path for path in place.rglob("*") if path.is_file()]
+  assert sum(path.stat().st_size for path in files) <= 8_000_000
+  run = workdirs.load("tiny-en")
+  weights = find_weights_file(workdirs.checkpoints("tiny-en"))
+  abstract = abstract_params(networks_of(run))
+  params = weights.read(abstract, None)
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
+  assert run.config.model.dtype == "float32"
+  card = (place / "README.md").read_text()
+  assert f"{weights.record.step:,}" in card
+  assert f"{count_parameters(abstract):,}" in card
+  told = "".join(path.read_text() for path in files if path.suffix == ".json")
+  assert '"/' not in told
