@@ -52,9 +52,6 @@ from electra_jax.training.trackers import tracker_names
 from electra_jax.training.writers import ScalarWriter
 from electra_jax.trees import count_parameters
 
-_WRITTEN = ("predictions", "leaderboard")  # Folders of a seed.
-
-
 @dataclasses.dataclass(frozen=True)
 class FinetuneResult:
   """How a fine-tuning ended.
@@ -332,7 +329,7 @@ def _tell_stop(result: loop.Result, seed: int, show: Show) -> None:
 
 def _seed_folder(workdir: epath.PathLike, seed: int) -> epath.Path:
   folder = epath.Path(workdir) / f"seed_{seed}"
-  check_no_link_inside(folder, *(folder / name for name in _WRITTEN))
+  check_no_link_inside(folder, folder / "predictions", folder / "leaderboard")
   return folder
 
 
