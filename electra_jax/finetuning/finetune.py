@@ -52,6 +52,7 @@ from electra_jax.training.trackers import tracker_names
 from electra_jax.training.writers import ScalarWriter
 from electra_jax.trees import count_parameters
 
+
 @dataclasses.dataclass(frozen=True)
 class FinetuneResult:
   """How a fine-tuning ended.
