@@ -95,7 +95,9 @@ def test_the_extras_are_those_of_setup_py():
       for key, value in zip(node.value.keys, node.value.values, strict=True):
         value = names.get(getattr(value, "id", ""), value)
         extras[key.value] = [
-            x.value for x in value.elts if isinstance(x, ast.Constant)
+            x.value
+            for x in getattr(value, "elts", [])
+            if isinstance(x, ast.Constant)
         ]
   for name, (_, requirements) in doctor.EXTRAS.items():
     if name == "gcs":  # An extra of another package, which is made of this.
