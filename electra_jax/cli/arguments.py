@@ -6,7 +6,7 @@ from electra_jax import __version__
 from electra_jax.cli import examples
 from electra_jax.cli.prepare_arguments import add_prepare
 from electra_jax.cli.report_arguments import add_report
-from electra_jax.cli.serving_arguments import add_service
+from electra_jax.cli.serving_arguments import add_completion, add_demo
 
 _RUN = "folder of the run, or tiny-en, which comes with the package"
 
