@@ -14,6 +14,19 @@ CONFIGS = {
     "electra_jax.configs": "configs",
     "electra_jax.configs.sweeps": "configs/sweeps",
 }
+ONNX = ["onnx>=1.17,<2", "onnxruntime>=1.20,<2"]
+# Where the converter of LiteRT, which is young, has a wheel.
+LITERT = (
+    "; (sys_platform == 'linux' and platform_machine == 'x86_64')"
+    " or (sys_platform == 'darwin' and platform_machine == 'arm64')"
+)
+DEPLOY = [
+    *ONNX,
+    f"ai-edge-litert>=2.3,<2.4{LITERT}",
+    f"ai-edge-quantizer>=0.10,<0.11{LITERT}",
+    f"litert-converter>=0.5,<0.6{LITERT}",
+    "safetensors>=0.4",
+]
 FINETUNE = ["scikit-learn>=1.5", "scipy>=1.13", "seqeval>=1.2.2"]
 INTEROP = ["google-crc32c>=1.5", "pyyaml>=6", "safetensors>=0.4"]
 REPORT = ["jinja2>=3.1", "matplotlib>=3.9"]
@@ -28,6 +41,7 @@ TEST = [
     *NOTEBOOK_RUN,
     *QUICKSTART,
     *SERVE,
+    *ONNX,
     "absl-py>=2.1",
     "beartype>=0.19",
     "httpx2>=2",
@@ -58,6 +72,7 @@ setuptools.setup(
     package_dir=CONFIGS,
     package_data={
         "electra_jax": ["py.typed", "*.pyi", "shipped/*/*", "shipped/*/*/*"],
+        "electra_jax.exporting": ["page/*"],
         "electra_jax.reporting": ["*.css", "*.js", "templates/*.html"],
         "electra_jax.serve": ["page/*"],
     },
@@ -81,6 +96,7 @@ setuptools.setup(
     ],
     extras_require={
         "beam": ["apache-beam>=2.77"],
+        "deploy": DEPLOY,
         "finetune": FINETUNE,
         "gcs": ["etils[epath-gcs]>=1.9"],
         "gpu": ["jax[cuda12]>=0.10,<0.13"],
@@ -95,6 +111,7 @@ setuptools.setup(
         "test": TEST,
         "tfds": ["tensorflow-datasets>=4.9.7"],
         "wandb": ["wandb>=0.21"],
+        "web": ONNX,
         "tpu": ["jax[tpu]>=0.10,<0.13"],
     },
     entry_points={

@@ -13,6 +13,7 @@ _HOMES = {
     "demo": "serve.server",
     "doctor": "runs.doctor",
     "evaluate": "api",
+    "export": "api",
     "finetune": "api",
     "open_run": "api",
     "plan": "api",

@@ -8,6 +8,9 @@ from electra_jax.api import (
     evaluate as evaluate,
 )
 from electra_jax.api import (
+    export as export,
+)
+from electra_jax.api import (
     finetune as finetune,
 )
 from electra_jax.api import (

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
   from etils import epath
   from ml_collections import ConfigDict
 
+  from electra_jax.exporting.export import Export
   from electra_jax.finetuning.finetune import FinetuneResult
   from electra_jax.finetuning.model import FinetunedModel
   from electra_jax.interop.convert import Conversion
@@ -273,6 +274,36 @@ def convert(
   if to in ("workdir", "weights"):
     recipe = _read(config or "pretrain:small_pp", (), read_pretrain_config)
   return convert(source, target, to=to, config=recipe, **options)
+
+
+def export(
+    workdir: epath.PathLike,
+    output: epath.PathLike,
+    *,
+    to: str,
+    **options: Any,
+) -> Export:
+  """Writes a network of a run for another runtime, and tries it out.
+
+      print(export("run", "phone", to="litert", int8=True).table())
+
+  Args:
+    workdir: of a pretrain or finetune run.
+    output: a local folder, which must not be there.
+    to: "onnx", "litert", "stablehlo" or "web".
+    **options: `int8`, `lengths`, `network`, `seed`, `texts`, `check` and `runtime`,
+      as of `electra_jax.exporting.export.export`.
+
+  Returns:
+    What was written, and how it answers; `table()` lays it out.
+
+  Raises:
+    UserError: the run has no such network, a package is missing, or the logits
+      of the file differ from the run's.
+  """
+  from electra_jax.exporting.export import export
+
+  return export(workdir, output, to=to, **options)
 
 
 def plan(

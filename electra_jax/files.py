@@ -34,9 +34,7 @@ _HIDDEN = re.compile(
 
 # What stands behind the "?" of a URL may be a signature, and what stands before
 # its "@" a password.
-_URL = re.compile(
-    r"(\b[a-zA-Z][\w+.-]*://)(?:[^\s/@?#]*@)?([^\s?#]*)([?#]\S*)?"
-)
+_URL = re.compile(r"(\b[a-zA-Z][\w+.-]*://)([^\s/@]*@)?([^\s?#]*)([?#]\S*)?")
 
 
 def absolute(path: str) -> str:
@@ -127,18 +125,23 @@ def _create(path: epath.Path) -> BinaryIO:
   return path.open("wb") if is_remote(path) else open(path, "xb")
 
 
-def without_secrets(value: Any) -> Any:
+def without_url_secrets(value: Any) -> Any:
   """Returns a text, list or nested mapping without what URLs hide.
 
-  >>> without_secrets("--data=https://host/a?sig=abc")
+  >>> without_url_secrets("--data=https://host/a?sig=abc")
   '--data=https://host/a?…'
   """
   if isinstance(value, str):
-    return _URL.sub(lambda m: m[1] + m[2] + ("?…" if m[3] else ""), value)
+    return _URL.sub(
+        lambda m: (
+            m[1] + ("***@" if m[2] else "") + m[3] + ("?…" if m[4] else "")
+        ),
+        value,
+    )
   if isinstance(value, Mapping):
-    return {name: without_secrets(item) for name, item in value.items()}
+    return {name: without_url_secrets(item) for name, item in value.items()}
   if isinstance(value, list | tuple):
-    return [without_secrets(item) for item in value]
+    return [without_url_secrets(item) for item in value]
   return value
 
 

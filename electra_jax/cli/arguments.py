@@ -4,6 +4,7 @@ import argparse
 
 from electra_jax import __version__
 from electra_jax.cli import examples
+from electra_jax.cli.exporting import add_export
 from electra_jax.cli.prepare_arguments import add_prepare
 from electra_jax.cli.report_arguments import add_report
 from electra_jax.cli.serving_arguments import add_completion, add_demo
@@ -277,6 +278,7 @@ _VERBS = {
         examples.CONVERT,
         _add_convert,
     ),
+    "export": ("a run for phones and servers", examples.EXPORT, add_export),
     "plan": (
         "memory, time and cost before renting anything",
         examples.PLAN,

@@ -54,6 +54,14 @@ come in the order of the lines; "index" is the number of the line, from 0, and a
 blank line keeps its number and has no answer. What a long text loses, or in how
 many windows it is read, is said beside its answer.
 """
+EXPORT = """examples:
+  electra-jax export run phone --to litert --int8 --lengths 32,128
+  electra-jax export sst server --to onnx --int8
+  electra-jax export run other --to stablehlo --network generator
+  electra-jax export run page --to web --int8
+OUTPUT appears once its answers have been compared with the run's own; float32
+files whose logits differ by more than 0.0001 are refused.
+"""
 CONVERT = """examples:
   electra-jax convert electra_small run --to workdir
   electra-jax convert google/model.ckpt-200 run --to workdir \\

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from electra_jax import api
 from electra_jax.cli.arguments import make_parser
+from electra_jax.cli.exporting import run_export
 from electra_jax.cli.interrupts import Interrupts
 from electra_jax.cli.messages import set_up_messages
 from electra_jax.cli.prepare_arguments import fields_of
@@ -380,6 +381,7 @@ VERBS = {
     "evaluate": _evaluate,
     "predict": _predict,
     "convert": _convert,
+    "export": run_export,
     "plan": _plan,
     "benchmark": _benchmark,
     "report": _report,

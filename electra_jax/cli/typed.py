@@ -9,12 +9,15 @@ from electra_jax.errors import UserError
 from electra_jax.text.streams import find_mark
 
 
-def read_typed(texts: Sequence[str], file: str | None) -> list[str]:
+def read_typed(
+    texts: Sequence[str], file: str | None, flag: str = "--file"
+) -> list[str]:
   """Returns what was typed, blank lines among it.
 
   Args:
     texts: of the command line; where there are none, lines are read.
     file: where they stand, or None for standard input.
+    flag: what names the file.
 
   Raises:
     UserError: both are given, the file cannot be read, or it is neither
@@ -22,7 +25,7 @@ def read_typed(texts: Sequence[str], file: str | None) -> list[str]:
   """
   if texts and file:
     raise UserError(
-        f"--file {file} and {len(texts)} text"
+        f"{flag} {file} and {len(texts)} text"
         f"{'s' if len(texts) > 1 else ''} on the command line are given; leave"
         " one of them out"
     )
@@ -34,7 +37,7 @@ def read_typed(texts: Sequence[str], file: str | None) -> list[str]:
       )
   if texts:
     return list(texts)
-  data, place = _read(file)
+  data, place = _read(file, flag)
   _, encoding = find_mark(data[:4])
   try:
     # The codec of UTF-16 takes its mark away, that of UTF-8 does not.
@@ -83,13 +86,13 @@ def check_predict(args: argparse.Namespace, is_pretraining: bool) -> None:
     )
 
 
-def _read(file: str | None) -> tuple[bytes, str]:
+def _read(file: str | None, flag: str) -> tuple[bytes, str]:
   if not file:
     return sys.stdin.buffer.read(), "standard input"
   try:
     return pathlib.Path(file).read_bytes(), file
   except OSError as error:
     raise UserError(
-        f"cannot read --file {file}: {error.strerror}; give a file with a text"
+        f"cannot read {flag} {file}: {error.strerror}; give a file with a text"
         " on each line"
     ) from error

@@ -52,8 +52,6 @@ from electra_jax.training.trackers import tracker_names
 from electra_jax.training.writers import ScalarWriter
 from electra_jax.trees import count_parameters
 
-_WRITTEN = ("predictions", "leaderboard")  # Folders of a seed.
-
 
 @dataclasses.dataclass(frozen=True)
 class FinetuneResult:
@@ -263,8 +261,7 @@ def _run_seed(
   Its scores are written last: they are the sign that it is finished.
   """
   show, is_first = shower(not progress.is_shown), jax.process_index() == 0
-  folder = epath.Path(entry.workdir) / f"seed_{seed}"
-  check_no_link_inside(folder, *(folder / name for name in _WRITTEN))
+  folder = _seed_folder(entry.workdir, seed)
   predicted = {}
 
   def evaluate(params):
@@ -329,6 +326,12 @@ def _tell_stop(result: loop.Result, seed: int, show: Show) -> None:
       f"stopped by signal {result.stopped_by} in seed {seed}, after"
       f" step {result.step:,}; the same command resumes"
   )
+
+
+def _seed_folder(workdir: epath.PathLike, seed: int) -> epath.Path:
+  folder = epath.Path(workdir) / f"seed_{seed}"
+  check_no_link_inside(folder, folder / "predictions", folder / "leaderboard")
+  return folder
 
 
 def _loop_config(trainer: TaskTrainer) -> loop.LoopConfig:

@@ -86,7 +86,7 @@ class TaskPredictor:
       features = self.features(task, examples)
       if note := cut_note(features, task_data.feature_options(self._config)):
         _log.warning("%s: %s, as in fine-tuning", task.name, note)
-    outputs = self._outputs(params, task, features)
+    outputs = self.outputs(params, task, features)
     return predictions.decode(
         task, examples, features, outputs, self.decode_options
     )
@@ -113,15 +113,16 @@ class TaskPredictor:
   def warm_up(self, params: Params, task: Task, rows: int, length: int) -> None:
     """Compiles the program of a task on one of the buckets' shapes."""
     features = self.features(task, [_smallest_example(task)])
-    self._outputs(params, task, features, Buckets((length,), (rows,)))
+    self.outputs(params, task, features, Buckets((length,), (rows,)))
 
-  def _outputs(
+  def outputs(
       self,
       params: Params,
       task: Task,
       features: Features,
       buckets: Buckets | None = None,
   ) -> Any:
+    """Returns what the network says of every text, as `TaskModel` has it."""
     if task.name not in self._steps:
       self._steps[task.name] = make_predict_step(
           self._encoder,

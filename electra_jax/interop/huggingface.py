@@ -138,7 +138,7 @@ def write_model(
   """
   params = seen_params(params, config)
   written, used = [], set()
-  for network, shapes, parts in _networks(config):
+  for network, shapes, parts in network_parts(config):
     tensors = hugging_face_from_params({part: params[part] for part in parts})
     written.append(epath.Path(folder) / network)
     files.write_model(
@@ -168,7 +168,7 @@ def write_finetuned(
   files.write_model(epath.Path(folder), config | head.settings, head.tensors)
 
 
-def _networks(
+def network_parts(
     config: ElectraConfig,
 ) -> Iterator[tuple[str, EncoderConfig, tuple[str, str, str]]]:
   """Yields name, shapes and parts of each network, its head the last part."""
@@ -214,7 +214,7 @@ def _joined(
       has_discriminator_head=not discriminator.is_generator,
       has_token_head=discriminator.is_generator,
   )
-  own = next(_networks(config))[2]
+  own = next(network_parts(config))[2]
   shared = {"embeddings": "electra.embeddings.", "all": "electra."}
   rest = {
       name: tensor

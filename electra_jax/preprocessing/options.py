@@ -92,6 +92,10 @@ class PrepareOptions:
           f"--validation-percent {self.validation_percent} is out of range;"
           " choose 0 or more and less than 100, such as 0.5"
       )
+    if not 0 <= self.seed < 2**64:
+      raise UserError(
+          f"--seed {self.seed} is out of range; choose 0 to 2^64 - 1"
+      )
     if self.train_vocab is not None:
       check_training(self.train_vocab, self.tokenizer_kind, **self._letters)
     elif any(value is not None for value in self._letters.values()):

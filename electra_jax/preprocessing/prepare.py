@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from electra_jax.errors import UserError
-from electra_jax.files import without_secrets
+from electra_jax.files import without_url_secrets
 from electra_jax.preprocessing.chunks import cut_chunks
 from electra_jax.preprocessing.duplicates import find_duplicates
 from electra_jax.preprocessing.held_out import (
@@ -140,7 +140,7 @@ def prepare(
 def source_name(source: str) -> str:
   """Names a source in the manifest: of a path, what does not tell the place."""
   path = pathlib.Path(source)
-  return path.resolve().name if path.exists() else without_secrets(source)
+  return path.resolve().name if path.exists() else without_url_secrets(source)
 
 
 def _find_bad(

@@ -36,7 +36,7 @@ EXTRAS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ("prometheus-client>=0.21", "starlette>=0.45", "uvicorn>=0.34"),
     ),
     "report": ("report", ("jinja2>=3.1", "matplotlib>=3.9")),
-    "sweeps": ("plots of sweeps", ("matplotlib>=3.9",)),
+    "sweeps": ("plots of sweeps", ("jinja2>=3.1", "matplotlib>=3.9")),
     "mlflow": ("config.trackers=mlflow", ("mlflow>=3.1",)),
     "wandb": ("config.trackers=wandb", ("wandb>=0.21",)),
     "parquet": ("parquet files", ("pyarrow>=17",)),

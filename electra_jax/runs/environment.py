@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from electra_jax import __version__
-from electra_jax.files import without_secrets
+from electra_jax.files import without_url_secrets
 
 _PACKAGES = (
     "jax",
@@ -25,7 +25,7 @@ _PACKAGES = (
 
 def command() -> list[str]:
   """Returns the words of the command, without secrets."""
-  return without_secrets(sys.argv)
+  return without_url_secrets(sys.argv)
 
 
 def environment() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from electra_jax.files import without_secrets, write_whole
+from electra_jax.files import without_url_secrets, write_whole
 
 HISTORY_FILE = "history.jsonl"
 
@@ -78,10 +78,10 @@ def append(
   lines = path.read_text().splitlines(keepends=True) if path.exists() else []
   record = {**at, **environment}
   if config is not None:
-    record["config"] = without_secrets(config)
+    record["config"] = without_url_secrets(config)
   if changed:
     changes = {x.name: [x.old, x.new] for x in changed}
-    record["changes"] = without_secrets(changes)
+    record["changes"] = without_url_secrets(changes)
   write_whole(path, [*lines, json.dumps(record) + "\n"])
 
 

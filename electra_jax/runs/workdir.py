@@ -16,7 +16,7 @@ from jax.experimental import multihost_utils
 from electra_jax.disk.json_files import as_kind, read_json
 from electra_jax.disk.scratch import check_no_link_inside
 from electra_jax.errors import UserError
-from electra_jax.files import without_secrets, write_whole, writing
+from electra_jax.files import without_url_secrets, write_whole, writing
 from electra_jax.runs import history, lock, shipped
 from electra_jax.runs.console import Show
 from electra_jax.runs.environment import environment, session
@@ -358,7 +358,7 @@ def _read_config(path: epath.Path, kind: Kind) -> Config:
     raise UserError(f"{file} is damaged: {error}; {_RESTORE}") from error
   began = history.first_config(path)
   if began is not None:
-    now = without_secrets(_plain(config))
+    now = without_url_secrets(_plain(config))
     changed = _kept_by(kind, history.changes(began, now))
     for change in changed:
       raise UserError(

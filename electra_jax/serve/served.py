@@ -194,7 +194,7 @@ class ServedFinetuned:
                 "labels": task.labels,
                 "label_range": task.label_range,
                 "takes_pairs": task.takes_pairs,
-                "fields": _task_fields(task),
+                "fields": task_fields(task),
                 "examples": examples.examples_of(task),
             }
             for task in self._model.tasks.values()
@@ -213,7 +213,7 @@ class ServedFinetuned:
       UserError: a field is wrong, or beyond the limits.
     """
     one = self._model.task(task)
-    _check_fields(fields, _task_fields(one), place)
+    _check_fields(fields, task_fields(one), place)
     words = fields.get("words")
     texts = [fields[name] for name in _TEXTS if name in fields]
     texts += words if isinstance(words, list) else []
@@ -281,7 +281,8 @@ def _name_of(workdir: epath.PathLike, taken: set[str]) -> str:
   return unique
 
 
-def _task_fields(task: Task) -> tuple[str, ...]:
+def task_fields(task: Task) -> tuple[str, ...]:
+  """Returns the names of what an input of a task holds."""
   kind = task.kind
   if kind not in ("questions", "tagging"):
     kind = "pair" if task.takes_pairs else "one"

@@ -22,7 +22,7 @@ from etils import epath
 
 from electra_jax.disk.json_files import read_json
 from electra_jax.errors import UserError
-from electra_jax.files import to_json, write_whole
+from electra_jax.files import to_json, without_url_secrets, write_whole
 from electra_jax.training.mlflow_tracker import MlflowTracker
 from electra_jax.training.tracker import About, Tracker
 from electra_jax.training.wandb_tracker import WandbTracker
@@ -34,7 +34,6 @@ TRACKERS: dict[str, type[Tracker]] = {
 }
 _FOLDER = "trackers"
 _PATIENCE_SECS = 60.0  # For what is under way when a run ends.
-_USER_INFO = re.compile(r"//[^/@\s]+@")
 _SECRET_NAMES = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL")
 _SHORTEST_SECRET = 6
 
@@ -66,8 +65,8 @@ def tracker_names(text: str) -> list[str]:
 
 
 def without_secrets(text: str) -> str:
-  """Blots out passwords in addresses, and values of secret variables."""
-  text = _USER_INFO.sub("//***@", text)
+  """Blots out what addresses hide, and values of secret variables."""
+  text = without_url_secrets(text)
   for name, value in os.environ.items():
     is_secret = _SECRET_NAMES.search(name.upper())
     if is_secret and len(value) >= _SHORTEST_SECRET:

@@ -1,9 +1,10 @@
 """`doctor` tells what is here, whatever is missing."""
 
-import ast
 import re
+import runpy
 import subprocess
 import sys
+import unittest.mock
 
 import jax
 import pytest
@@ -84,19 +85,10 @@ def test_no_home_and_no_secret_is_told(capsys, monkeypatch):
 
 
 def test_the_extras_are_those_of_setup_py():
-  extras = {}
-  tree = ast.parse((helpers.ROOT / "setup.py").read_text())
-  names = {}
-  for node in tree.body:
-    if isinstance(node, ast.Assign) and isinstance(node.value, ast.List):
-      names[node.targets[0].id] = node.value
-  for node in ast.walk(tree):
-    if isinstance(node, ast.keyword) and node.arg == "extras_require":
-      for key, value in zip(node.value.keys, node.value.values, strict=True):
-        value = names.get(getattr(value, "id", ""), value)
-        extras[key.value] = [
-            x.value for x in value.elts if isinstance(x, ast.Constant)
-        ]
+  # What setup.py would install, without installing.
+  with unittest.mock.patch("setuptools.setup") as setup:
+    runpy.run_path(str(helpers.ROOT / "setup.py"))
+  extras = setup.call_args.kwargs["extras_require"]
   for name, (_, requirements) in doctor.EXTRAS.items():
     if name == "gcs":  # An extra of another package, which is made of this.
       assert extras[name] == ["etils[epath-gcs]>=1.9"]

@@ -84,15 +84,19 @@ def test_a_config_of_another_run_is_refused(tmp_path):
 
 
 def test_signed_urls_are_not_recorded(tmp_path, monkeypatch):
-  url = "https://host/a?X-Goog-Signature=abc"
-  argv = ["electra-jax", f"--config.data.store={url}", "https://me:abc@host/b"]
+  url = "https://host/a?X-Goog-Signature=s3cr3t"
+  argv = [
+      "electra-jax",
+      f"--config.data.store={url}",
+      "https://me:s3cr3t@host/b",
+  ]
   monkeypatch.setattr("sys.argv", argv)
   config = helpers.override(CONFIG, {"data.store": url})
   enter(tmp_path, config)
   for name in ("environment.json", "history.jsonl"):
     text = (tmp_path / name).read_text()
-    assert "https://host/a?" in text and "abc" not in text
-  assert "https://host/b" in (tmp_path / "environment.json").read_text()
+    assert "https://host/a?" in text and "s3cr3t" not in text
+  assert "https://***@host/b" in (tmp_path / "environment.json").read_text()
   assert workdirs.load(tmp_path).config == config
 
 

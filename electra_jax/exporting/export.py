@@ -1,0 +1,315 @@
+"""The verb `export`: a run as a folder that another runtime reads."""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from etils import epath
+
+from electra_jax.disk.scratch import check_no_link, open_scratch
+from electra_jax.errors import UserError
+from electra_jax.exporting import (
+    stablehlo_file,
+    web,
+)
+from electra_jax.exporting.examples import EXAMPLE_FILE, example_of
+from electra_jax.exporting.findings import Finding, check_finding
+from electra_jax.exporting.manifest import Facts, ModelFile, write_manifest
+from electra_jax.exporting.networks import (
+    MASKED_LM,
+    Network,
+    network_of_pretraining,
+    read_network,
+)
+from electra_jax.exporting.targets import Target, find_target
+from electra_jax.exporting.task_trials import TaskTrials, try_finetuned
+from electra_jax.exporting.trials import PretrainedTrials, try_pretrained
+from electra_jax.files import is_remote, write_whole, writing
+from electra_jax.interop.huggingface_tokenizer import (
+    check_exportable,
+    write_tokenizer,
+)
+from electra_jax.interop.model import FinetunedState, PretrainedState
+from electra_jax.runs import workdir as workdirs
+from electra_jax.text.tokenizer import OPTIONS_FILE
+
+ROWS, EXAMPLES = 64, 1000  # Tried by default: of pre-training, of a dev split.
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+  """What was exported.
+
+  Attributes:
+    folder: that appeared.
+    target: one of TARGETS.
+    network: "discriminator" or "generator".
+    step: updates done.
+    origin: of the rows that the files were tried on, in words.
+    own: what the run's own model answers on them.
+    files: with what was found.
+  """
+
+  folder: str
+  target: str
+  network: str
+  step: int
+  origin: str
+  own: Finding
+  files: tuple[ModelFile, ...]
+
+  def table(self) -> str:
+    """Lays out size and answers of every file."""
+    scores = sorted(self.own.scores)
+    rows = [("", "MB", "largest difference", "other answers", *scores)]
+    rows.append(
+        (
+            "the run itself",
+            *("", "", ""),
+            *(f"{self.own.scores[name]:.2f}" for name in scores),
+        )
+    )
+    rows += [
+        (
+            file.name,
+            f"{file.size / 1e6:.2f}",
+            f"{file.found.largest:.2g}",
+            f"{file.found.differing:,} of {file.found.answers:,}",
+            *(f"{file.found.scores[name]:.2f}" for name in scores),
+        )
+        for file in self.files
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join([f"Tried on {self.origin}:", *lines])
+
+
+def export(
+    workdir: epath.PathLike,
+    output: epath.PathLike,
+    *,
+    to: str,
+    int8: bool = False,
+    lengths: Sequence[int] = (),
+    network: str | None = None,
+    seed: int | None = None,
+    texts: Sequence[str] | None = None,
+    check: int | None = None,
+    runtime: str | os.PathLike | None = None,
+) -> Export:
+  """Writes a network of a run for another runtime, and tries it out.
+
+  The folder holds the network in float32 and, if asked for, in int8, the
+  tokenizer, manifest.json and example.py. It appears once its logits have been
+  compared with the run's own.
+
+  Args:
+    workdir: of a pretrain or finetune run.
+    output: a local folder, which must not be there.
+    to: one of TARGETS.
+    int8: whether a file with int8 weights stands beside the float32 one.
+    lengths: of "litert": tokens of the rows that it takes; by default the
+      longest row that the run was trained on.
+    network: of a pretrain run: "discriminator" or "generator"; by default the
+      discriminator where there is one.
+    seed: of a finetune run, whose model; by default the best.
+    texts: lines to compare on, as `predict` takes them, in place of the rows or
+      examples that training has held out.
+    check: how many of them; ROWS, and of each dev split EXAMPLES, by default.
+    runtime: of "web": a folder with the files of onnxruntime-web; by default
+      npm fetches them.
+
+  Raises:
+    UserError: an argument or the run is at fault, a package is missing, or the
+      logits differ. Nothing has been written then.
+  """
+  target = find_target(to, int8)
+  folder = _free(output)
+  if check is not None and check < 1:
+    raise UserError(f"--check is {check}; it must be at least 1")
+  if runtime is not None and to != "web":
+    raise UserError(f"--runtime {runtime} has no meaning for --to {to}")
+  run = workdirs.load(workdir)
+  check_exportable(run.tokenizer)
+  own, state = read_network(workdir, run, name=network, seed=seed)
+  networks = [own]
+  if to == "web":
+    web.check_page(run)
+    if network is None:
+      networks += _generator_beside(own, state)
+  lengths = _lengths(to, target, own, lengths)
+  trials = [
+      _try(one, state, run, check, lengths=lengths, texts=texts)
+      for one in networks
+  ]
+  with open_scratch(folder) as scratch:
+    with writing(folder):
+      place = pathlib.Path(scratch.folder)
+      files = []
+      for one, tried in zip(networks, trials, strict=True):
+        files += _write(place, target, one, lengths, tried, int8=int8)
+      _write_tokenizer(place, own, run)
+      if to == "web":
+        loaded = target.int8_file if int8 else target.file
+        _write_page(place, loaded, networks, run, workdir, runtime)
+      else:
+        write_whole(place / EXAMPLE_FILE, [example_of(to, own)])
+      facts = Facts(
+          to,
+          run,
+          os.fspath(workdir),
+          seed,
+          lengths,
+          ["jax", *target.needs(int8)],
+          files,
+          trials[0].own(),
+          trials[0].origin,
+      )
+      write_manifest(place, own, facts)
+    scratch.publish()
+  return Export(
+      os.fspath(output),
+      to,
+      own.name,
+      own.step,
+      facts.origin,
+      facts.own,
+      tuple(files),
+  )
+
+
+def _try(
+    network: Network,
+    state: PretrainedState | FinetunedState,
+    run: workdirs.Run,
+    check: int | None,
+    **given: Any,
+) -> PretrainedTrials | TaskTrials:
+  if isinstance(state, FinetunedState):
+    return try_finetuned(network, run, count=check or EXAMPLES, **given)
+  return try_pretrained(network, state, run, count=check or ROWS, **given)
+
+
+def _write_page(
+    folder: pathlib.Path,
+    file: str,
+    networks: Sequence[Network],
+    run: workdirs.Run,
+    workdir: epath.PathLike,
+    runtime: str | os.PathLike | None,
+) -> None:
+  source = None if runtime is None else pathlib.Path(runtime)
+  web.write_runtime(folder / "runtime", source)
+  loaded = {_role(one): file.format(_role(one)) for one in networks}
+  name = pathlib.Path(workdir).absolute().name
+  web.write_page(folder, loaded, networks[0], run, name)
+
+
+def _generator_beside(
+    own: Network, state: PretrainedState | FinetunedState
+) -> list[Network]:
+  """Returns the generator that a page asks for proposals, where there is one."""
+  if isinstance(state, FinetunedState) or own.name == "generator":
+    return []
+  config = state.config
+  if not config.has_generator_head or config.has_two_towers:
+    return []
+  return [network_of_pretraining(state, "generator", own.trained_length)]
+
+
+def _role(network: Network) -> str:
+  is_tuned = network.heads[0].task is not None
+  return "tasks" if is_tuned else network.name
+
+
+def _free(output: epath.PathLike) -> epath.Path:
+  if not os.fspath(output):
+    raise UserError("OUTPUT is empty; give the folder to write")
+  if is_remote(output):
+    raise UserError(
+        f"OUTPUT {output} is not a local folder, where the files can be tried;"
+        " give one, and copy it there"
+    )
+  check_no_link(output, "OUTPUT")
+  folder = epath.Path(output)
+  if folder.exists():
+    raise UserError(f"{folder} exists; choose another OUTPUT, or delete it")
+  return folder
+
+
+def _lengths(
+    to: str, target: Target, network: Network, lengths: Sequence[int]
+) -> tuple[int, ...]:
+  typed = ",".join(map(str, lengths))
+  if not target.has_lengths:
+    if lengths:
+      raise UserError(
+          f"--lengths {typed} has no meaning for --to {to}, which takes rows of"
+          f" any length up to {network.longest}; leave it out"
+      )
+    return ()
+  for length in lengths:
+    if length > network.longest:
+      raise UserError(
+          f"--lengths {typed} asks for rows of {length:,} tokens, and the position"
+          f" table of this run has {network.longest:,} rows; give lengths up to"
+          " that"
+      )
+    if length < max(network.shortest, 3):
+      raise UserError(
+          f"--lengths {typed} asks for rows of {length} tokens, and this network"
+          f" needs {max(network.shortest, 3)} at least; give longer ones"
+      )
+  default = min(network.trained_length, network.longest)
+  return tuple(sorted(set(lengths))) or (default,)
+
+
+def _write(
+    folder: pathlib.Path,
+    target: Target,
+    network: Network,
+    lengths: Sequence[int],
+    trials: PretrainedTrials | TaskTrials,
+    *,
+    int8: bool,
+) -> list[ModelFile]:
+  """Writes and tries the files of a network; raises a UserError."""
+  files = []
+
+  def add(name, dtype):
+    found = trials.of(target.open(folder / name, network, lengths))
+    if dtype == "float32":
+      check_finding(name, found)
+    size = (folder / name).stat().st_size
+    if name == stablehlo_file.PROGRAM:
+      size += (folder / stablehlo_file.WEIGHTS).stat().st_size
+    files.append(ModelFile(name, dtype, size, found))
+
+  whole, small = (
+      name.format(_role(network)) for name in (target.file, target.int8_file)
+  )
+  target.write(folder / whole, network, lengths)
+  add(whole, "float32")
+  if int8:
+    target.quantize(folder / whole, folder / small)
+    add(small, "int8")
+  return files
+
+
+def _write_tokenizer(
+    folder: pathlib.Path, network: Network, run: workdirs.Run
+) -> None:
+  fills_in = network.heads[0].kind == MASKED_LM
+  write_tokenizer(
+      folder, run.tokenizer, network.trained_length, fills_in=fills_in
+  )
+  if not (folder / OPTIONS_FILE).exists():
+    run.tokenizer.save(folder)

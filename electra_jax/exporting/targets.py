@@ -1,0 +1,125 @@
+"""The formats that `export` knows: who writes, opens and shrinks their files."""
+
+import dataclasses
+import importlib.util
+import pathlib
+from collections.abc import Callable, Sequence
+
+from electra_jax.errors import UserError
+from electra_jax.exporting import litert_file, onnx_file, stablehlo_file
+from electra_jax.exporting.networks import Network
+from electra_jax.exporting.runtimes import (
+    Runtime,
+    open_litert,
+    open_onnx,
+    open_stablehlo,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+  """One format.
+
+  Attributes:
+    file: that holds the network; {} is for the network's name.
+    packages: needed, by the names of their distributions and of their modules.
+    extra: that installs them.
+    write: writes a network to a path, for rows of some lengths.
+    open: opens a file of the folder.
+    quantize: makes the int8 file of the float32 one, or None.
+    int8_file: its name.
+    int8_packages: as `packages`, of what `quantize` needs.
+    has_lengths: whether rows have fixed lengths.
+  """
+
+  file: str
+  packages: dict[str, str]
+  extra: str
+  write: Callable[[pathlib.Path, Network, Sequence[int]], None]
+  open: Callable[[pathlib.Path, Network, Sequence[int]], Runtime]
+  quantize: Callable[[pathlib.Path, pathlib.Path], None] | None = None
+  int8_file: str = ""
+  int8_packages: dict[str, str] = dataclasses.field(default_factory=dict)
+  has_lengths: bool = False
+
+  def needs(self, int8: bool) -> dict[str, str]:
+    """Returns the packages that a file, or two, need."""
+    return self.packages | (self.int8_packages if int8 else {})
+
+
+TARGETS = {
+    "onnx": Target(
+        "model.onnx",
+        {"onnx": "onnx", "onnxruntime": "onnxruntime"},
+        "deploy",
+        lambda path, network, _: onnx_file.write_onnx(path, network),
+        lambda path, *_: open_onnx(path),
+        onnx_file.quantize_onnx,
+        "model.int8.onnx",
+    ),
+    "litert": Target(
+        "model.tflite",
+        {
+            "litert-converter": "litert_converter",
+            "ai-edge-litert": "ai_edge_litert",
+        },
+        "deploy",
+        litert_file.write_litert,
+        open_litert,
+        litert_file.quantize_litert,
+        "model.int8.tflite",
+        {"ai-edge-quantizer": "ai_edge_quantizer"},
+        has_lengths=True,
+    ),
+    "web": Target(
+        "{}.onnx",
+        {"onnx": "onnx", "onnxruntime": "onnxruntime"},
+        "web",
+        lambda path, network, _: onnx_file.write_onnx(path, network),
+        lambda path, *_: open_onnx(path),
+        onnx_file.quantize_onnx,
+        "{}.int8.onnx",
+    ),
+    "stablehlo": Target(
+        stablehlo_file.PROGRAM,
+        {"safetensors": "safetensors"},
+        "deploy",
+        lambda path, network, _: stablehlo_file.write_stablehlo(
+            path.parent, network
+        ),
+        lambda path, *_: open_stablehlo(path.parent),
+    ),
+}
+
+
+def find_target(to: str, int8: bool) -> Target:
+  """Returns a format whose packages are there.
+
+  Args:
+    to: its name.
+    int8: whether a file with int8 weights is asked for.
+
+  Raises:
+    UserError: there is no such format, or a package is missing.
+  """
+  if to not in TARGETS:
+    raise UserError(f"--to {to} is not one of {', '.join(TARGETS)}")
+  target = TARGETS[to]
+  if int8 and target.quantize is None:
+    able = [name for name, other in TARGETS.items() if other.quantize]
+    raise UserError(
+        f"--int8 has no meaning for --to {to}, whose parameters stay in"
+        f" float32; choose --to {' or '.join(able)}, or leave it out"
+    )
+  missing = [
+      name
+      for name, module in target.needs(int8).items()
+      if importlib.util.find_spec(module) is None
+  ]
+  if missing:
+    raise UserError(
+        f"--to {to} needs {' and '.join(missing)}; install"
+        f" electra-jax[{target.extra}], for example with pip install"
+        f" 'electra-jax[{target.extra}]'"
+    )
+  return target
