@@ -1,7 +1,7 @@
 """The two sorts of runs: what each keeps, and what it says of its data."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from electra_jax.runs.config import PretrainConfig, read_pretrain_config
@@ -9,6 +9,7 @@ from electra_jax.runs.finetune_config import (
     FinetuneConfig,
     read_finetune_config,
 )
+from electra_jax.runs.history import Change
 
 Config = PretrainConfig | FinetuneConfig
 
@@ -56,6 +57,15 @@ class Kind:
   read: Callable[[Mapping[str, Any]], Config]
   facts: type
   free: tuple[str, ...] = ("model.attention", "model.remat")
+
+  def kept(self, changes: Iterable[Change]) -> list[Change]:
+    """Returns those of some changes that no run of this kind may make."""
+    return [
+        change
+        for change in changes
+        if change.name.startswith(self.immutable)
+        and change.name not in self.free
+    ]
 
 
 PRETRAINING = Kind(

@@ -78,7 +78,7 @@ def check(workdir: epath.PathLike, kind: Kind, config: Config) -> None:
         " choose another --workdir"
     )
   old = _plain(_read_config(path, kind))
-  for change in _kept_by(kind, history.changes(old, _plain(config))):
+  for change in kind.kept(history.changes(old, _plain(config))):
     raise UserError(
         f"workdir {workdir} holds a run with config.{change.name} ="
         f" {change.old!r} and this one has {change.new!r}; choose another"
@@ -351,15 +351,13 @@ def check_not_given(run: Run, **arguments: Any) -> None:
 
 def _read_config(path: epath.Path, kind: Kind) -> Config:
   file = path / _CONFIG
-  values = read_json(file, dict[str, Any], _RESTORE)
-  try:
-    config = kind.read(values)
-  except UserError as error:
-    raise UserError(f"{file} is damaged: {error}; {_RESTORE}") from error
-  began = history.first_config(path)
-  if began is not None:
+  config = _as_config(read_json(file, dict[str, Any], _RESTORE), kind, file)
+  values = history.first_config(path)
+  if values is not None:
+    # Read in the same way: keys of later versions have their defaults.
+    began = _as_config(values, kind, path / history.HISTORY_FILE)
     now = without_url_secrets(_plain(config))
-    changed = _kept_by(kind, history.changes(began, now))
+    changed = kind.kept(history.changes(_plain(began), now))
     for change in changed:
       raise UserError(
           f"{file} has config.{change.name} = {change.new!r} and the run began"
@@ -368,13 +366,13 @@ def _read_config(path: epath.Path, kind: Kind) -> Config:
   return config
 
 
-def _kept_by(kind: Kind, changes: list[history.Change]) -> list[history.Change]:
-  """Returns the changes that no run of a kind takes."""
-  return [
-      change
-      for change in changes
-      if change.name.startswith(kind.immutable) and change.name not in kind.free
-  ]
+def _as_config(
+    values: Mapping[str, Any], kind: Kind, file: epath.Path
+) -> Config:
+  try:
+    return kind.read(values)
+  except UserError as error:
+    raise UserError(f"{file} is damaged: {error}; {_RESTORE}") from error
 
 
 def _read_facts(path: epath.Path, kind: Kind) -> dict[str, Any]:

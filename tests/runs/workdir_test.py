@@ -83,6 +83,16 @@ def test_a_config_of_another_run_is_refused(tmp_path):
     workdirs.load(tmp_path)
 
 
+def test_a_run_from_before_a_key_was_there_is_read(tmp_path):
+  enter(tmp_path)
+  for name in ("config.json", "history.jsonl"):
+    values = json.loads((tmp_path / name).read_text())
+    del values.get("config", values)["trackers"]
+    (tmp_path / name).write_text(json.dumps(values) + "\n")
+  keeps_all = dataclasses.replace(workdirs.PRETRAINING, immutable=("",))
+  workdirs.check(tmp_path, keeps_all, CONFIG)
+
+
 def test_signed_urls_are_not_recorded(tmp_path, monkeypatch):
   url = "https://host/a?X-Goog-Signature=s3cr3t"
   argv = [
