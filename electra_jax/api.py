@@ -283,23 +283,12 @@ def export(
     to: str,
     **options: Any,
 ) -> Export:
-  """Writes a network of a run for another runtime, and tries it out.
+  """Writes a run for another runtime, and compares it with the run.
+
+  Args and result are those of `electra_jax.exporting.export.export`; `to` is
+  "onnx", "litert", "stablehlo" or "web".
 
       print(export("run", "phone", to="litert", int8=True).table())
-
-  Args:
-    workdir: of a pretrain or finetune run.
-    output: a local folder, which must not be there.
-    to: "onnx", "litert", "stablehlo" or "web".
-    **options: `int8`, `lengths`, `network`, `seed`, `texts`, `check` and `runtime`,
-      as of `electra_jax.exporting.export.export`.
-
-  Returns:
-    What was written, and how it answers; `table()` lays it out.
-
-  Raises:
-    UserError: the run has no such network, a package is missing, or the logits
-      of the file differ from the run's.
   """
   from electra_jax.exporting.export import export
 

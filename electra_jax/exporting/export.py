@@ -133,18 +133,11 @@ def export(
   """
   target = find_target(to, int8)
   folder = _free(output)
-  if check is not None and check < 1:
-    raise UserError(f"--check is {check}; it must be at least 1")
-  if runtime is not None and to != "web":
-    raise UserError(f"--runtime {runtime} has no meaning for --to {to}")
+  _check_numbers(to, check, runtime)
   run = workdirs.load(workdir)
   check_exportable(run.tokenizer)
   own, state = read_network(workdir, run, name=network, seed=seed)
-  networks = [own]
-  if to == "web":
-    web.check_page(run)
-    if network is None:
-      networks += _generator_beside(own, state)
+  networks = _networks(to, run, own, state, network)
   lengths = _lengths(to, target, own, lengths)
   trials = [
       _try(one, state, run, check, lengths=lengths, texts=texts)
@@ -184,6 +177,29 @@ def export(
       facts.own,
       tuple(files),
   )
+
+
+def _check_numbers(
+    to: str, check: int | None, runtime: str | os.PathLike | None
+) -> None:
+  if check is not None and check < 1:
+    raise UserError(f"--check is {check}; it must be at least 1")
+  if runtime is not None and to != "web":
+    raise UserError(f"--runtime {runtime} has no meaning for --to {to}")
+
+
+def _networks(
+    to: str,
+    run: workdirs.Run,
+    own: Network,
+    state: PretrainedState | FinetunedState,
+    asked: str | None,
+) -> list[Network]:
+  """Returns what is exported: of a page, the generator as well."""
+  if to != "web":
+    return [own]
+  web.check_page(run)
+  return [own, *(_generator_beside(own, state) if asked is None else ())]
 
 
 def _try(
