@@ -60,18 +60,18 @@ def measure(size: str, folder: pathlib.Path) -> list[dict]:
   from electra_jax.config_files import load_config
   from electra_jax.exporting import litert_file, onnx_file, runtimes
   from electra_jax.exporting.networks import network_of_pretraining
-  from electra_jax.interop.model import PretrainedState, init_params
+  from electra_jax.interop.model import PretrainedState
   from electra_jax.models.electra import Electra
   from electra_jax.runs.config import read_pretrain_config
   from electra_jax.runs.networks import electra_config
   from electra_jax.trees import count_parameters
+  from tests import helpers
 
   config = read_pretrain_config(
       load_config(f"pretrain:{size}", {"model.dtype": "float32"})
   )
   config = electra_config(config, VOCABULARY)
-  # Twice the initial weights: so do logits differ from token to token.
-  params = jax.tree.map(lambda x: 2 * x, init_params(config, 0))
+  params = helpers.lively_params(config)
   network = network_of_pretraining(
       PretrainedState(config, params), "discriminator", LENGTH
   )
