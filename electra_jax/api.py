@@ -215,8 +215,7 @@ def open_run(
       model.detect(["the film was a complete banana"])
 
   Args:
-    workdir: of a pretrain or finetune run, or "tiny-en", which comes with the
-      package.
+    workdir: of a pretrain or finetune run, or "tiny-en".
     seed: finetune: whose model, or None for the best.
 
   Returns:
