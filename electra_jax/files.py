@@ -72,7 +72,8 @@ def write_whole(path: epath.PathLike, lines: Iterable[str | bytes]) -> None:
   """Writes a file under another name first; an error leaves it as it was.
 
   The other name is a new one each time, so that nothing else is written over;
-  where the path is a symbolic link, a file takes the link's place.
+  where the path is a symbolic link, a file takes the link's place. What is no
+  file, as /dev/stdout or a pipe, is written to and stays what it is.
 
   Args:
     path: a local or gs:// file.
@@ -82,14 +83,14 @@ def write_whole(path: epath.PathLike, lines: Iterable[str | bytes]) -> None:
     UserError: the disk is full, or the place cannot be written.
   """
   path = epath.Path(path)
+  if _is_device(path):
+    with writing(path), open(path, "wb") as file:
+      file.writelines(_encoded(lines))
+    return
   partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
   try:
     with writing(path), _create(partial) as file:
-      for line in lines:
-        if isinstance(line, str):
-          # Half a surrogate pair, as JSON may hold, is no reason to lose a file.
-          line = line.encode("utf-8", "replace")
-        file.write(line)
+      file.writelines(_encoded(lines))
       if not is_remote(path):  # A machine that stops keeps the file as well.
         file.flush()
         os.fsync(file.fileno())
@@ -99,6 +100,17 @@ def write_whole(path: epath.PathLike, lines: Iterable[str | bytes]) -> None:
     with contextlib.suppress(OSError):
       partial.unlink(missing_ok=True)
     raise
+
+
+def _is_device(path: epath.Path) -> bool:
+  there = not is_remote(path) and os.path.exists(path)
+  return there and not os.path.isfile(path) and not os.path.isdir(path)
+
+
+def _encoded(lines: Iterable[str | bytes]) -> Iterator[bytes]:
+  for line in lines:
+    # Half a surrogate pair, as JSON may hold, is no reason to lose a file.
+    yield line.encode("utf-8", "replace") if isinstance(line, str) else line
 
 
 def writable_folder(path: epath.PathLike, flag: str) -> pathlib.Path:

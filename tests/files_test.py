@@ -42,6 +42,21 @@ def test_a_file_takes_the_place_of_a_link(tmp_path):
   assert (tmp_path / "file").read_text() == "new"
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="of Linux")
+def test_what_is_no_file_stays_what_it_is(tmp_path):
+  pipe = tmp_path / "pipe"
+  os.mkfifo(pipe)
+  end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+  write_whole(pipe, ["told"])
+  assert os.read(end, 9) == b"told" and pipe.is_fifo()
+  os.close(end)
+  # A link, so that a fault of ours would not harm the device.
+  (tmp_path / "full").symlink_to("/dev/full")
+  with pytest.raises(UserError, match="No space left"):
+    write_whole(tmp_path / "full", ["told"])
+  assert pathlib.Path("/dev/full").is_char_device()
+
+
 def test_the_usual_permissions_are_given(tmp_path):
   write_whole(tmp_path / "file", ["new"])
   (tmp_path / "other").write_text("")

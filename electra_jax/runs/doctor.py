@@ -35,6 +35,15 @@ EXTRAS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "demo",
         ("prometheus-client>=0.21", "starlette>=0.45", "uvicorn>=0.34"),
     ),
+    "deploy": (
+        "export",
+        (
+            *("onnx>=1.17", "onnxruntime>=1.20", "safetensors>=0.4"),
+            *("ai-edge-litert>=2.3", "ai-edge-quantizer>=0.10"),
+            "litert-converter>=0.5",
+        ),
+    ),
+    "web": ("export --to web", ("onnx>=1.17", "onnxruntime>=1.20")),
     "report": ("report", ("jinja2>=3.1", "matplotlib>=3.9")),
     "sweeps": ("plots of sweeps", ("jinja2>=3.1", "matplotlib>=3.9")),
     "mlflow": ("config.trackers=mlflow", ("mlflow>=3.1",)),

@@ -1,6 +1,5 @@
 """Attacks that people and machines are known for, each by name."""
 
-import errno
 import functools
 import json
 import os
@@ -605,14 +604,17 @@ def test_disks_that_cannot_be_written(folder, tiny_disk, tally):
 
 def test_devices_in_the_place_of_files(tmp_path, tally):
   command = ["plan", "--config", "pretrain:tiny", "--topology", "here"]
-  for place in ("/dev/full", tmp_path, "/dev/null/x"):
+  # By a link, so that a fault of ours would not harm the device.
+  full = tmp_path / "full"
+  full.symlink_to("/dev/full")
+  for place in (full, tmp_path, "/dev/null/x"):
     ended = attempt_command([*command, "--json", place])
     refused("device for a file", f"plan --json {place}", ended, tally)
-  for place in ("/dev/full", "/dev/null"):
+  for place in (full, "/dev/null"):
     ended = attempt_command(
         ["prepare", place, "--output", tmp_path / "store", "--quiet",
          "--tokenizer", VOCABULARY]
     )  # fmt: skip
     refused("device for a file", f"prepare {place}", ended, tally)
-  assert os.strerror(errno.ENOSPC)
+  assert pathlib.Path("/dev/full").is_char_device()
   tally.check()

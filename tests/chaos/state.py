@@ -82,10 +82,12 @@ def detect(workdir: pathlib.Path) -> list[str]:
 
 
 def convert(workdir: pathlib.Path) -> list[str]:
-  """Returns the digests of what Hugging Face's folder holds."""
+  """Returns the digests of what Hugging Face's folders hold, but cards."""
   target = workdir.with_name(f"{workdir.name}_converted")
   shutil.rmtree(target, ignore_errors=True)
   api.convert(workdir, target, to="huggingface")
+  for card in target.rglob("README.md"):
+    card.unlink()  # It tells the run's name.
   return sorted(contents(target).values())
 
 

@@ -294,5 +294,7 @@ def test_settings_that_are_no_truth_values_are_told(value, tmp_path):
   with pytest.raises(UserError, match="where true or false belongs; mend it"):
     read_tokenizer(tmp_path)
   settings.write_text("[]")
-  with pytest.raises(UserError, match=r"tokenizer_config.json is damaged: it"):
+  with pytest.raises(
+      UserError, match=r"tokenizer_config.json is damaged: the whole"
+  ):
     read_tokenizer(tmp_path)

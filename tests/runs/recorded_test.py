@@ -1,6 +1,7 @@
 """A run resumes with the config that its workdir has recorded."""
 
 import json
+import types
 
 import pytest
 
@@ -31,6 +32,7 @@ def config_that_the_verb_is_given(monkeypatch):
   def note(config, workdir, quiet):
     del workdir, quiet
     calls.append(config)
+    return types.SimpleNamespace(stopped_by=15)  # No page is written.
 
   monkeypatch.setattr("electra_jax.pretraining.pretrain.pretrain", note)
   return calls
