@@ -23,12 +23,12 @@ EXPECTED = [
 SMALL = {
     "convert_and_share": "STEPS = 2",
     "finetune_your_table": (
-        "REVIEWS = 120\nPRETRAIN_STEPS = 2\nEPOCHS = 1\nSEEDS = 1"
+        "REVIEWS = 400\nPRETRAIN_STEPS = 2\nEPOCHS = 1\nSEEDS = 1"
     ),
-    "pretraining_step_by_step": "REVIEWS = 120\nBATCH = 4\nSTEPS = 2",
-    "quickstart": "REVIEWS = 120\nSTEPS = 3",
+    "pretraining_step_by_step": "REVIEWS = 400\nBATCH = 4\nSTEPS = 2",
+    "quickstart": "REVIEWS = 400\nSTEPS = 3",
     "sweep_and_compare": (
-        "REVIEWS = 120\nSTEPS = 2\nSEEDS = 1\nRATES = (1e-4, 1e-3)"
+        "REVIEWS = 400\nSTEPS = 2\nSEEDS = 1\nRATES = (1e-4, 1e-3)"
     ),
     "tpu_pod": "SIZE = 'tiny'\nBATCH = 8\nPRICE = 1.0",
 }
