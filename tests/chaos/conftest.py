@@ -13,7 +13,7 @@ class Size:
   """How many attacks are made.
 
   Attributes:
-    name: "short", "middle" or "long".
+    name: "short" or "long".
     inputs: damages of each input format.
     state: damages of each file of a workdir or a store.
     values: odd values of each key of a config.
@@ -32,8 +32,7 @@ class Size:
 
 
 SIZES = {
-    "short": Size("short", 2, 1, 1, 0, 0, 20),
-    "middle": Size("middle", 12, 3, 4, 10, 2, 200),
+    "short": Size("short", 2, 1, 1, 2, 1, 20),
     "long": Size("long", 60, 12, 25, 60, 4, 2_000),
 }
 
@@ -41,7 +40,6 @@ SIZES = {
 @pytest.fixture(
     params=[
         "short",
-        pytest.param("middle", marks=pytest.mark.slow),
         pytest.param("long", marks=pytest.mark.chaos),
     ]
 )
