@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From a fresh machine with Python 3.11 or later, in twelve minutes on two cores:
+# From a fresh machine with Python 3.11 or later:
 #   1. a sentence of yours, judged by tiny-en, which comes with the package;
 #   2. real text, a vocabulary, and a tiny ELECTRA that you pre-train;
 #   3. fine-tuning on few labels, from tiny-en against random weights.
