@@ -11,6 +11,18 @@ class UserError(Exception):
   """
 
 
+def shown(value: object, longest: int = 80) -> str:
+  """Returns a value for a sentence, cut off where it is long.
+
+  >>> shown("x" * 100, longest=9)
+  "'xxxxx..."
+  """
+  if isinstance(value, int) and value.bit_length() > 1_000:
+    return f"a number of {value.bit_length():,} bits"
+  text = repr(value)
+  return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
 def listed(names: Iterable[object], most: int = 20, longest: int = 60) -> str:
   """Returns names for a sentence, which stays one however many there are.
 

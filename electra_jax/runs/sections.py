@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from electra_jax.config_files import unknown_key
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, shown
 
 Section = TypeVar("Section")
 Number = int | float
@@ -98,7 +98,7 @@ def read_section(
   """
   if not isinstance(values, Mapping):
     raise UserError(
-        f"{place} is {_shown(values)}; it must be a section of keys:"
+        f"{place} is {shown(values)}; it must be a section of keys:"
         f" {', '.join(field.name for field in dataclasses.fields(kind))}"
     )
   fields = {field.name: field for field in dataclasses.fields(kind)}
@@ -131,7 +131,7 @@ def merged(values: Mapping[str, Any], own: Any, place: str) -> dict[str, Any]:
     UserError: a key that is not among the values.
   """
   if not isinstance(own, Mapping):
-    raise UserError(f"{place} is {own!r}; it must be a section of keys")
+    raise UserError(f"{place} is {shown(own)}; it must be a section of keys")
   new = dict(values)
   for key, value in own.items():
     if key not in values:
@@ -185,11 +185,13 @@ def _read_value(field, hint, value, place: str) -> Any:
   value = _converted(hint, value, place)
   check = field.metadata.get("check")
   if check is not None and not check.is_right(value):
-    raise UserError(f"{place} is {value!r}; it must be {check.text}")
+    raise UserError(f"{place} is {shown(value)}; it must be {check.text}")
   return value
 
 
 def _converted(hint, value, place: str) -> Any:
+  if type(value) is int and abs(value) >= _MOST:
+    raise UserError(f"{place} is {shown(value)}; it must be below 2^64")
   origin = typing.get_origin(hint) or hint
   if origin is tuple and isinstance(value, list | tuple):
     item, _ = typing.get_args(hint)
@@ -199,15 +201,11 @@ def _converted(hint, value, place: str) -> Any:
   is_mapping = origin is Mapping and isinstance(value, Mapping)
   if not is_mapping and type(value) is not origin:
     wanted = _TYPE_NAMES.get(origin, origin.__name__)
-    raise UserError(f"{place} is {_shown(value)}; it must be {wanted}")
+    raise UserError(f"{place} is {shown(value)}; it must be {wanted}")
   return value
 
 
-def _shown(value: Any) -> str:
-  text = repr(value)
-  return text if len(text) <= 80 else f"{text[:77]}..."
-
-
+_MOST = 2**64  # Of whole numbers: as many bits as a seed has.
 _TYPE_NAMES = {
     bool: "true or false",
     float: "a number",

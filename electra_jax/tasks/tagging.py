@@ -9,7 +9,7 @@ import pathlib
 import re
 from collections.abc import Iterable, Sequence
 
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, shown
 from electra_jax.tasks import tag_files, tag_schemes, task_files
 from electra_jax.tasks.examples import TaggedExample
 from electra_jax.tasks.tag_files import Row, TagFile
@@ -53,7 +53,7 @@ def read_tagging(name: str, source: Source, split: str) -> list[TaggedExample]:
   if file.width < 2:
     row = file.sentences[0][0]
     raise UserError(
-        f"{path}:{row.line} has only the column {row.cells[0]!r}; write a word"
+        f"{path}:{row.line} has only the column {shown(row.cells[0])}; write a word"
         " and its tag, with a blank or a tab between them"
     )
   if name in SPAN_TASKS:
