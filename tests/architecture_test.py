@@ -211,6 +211,7 @@ PLAN = [
     "serve.batching",
     "serve.metrics",
     "serve.examples",
+    "serve.page_facts",
     "serve.served",
     "serve.guard",
     "serve.asgi",

@@ -6,16 +6,20 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from electra_jax.errors import UserError
 from electra_jax.exporting.manifest import task_facts
 from electra_jax.exporting.networks import DETECTION, Network
 from electra_jax.files import to_json, write_whole
+from electra_jax.pretraining.model import MASK
 from electra_jax.runs import workdir as workdirs
-from electra_jax.serve import examples
-from electra_jax.serve.served import task_fields
+from electra_jax.serve.page_facts import (
+    finetuned_facts,
+    page_files,
+    pretrained_facts,
+)
 
 PACKAGE = "onnxruntime-web@1.30.0"
 # Files of the package's dist/ and their SHA-256: no other ones are written.
@@ -31,7 +35,6 @@ RUNTIME = {
     ),
 }
 _HERE = pathlib.Path(__file__).parent
-_SHARED = _HERE.parent / "serve" / "page"
 _LIMITS = {"characters": 10_000, "tokens": 2_000, "inputs": 1}
 _OFFLINE = (
     "or give --runtime FOLDER with the files of its dist/, which npm install"
@@ -108,10 +111,11 @@ def write_page(
   """
   page = folder / "page"
   page.mkdir()
-  for source in (*_SHARED.iterdir(), *(_HERE / "page").iterdir()):
+  shared = page_files()
+  for source in (*shared.values(), *(_HERE / "page").iterdir()):
     if source.suffix in (".js", ".css"):
       shutil.copyfile(source, page / source.name)
-  html = (_SHARED / "index.html").read_text(encoding="utf-8")
+  html = shared["index.html"].read_text(encoding="utf-8")
   for old, new in _CHANGES:
     if old not in html:
       raise RuntimeError(f"the shared page has no {old!r}")
@@ -146,36 +150,17 @@ _CHANGES = (
 
 def _model(network: Network, name: str) -> dict[str, Any]:
   """Returns what the shared page must know of a model."""
-  tasks: Sequence[Any] = [h.task for h in network.heads if h.task]
-  if not tasks:
-    is_judge = network.heads[0].kind == DETECTION
-    some = [x for x in examples.DETECTION if is_judge or "[MASK]" in x["text"]]
-    return {
-        "name": name,
-        "verb": "pretrain",
-        "kind": "detection",
-        "row_tokens": network.trained_length,
-        "fields": ["text"],
-        "examples": some,
-    }
-  return {
-      "name": name,
-      "verb": "finetune",
-      "kind": "tasks",
-      "row_tokens": network.trained_length,
-      "tasks": [
-          {
-              "name": task.name,
-              "kind": task.kind,
-              "labels": list(task.labels),
-              "label_range": task.label_range,
-              "takes_pairs": task.takes_pairs,
-              "fields": [f for f in task_fields(task) if f != "id"],
-              "examples": examples.examples_of(task),
-          }
-          for task in tasks
-      ],
-  }
+  length = network.trained_length
+  tasks = [head.task for head in network.heads if head.task]
+  if tasks:
+    told = finetuned_facts(name, length, tasks)
+    for task in told["tasks"]:
+      task["fields"] = [field for field in task["fields"] if field != "id"]
+    return told
+  told = pretrained_facts(name, length)
+  if network.heads[0].kind != DETECTION:
+    told["examples"] = [x for x in told["examples"] if MASK in x["text"]]
+  return told | {"fields": ["text"]}
 
 
 def _copy(source: pathlib.Path, target: pathlib.Path) -> None:

@@ -17,9 +17,9 @@ from electra_jax.serve import guard
 from electra_jax.serve.batching import Batcher, ClosedError, QueueFullError
 from electra_jax.serve.limits import Limits
 from electra_jax.serve.metrics import Metrics
+from electra_jax.serve.page_facts import page_files
 from electra_jax.serve.served import Ask, Served, open_models
 
-PAGE = pathlib.Path(__file__).parent / "page"
 NEEDS = "pip install 'electra-jax[serve]'"
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _PATHS = ("/", "/predict", "/models", "/health", "/metrics")
@@ -167,11 +167,11 @@ class _Service:
 
     del request
     kind = _TYPES.get(pathlib.PurePath(name).suffix, "text/html")
-    return FileResponse(PAGE / name, media_type=kind)
+    return FileResponse(page_files()[name], media_type=kind)
 
   async def _page_file(self, request):
     name = request.path_params["name"]
-    if name not in {path.name for path in PAGE.iterdir()}:
+    if name not in page_files():
       raise RequestError(404, "path", "there is no such file of the page")
     return await self._file(name, request)
 

@@ -1,9 +1,10 @@
 """A model as a service: requests in, what a program runs on, answers out."""
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from etils import epath
 
@@ -13,19 +14,16 @@ from electra_jax.finetuning.model import FinetunedModel
 from electra_jax.pretraining.model import MASK, PretrainedModel
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.buckets import Buckets, make_buckets
-from electra_jax.serve import examples
 from electra_jax.serve.limits import Limits
-from electra_jax.tasks.task import Task
+from electra_jax.serve.page_facts import (
+    FIELDS,
+    finetuned_facts,
+    pretrained_facts,
+    task_fields,
+)
 from electra_jax.text.tokenizer import Tokenizer
 
 _TEXTS = ("text", "other_text", "question", "context")
-_FIELDS = {
-    "pretrain": ("text", "positions", "top"),
-    "questions": ("question", "context", "id"),
-    "tagging": ("text", "words", "id"),
-    "one": ("text", "id"),
-    "pair": ("text", "other_text", "id"),
-}
 
 
 class Ask(NamedTuple):
@@ -44,34 +42,28 @@ class Ask(NamedTuple):
   finish: Callable[[list[Any]], dict[str, Any]]
 
 
+@dataclasses.dataclass(frozen=True)
 class ServedPretrained:
   """A pre-trained model that judges and fills in.
 
   Attributes:
     name: in requests.
+    model: that answers.
     buckets: the shapes that it is compiled for.
+    limits: of what one input may ask.
   """
 
-  verb = "pretrain"
-
-  def __init__(
-      self, name: str, model: PretrainedModel, buckets: Buckets, limits: Limits
-  ):
-    self.name = name
-    self.buckets = buckets
-    self._model = model
-    self._limits = limits
+  name: str
+  model: PretrainedModel
+  buckets: Buckets
+  limits: Limits
+  verb: ClassVar[str] = "pretrain"
 
   def describe(self) -> dict[str, Any]:
     """Returns what a page must know of it."""
     return {
-        "name": self.name,
-        "verb": self.verb,
-        "kind": "detection",
-        "objective": self._model.config.objective.name,
-        "row_tokens": self._model.config.data.length,
-        "fields": _FIELDS["pretrain"],
-        "examples": examples.DETECTION,
+        **pretrained_facts(self.name, self.model.config.data.length),
+        "objective": self.model.config.objective.name,
     }
 
   def ask(self, fields: Mapping[str, Any], task: str | None, place: str) -> Ask:
@@ -90,18 +82,18 @@ class ServedPretrained:
           f"task {task!r} has no meaning for {self.name}, which is pre-trained;"
           " leave it out"
       )
-    _check_fields(fields, _FIELDS["pretrain"], place)
+    _check_fields(fields, FIELDS["pretrain"], place)
     text = fields.get("text")
     if not isinstance(text, str) or not text.strip():
       raise UserError(f'{place} has no text; give some, as {{"text": "…"}}')
-    _check_texts([text], place, self._limits)
-    _check_tokens([text], self._model.tokenizer, place, self._limits)
+    _check_texts([text], place, self.limits)
+    _check_tokens([text], self.model.tokenizer, place, self.limits)
     positions = fields.get("positions")
     if positions is None and MASK not in text:
       _only_of_fills(fields, "top", place)
       return Ask(
           (self.name, "detect"),
-          self._model.detect,
+          self.model.detect,
           [text],
           lambda answers: {
               "text": text,
@@ -110,21 +102,21 @@ class ServedPretrained:
           },
       )
     top = _whole_number(fields.get("top", 5), "top", place)
-    if not 0 < top <= self._limits.candidates:
+    if not 0 < top <= self.limits.candidates:
       raise UserError(
-          f"{place} asks for top {top}; give 1 to {self._limits.candidates}"
+          f"{place} asks for top {top}; give 1 to {self.limits.candidates}"
       )
     if positions is None:
-      masks = self._model.masks_of(text)
+      masks = self.model.masks_of(text)
     else:
       masks = [
-          self._model.mask_at(text, _whole_number(p, "positions", place))
+          self.model.mask_at(text, _whole_number(p, "positions", place))
           for p in _list(positions, "positions", place)
       ]
-    if not 0 < len(masks) <= self._limits.places:
+    if not 0 < len(masks) <= self.limits.places:
       raise UserError(
           f"{place} asks for {len(masks)} places; give 1 to"
-          f" {self._limits.places}"
+          f" {self.limits.places}"
       )
     return Ask(
         (self.name, "fill"),
@@ -142,17 +134,13 @@ class ServedPretrained:
         },
     )
 
-  def warm_up(self, rows: int, length: int) -> None:
-    """Compiles the programs of one shape."""
-    self._model.warm_up(rows, length)
-
   def _fill(self, masks):
-    return self._model.fill_rows(masks, self._limits.candidates)
+    return self.model.fill_rows(masks, self.limits.candidates)
 
   def _spans(self, text: str, count: int) -> list[tuple[int, int] | None]:
     """Returns the characters of each token; None of special ones."""
-    ((_, offsets),) = self._model.tokenizer.encode_with_offsets([text])
-    room = self._model.config.data.length - 2
+    ((_, offsets),) = self.model.tokenizer.encode_with_offsets([text])
+    room = self.model.config.data.length - 2
     spans: list[tuple[int, int] | None] = []
     for start in range(0, max(len(offsets), 1), room):
       spans += [None, *offsets[start : start + room], None]
@@ -162,44 +150,27 @@ class ServedPretrained:
     return [s and (_first_letter(text, *s), s[1]) for s in spans]
 
 
+@dataclasses.dataclass(frozen=True)
 class ServedFinetuned:
   """A fine-tuned model that answers its tasks.
 
   Attributes:
     name: in requests.
+    model: that answers.
     buckets: the shapes that it is compiled for.
+    limits: of what one input may ask.
   """
 
-  verb = "finetune"
-
-  def __init__(
-      self, name: str, model: FinetunedModel, buckets: Buckets, limits: Limits
-  ):
-    self.name = name
-    self.buckets = buckets
-    self._model = model
-    self._limits = limits
+  name: str
+  model: FinetunedModel
+  buckets: Buckets
+  limits: Limits
+  verb: ClassVar[str] = "finetune"
 
   def describe(self) -> dict[str, Any]:
     """Returns what a page must know of it."""
-    return {
-        "name": self.name,
-        "verb": self.verb,
-        "kind": "tasks",
-        "row_tokens": self._model.config.data.max_length,
-        "tasks": [
-            {
-                "name": task.name,
-                "kind": task.kind,
-                "labels": task.labels,
-                "label_range": task.label_range,
-                "takes_pairs": task.takes_pairs,
-                "fields": task_fields(task),
-                "examples": examples.examples_of(task),
-            }
-            for task in self._model.tasks.values()
-        ],
-    }
+    length = self.model.config.data.max_length
+    return finetuned_facts(self.name, length, self.model.tasks.values())
 
   def ask(self, fields: Mapping[str, Any], task: str | None, place: str) -> Ask:
     """Reads one input.
@@ -212,25 +183,21 @@ class ServedFinetuned:
     Raises:
       UserError: a field is wrong, or beyond the limits.
     """
-    one = self._model.task(task)
+    one = self.model.task(task)
     _check_fields(fields, task_fields(one), place)
     words = fields.get("words")
     texts = [fields[name] for name in _TEXTS if name in fields]
     texts += words if isinstance(words, list) else []
     texts = [text for text in texts if isinstance(text, str)]
-    _check_texts(texts, place, self._limits)
+    _check_texts(texts, place, self.limits)
     example = parse_fields(one, fields, place=place)
-    _check_tokens(texts, self._model.tokenizer, place, self._limits)
+    _check_tokens(texts, self.model.tokenizer, place, self.limits)
     return Ask(
         (self.name, one.name),
-        lambda inputs: self._model.predict(inputs, one.name).records,
+        lambda inputs: self.model.predict(inputs, one.name).records,
         [example],
         lambda answers: answers[0],
     )
-
-  def warm_up(self, rows: int, length: int) -> None:
-    """Compiles the programs of one shape."""
-    self._model.warm_up(rows, length)
 
 
 Served = ServedPretrained | ServedFinetuned
@@ -279,14 +246,6 @@ def _name_of(workdir: epath.PathLike, taken: set[str]) -> str:
   while unique in taken:
     unique, number = f"{name}-{number}", number + 1
   return unique
-
-
-def task_fields(task: Task) -> tuple[str, ...]:
-  """Returns the names of what an input of a task holds."""
-  kind = task.kind
-  if kind not in ("questions", "tagging"):
-    kind = "pair" if task.takes_pairs else "one"
-  return _FIELDS[kind]
 
 
 def _check_fields(fields, known, place) -> None:

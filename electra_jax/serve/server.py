@@ -155,7 +155,7 @@ def _warm_up(models: Sequence[Served], show: Show) -> None:
         " start reads them from the compilation cache)"
     )
     for rows, length in shapes:
-      model.warm_up(rows, length)
+      model.model.warm_up(rows, length)
 
 
 def _protection(host: str) -> tuple[str | None, tuple[str, ...] | None]:

@@ -179,8 +179,8 @@ def _numbers(found):
 
 def test_no_shape_is_compiled_after_the_warm_up(pretrained, client):
   for rows, length in pretrained.buckets.shapes():
-    pretrained.warm_up(rows, length)
-  detect, fill = pretrained._model._detect, pretrained._model._fill
+    pretrained.model.warm_up(rows, length)
+  detect, fill = pretrained.model._detect, pretrained.model._fill
   count = len(pretrained.buckets.shapes())
   assert (detect._cache_size(), fill._cache_size()) == (count, count)
   ask(client, inputs=[{"text": "a " * n} for n in (1, 3, 20, 45, 99)])

@@ -4,6 +4,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from electra_jax.serve import asgi, guard
+from electra_jax.serve.page_facts import page_files
 
 HERE = "http://127.0.0.1:8000"
 TOKEN = "a-secret_of-the-test"
@@ -103,17 +104,12 @@ def test_the_page_brings_no_script_but_its_own_files():
   assert "<style" not in answer.text and "onclick" not in answer.text
   assert answer.text.count("<script") == 1
   assert '<script type="module" src="page/app.js"></script>' in answer.text
-  for path in asgi.PAGE.iterdir():
+  for path in page_files().values():
     text = path.read_text()
     assert "innerHTML" not in text and "://" not in text
     assert client().get(f"/page/{path.name}").status_code == 200
   for path in ("/page/..%2f__init__.py", "/page/asgi.py", "/nothing"):
     assert client().get(path).status_code == 404
-
-
-def test_the_page_looks_as_the_report_does():
-  report = asgi.PAGE.parents[1] / "reporting/style.css"
-  assert (asgi.PAGE / "style.css").read_text() == report.read_text()
 
 
 def test_it_is_mounted_in_another_application():
