@@ -1,6 +1,5 @@
 """The JSON API: its answers are those of `predict`; its limits are told."""
 
-import copy
 import json
 import threading
 
@@ -267,8 +266,7 @@ def _app_with(pretrained, run, **limits):
     def ask(self, *args):
       return super().ask(*args)._replace(run=run)
 
-  model = copy.copy(pretrained)
-  model.__class__ = Changed
+  model = Changed(**vars(pretrained))
   return TestClient(asgi.app(model, limits=Limits(**limits)), base_url=URL)
 
 
