@@ -309,15 +309,11 @@ def _run_seed(
 
 
 def _show_scores(
-    progress: Progress,
-    last_step: int,
-    step: int,
-    params: Any,
-    scores: Mapping[str, float],
+    progress: Progress, last_step: int, step: int, found: loop.Evaluation
 ) -> None:
-  del params
   if step < last_step:  # At the end all seeds are told together.
-    told = ", ".join(f"{name} {value:.2f}" for name, value in scores.items())
+    scores = found.figures.items()
+    told = ", ".join(f"{name} {value:.2f}" for name, value in scores)
     progress.tell(f"step {step:,}: {told}")
 
 

@@ -1,22 +1,18 @@
 """The discriminator's verdicts on rows, and how a person reads them."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import rich.text
 
-from electra_jax.devices import sharding
-from electra_jax.models.electra import Electra
 from electra_jax.objectives.corruption import corrupt
 from electra_jax.objectives.generators import Networks, ObjectiveOptions
-from electra_jax.objectives.masking import MaskedRows, mask_rows, unpack_rows
+from electra_jax.objectives.masking import MaskedRows
 from electra_jax.objectives.objective import Method
-from electra_jax.pretraining.trainer import Trainer, bind
-from electra_jax.shapes import Array, Float, Params, TokenIds
-from electra_jax.store.feed import Batch, evaluation_batches
-from electra_jax.store.reader import Split
+from electra_jax.shapes import Array, Float, TokenIds
+from electra_jax.store.feed import Batch
 from electra_jax.text.tokenizer import Tokenizer
 from electra_jax.text.visible import visible
 
@@ -30,7 +26,6 @@ SHADES = (
 _CALLED = 0.5  # Probability from which on a token is called replaced.
 _BESIDE_NEXT = tuple(".,;:!?)%]}'\u2019")  # No space before these,
 _BESIDE_LAST = tuple("(['\u2019$")  # and none behind these.
-_MOST_TOKENS = 48  # Of a sentence that is shown during training.
 
 
 class Detection(NamedTuple):
@@ -99,62 +94,15 @@ def to_detections(
   return detections
 
 
-def make_judge(
-    trainer: Trainer, tokenizer: Tokenizer, split: Split
-) -> Callable[[Params], list[Detection]] | None:
-  """Returns a function from parameters to verdicts on the first rows.
-
-  All processes of a run must call it together.
+def detection_of(row: Mapping[str, Any]) -> Detection:
+  """Returns the verdict on a row that an evaluation has kept.
 
   Args:
-    trainer: the compiled programs.
-    tokenizer: of the rows.
-    split: the rows; of each process one for each shard of the batch.
-
-  Returns:
-    The function, or None where nothing is detected.
+    row: of `held_out.make_sample`.
   """
-  if trainer.method.objective.detect is None:
-    return None
-  rows = sharding.batch_shards(trainer.mesh)
-  batch = next(
-      evaluation_batches(
-          split,
-          batch_size=rows,
-          row_multiple=rows,
-          process_index=jax.process_index(),
-          process_count=jax.process_count(),
-      )
-  )
-  everywhere = sharding.to_everywhere(trainer.mesh, np.int32(0))
-  model = Electra(trainer.model.config)
-
-  def judge_batch(params, batch, index):
-    rng = jax.random.fold_in(jax.random.key(trainer.config.seed), index)
-    masked = mask_rows(rng, unpack_rows(*batch), trainer.masking)
-    return judge(
-        bind(model, params, None),
-        trainer.method,
-        masked,
-        trainer.options,
-        corrupted=True,
-    )
-
-  program = jax.jit(
-      judge_batch,
-      out_shardings=jax.sharding.NamedSharding(
-          trainer.mesh, jax.sharding.PartitionSpec()
-      ),
-  )
-
-  def detections(params: Params) -> list[Detection]:
-    ids, probabilities = jax.device_get(
-        program(params, sharding.to_global(trainer.mesh, batch), everywhere)
-    )
-    count = len(batch.input_ids)  # Those of the first process come first.
-    return to_detections(tokenizer, batch, ids[:count], probabilities[:count])
-
-  return detections
+  originals, replaced = row["tokens"], row["replaced"]
+  tokens = [replaced.get(str(i), old) for i, old in enumerate(originals)]
+  return Detection(tokens, originals, row["probabilities"])
 
 
 def is_corrupted(detection: Detection) -> bool:
@@ -198,11 +146,6 @@ def render_detection(
     if is_own and probability > _CALLED:
       text.append(f"({probability:.0%})", style="dim")
   return text.append(" …") if is_cut else text
-
-
-def render_for_training(detection: Detection) -> rich.text.Text:
-  """The same as one line of moderate length."""
-  return render_detection(detection, _MOST_TOKENS)
 
 
 def shade(probability: float) -> str:

@@ -18,7 +18,7 @@ from electra_jax.pretraining import phases
 from electra_jax.pretraining.data import open_store_to_train, with_own_store
 from electra_jax.pretraining.evaluation import make_evaluate
 from electra_jax.pretraining.explanations import describe_evaluation, explain
-from electra_jax.pretraining.judging import make_judge, render_for_training
+from electra_jax.pretraining.judging import detection_of, render_detection
 from electra_jax.pretraining.trainer import Trainer, make_mesh, make_trainer
 from electra_jax.pretraining.warm_start import find_warm_start
 from electra_jax.progress import Progress
@@ -29,7 +29,6 @@ from electra_jax.runs.console import Show, shower
 from electra_jax.runs.networks import vocabulary_of
 from electra_jax.runs.parameters import note_parameters
 from electra_jax.runs.tracking import open_trackers
-from electra_jax.shapes import Params
 from electra_jax.store.feed import Feed
 from electra_jax.store.reader import Store
 from electra_jax.training import loop
@@ -39,6 +38,8 @@ from electra_jax.training.writers import ScalarWriter
 from electra_jax.trees import count_parameters, parameter_table
 
 _log = logging.getLogger(__name__)
+
+_MOST_TOKENS = 48  # Of a sentence that is shown during training.
 
 
 def pretrain(
@@ -161,7 +162,7 @@ def pretrain(
         writer,
         _loop_config(trainer),
         progress,
-        observe=None if quiet else _shower_of(trainer, store, progress),
+        observe=_shower_of(config, store, progress),
     )
     if trackers is not None and result.stopped_by is None:
       trackers.finish(result.evaluation)
@@ -263,28 +264,27 @@ def with_entropy(
 
 
 def _shower_of(
-    trainer: Trainer, store: Store, progress: Progress
+    config: PretrainConfig, store: Store, progress: Progress
 ) -> loop.Observe:
   """Returns what shows an evaluation and a judged sentence, as text."""
-  split = store.split("validation")
-  judge = make_judge(trainer, store.tokenizer(), split)
   is_explained = False
 
-  def observe(step: int, params: Params, figures: Mapping[str, float]) -> None:
+  def observe(step: int, found: loop.Evaluation) -> None:
     nonlocal is_explained
-    told = describe_evaluation(with_entropy(figures, store))
-    if step < trainer.config.train.num_steps:  # At the end all are told.
+    told = describe_evaluation(with_entropy(found.figures, store))
+    if step < config.train.num_steps:  # At the end all are told.
       progress.tell(f"step {step:,}: {told}")
-    if judge is None:
+    if found.sample is None:
       return
-    sentence = render_for_training(judge(params)[0])
     if not is_explained:
       progress.tell(
           "a held-out sentence; behind a replaced token: what stood there, and"
           " the probability that the model gives of a replacement"
       )
     is_explained = True
-    progress.tell(rich.text.Text("  ") + sentence)
+    sentence = detection_of(found.sample["rows"][0])
+    shown = render_detection(sentence, _MOST_TOKENS)
+    progress.tell(rich.text.Text("  ") + shown)
 
   return observe
 

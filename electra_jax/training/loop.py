@@ -36,8 +36,7 @@ class Evaluation(NamedTuple):
 
 
 Evaluate = Callable[[Params], Evaluation]
-# Told of each evaluation: step, parameters, figures.
-Observe = Callable[[int, Params, Mapping[str, float]], None]
+Observe = Callable[[int, Evaluation], None]  # Told of each, with its step.
 COMPILING = "compiling the training step"
 COMPILE_TIME = "seconds for a small model, minutes for a large one"
 
@@ -168,7 +167,7 @@ def run(
       found = evaluate(state.params)
       _record(found, step, writer)
       if observe is not None:
-        observe(step, state.params, found.figures)
+        observe(step, found)
     return found.figures
 
   def save_now():
