@@ -167,6 +167,13 @@ def test_a_log_names_stages_evaluations_and_a_judged_sentence(finished):
       assert told.count(f"  {name} ") == 1, name
       assert f"{value:.4f}" in told
   assert told.count("  unigram_entropy ") == 1
+  # The sentence is the first of those that the evaluation keeps.
+  sample = helpers.read_records(finished / "samples.jsonl")[-1]
+  row = sample["rows"][0]
+  assert row["replaced"]
+  for place, new in row["replaced"].items():
+    new, old = (x.removeprefix("##") for x in (new, row["tokens"][int(place)]))
+    assert f"{new}({old} {row['probabilities'][int(place)]:.0%})" in told
 
 
 def test_predict(finished):
