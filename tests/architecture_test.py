@@ -235,6 +235,7 @@ PLAN = [
     "api",
     "cli.examples",
     "cli.prepare_arguments",
+    "cli.shared_arguments",
     "cli.serving_arguments",
     "cli.report_arguments",
     "cli.typed",

@@ -8,6 +8,7 @@ from electra_jax.cli.exporting import add_export
 from electra_jax.cli.prepare_arguments import add_prepare
 from electra_jax.cli.report_arguments import add_report
 from electra_jax.cli.serving_arguments import add_completion, add_demo
+from electra_jax.cli.shared_arguments import add_compilation_cache
 
 _RUN = "folder of the run, or tiny-en, which comes with the package"
 
@@ -51,7 +52,7 @@ def _add_run(verb: argparse.ArgumentParser) -> None:
   )
   verb.add_argument("--workdir", required=True, help="folder of the run")
   verb.add_argument("--quiet", action="store_true", help="print nothing")
-  _add_compilation_cache(verb)
+  add_compilation_cache(verb)
   _add_distributed(verb)
 
 
@@ -81,7 +82,7 @@ def _add_evaluate(verb: argparse.ArgumentParser) -> None:
       " unset",
   )
   _add_model(verb)
-  _add_compilation_cache(verb)
+  add_compilation_cache(verb)
   verb.add_argument(
       "--folder", help="finetune: another folder of the tasks' files"
   )
@@ -100,7 +101,7 @@ def _add_predict(verb: argparse.ArgumentParser) -> None:
   verb.add_argument("--file", help="read the texts from here, one on each line")
   verb.add_argument("--json", action="store_true", help="print JSON lines")
   _add_model(verb)
-  _add_compilation_cache(verb)
+  add_compilation_cache(verb)
   verb.add_argument("--question", help="questions: asked of every text")
   verb.add_argument(
       "--corrupt",
@@ -215,18 +216,8 @@ def _add_benchmark(verb: argparse.ArgumentParser) -> None:
       metavar="X",
       help="dense bfloat16 TFLOP/s of a device that is not known; 0: no MFU",
   )
-  _add_compilation_cache(verb)
+  add_compilation_cache(verb)
   _add_distributed(verb)
-
-
-def _add_compilation_cache(verb: argparse.ArgumentParser) -> None:
-  verb.add_argument(
-      "--compilation-cache",
-      metavar="DIR",
-      help="where compiled programs are kept, a local or gs:// folder; none:"
-      " nowhere (default: JAX_COMPILATION_CACHE_DIR, else in the user's cache"
-      " folder)",
-  )
 
 
 def _add_model(verb: argparse.ArgumentParser) -> None:

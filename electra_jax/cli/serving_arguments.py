@@ -2,6 +2,8 @@
 
 import argparse
 
+from electra_jax.cli.shared_arguments import add_compilation_cache
+
 SHELLS = ("bash", "zsh", "fish")
 
 
@@ -29,13 +31,7 @@ def add_demo(verb: argparse.ArgumentParser) -> None:
       "--seed", type=int, help="finetune: whose model (the best one's)"
   )
   verb.add_argument("--quiet", action="store_true", help="print the URL alone")
-  verb.add_argument(
-      "--compilation-cache",
-      metavar="DIR",
-      help="where compiled programs are kept, a local or gs:// folder; none:"
-      " nowhere (default: JAX_COMPILATION_CACHE_DIR, else in the user's cache"
-      " folder)",
-  )
+  add_compilation_cache(verb)
 
 
 def add_completion(verb: argparse.ArgumentParser) -> None:

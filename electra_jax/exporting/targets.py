@@ -47,16 +47,17 @@ class Target:
     return self.packages | (self.int8_packages if int8 else {})
 
 
+_ONNX = Target(
+    "model.onnx",
+    {"onnx": "onnx", "onnxruntime": "onnxruntime"},
+    "deploy",
+    lambda path, network, _: onnx_file.write_onnx(path, network),
+    lambda path, *_: open_onnx(path),
+    onnx_file.quantize_onnx,
+    "model.int8.onnx",
+)
 TARGETS = {
-    "onnx": Target(
-        "model.onnx",
-        {"onnx": "onnx", "onnxruntime": "onnxruntime"},
-        "deploy",
-        lambda path, network, _: onnx_file.write_onnx(path, network),
-        lambda path, *_: open_onnx(path),
-        onnx_file.quantize_onnx,
-        "model.int8.onnx",
-    ),
+    "onnx": _ONNX,
     "litert": Target(
         "model.tflite",
         {
@@ -71,14 +72,8 @@ TARGETS = {
         {"ai-edge-quantizer": "ai_edge_quantizer"},
         has_lengths=True,
     ),
-    "web": Target(
-        "{}.onnx",
-        {"onnx": "onnx", "onnxruntime": "onnxruntime"},
-        "web",
-        lambda path, network, _: onnx_file.write_onnx(path, network),
-        lambda path, *_: open_onnx(path),
-        onnx_file.quantize_onnx,
-        "{}.int8.onnx",
+    "web": dataclasses.replace(
+        _ONNX, file="{}.onnx", int8_file="{}.int8.onnx", extra="web"
     ),
     "stablehlo": Target(
         stablehlo_file.PROGRAM,
