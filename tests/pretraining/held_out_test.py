@@ -1,12 +1,15 @@
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from electra_jax.objectives.masking import MaskingConfig, Rows, mask_rows
+from electra_jax.objectives.objective import Outcome
 from electra_jax.pretraining import held_out
 from electra_jax.runs.networks import Vocabulary
-from electra_jax.text.tokenizer import SpecialIds
+from electra_jax.text.tokenizer import SpecialIds, load_tokenizer
 from electra_jax.training import metrics
 from tests import helpers
 
@@ -19,6 +22,36 @@ def test_rows_are_spread_over_the_batch_and_padding_does_not_move_them():
   assert kept == [0, 10, 20, 30, 40, 50]
   np.testing.assert_array_equal(held_out.slots_of(60, 60), slots[:60])
   assert held_out.slots_of(3, 3).tolist() == [0, 1, 2]
+
+
+def test_a_kept_row_is_what_was_seen_and_what_was_said_of_it():
+  tokenizer = load_tokenizer(helpers.GOLDEN / "vocab.txt")
+  special = tokenizer.special
+  ((the, of),) = tokenizer.encode_batch(["the of"])
+  words = [special.cls, the, of, special.sep]
+  input_ids = jnp.asarray([[*words, 0], [*words[:2], words[3], 0, 0]])
+  mask = (input_ids != 0).astype(jnp.int32)
+  masked = mask_rows(
+      jax.random.key(0),
+      Rows(input_ids, mask, jnp.zeros_like(input_ids)),
+      MaskingConfig(0.15, 5, special.mask, (special.cls, special.sep)),
+  )
+  seen = input_ids.at[0, 1].set(of)
+  logits = jnp.asarray([[-3.0, 2.0, -1.0, -3.0, 9.0], [-3.0, -2, -3, 9, 9]])
+  ones = jnp.ones_like(logits)
+  outcome = Outcome({}, {}, (logits, seen != input_ids, ones), seen)
+  judged = held_out.judged_rows(jnp.asarray([0, 1]), masked, outcome)
+  sample = held_out.make_sample(
+      tokenizer, judged, np.zeros((2, len(metrics.histogram_logits()))), None
+  )
+  first, second = sample["rows"]
+  assert first["tokens"] == ["[CLS]", "the", "of", "[SEP]"]
+  assert first["replaced"] == {"1": "of"} and not second["replaced"]
+  expected = 1 / (1 + np.exp(-np.asarray(logits)))
+  np.testing.assert_allclose(first["probabilities"], expected[0, :4], atol=1e-3)
+  np.testing.assert_allclose(
+      second["probabilities"], expected[1, :3], atol=1e-3
+  )
 
 
 def test_bands_go_by_rank_and_special_tokens_take_none():
