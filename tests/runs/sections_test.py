@@ -2,15 +2,13 @@
 
 import pytest
 
+from electra_jax.config_files import load_config
 from electra_jax.errors import UserError
 from electra_jax.runs.config import read_pretrain_config
-from tests import helpers
-
-TINY = helpers.ROOT / "configs/pretrain.py"
 
 
 def read_with(key, value):
-  values = helpers.load_config(f"{TINY}:tiny,runlocal").to_dict()
+  values = load_config("pretrain:tiny,runlocal").to_dict()
   *sections, name = key.split(".")
   section = values
   for one in sections:
@@ -28,6 +26,8 @@ def read_with(key, value):
         ("model.dtype", "x" * 5_000, r"xx\.\.\.; it must be 'bfloat16' or"),
         ("objective", ["y" * 5_000], r"yy\.\.\.; it must be a section"),
     ],
+    # Python does not print numbers of this length.
+    ids=["whole", "number", "negative", "text", "section"],
 )
 def test_huge_values(key, value, message):
   with pytest.raises(UserError, match=message.replace("^", r"\^")) as told:
