@@ -7,8 +7,9 @@ without. The call of `save` is what a run waits for; the rest is written beside
 the next steps. Prints medians in milliseconds, and writes them with --json:
 of the clock, and of the processor, which other work on the machine disturbs
 less. Both are of this process with all of its threads.
-A step itself computes no checksum: its share is that of the call, by the
-interval of checkpoints.
+A step itself computes no checksum. With --steps N, N steps of the first size
+are timed as well, with a checkpoint in their middle, which is written beside
+the steps that follow; its end is waited for.
 """
 
 import argparse
@@ -31,6 +32,7 @@ from electra_jax.devices import sharding
 from electra_jax.pretraining.trainer import make_trainer
 from electra_jax.runs.config import read_pretrain_config
 from electra_jax.runs.networks import Vocabulary
+from electra_jax.store.feed import Batch
 from electra_jax.text.tokenizer import SpecialIds
 from electra_jax.training import checkpoint, checksums
 from electra_jax.trees import path_names
@@ -88,19 +90,50 @@ def one_round(trainer, state, way: str) -> dict[str, float]:
   }
 
 
+def step_round(trainer, steps: int, way: str) -> dict[str, float]:
+  """Returns seconds of a training step; a checkpoint is saved in the middle."""
+  train, length = trainer.config.train, trainer.config.data.length
+  rng = np.random.default_rng(0)
+  batch = Batch(
+      rng.integers(5, 1_000, (train.batch_size, length), np.uint16),
+      np.full((train.batch_size, 2), length, np.int32),
+  )
+  batch = sharding.to_global(trainer.mesh, batch)
+  with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+    if way == "without":
+      stack.enter_context(mock.patch.object(checkpoint, "examine", without))
+    checkpointer = stack.enter_context(checkpoint.Checkpointer(folder))
+    state, _ = trainer.train_step(trainer.init(), batch)
+    jax.block_until_ready(state)
+    began = now()
+    for step in range(1, steps + 1):
+      state, _ = trainer.train_step(state, batch)
+      if step == steps // 2:
+        checkpointer.save(state, step)
+    jax.block_until_ready(state)
+    checkpointer.wait()
+    secs = (now() - began) / steps
+  return {"step_clock": secs[0], "step_cpu": secs[1]}
+
+
 def now() -> np.ndarray:
   """Returns seconds of the clock and of the processor."""
   return np.array([time.perf_counter(), time.process_time()])
 
 
-def measure(size: str, rounds: int) -> dict[str, object]:
+def measure(size: str, rounds: int, steps: int) -> dict[str, object]:
   trainer, state = make_state(size)
   seen = {way: [] for way in WAYS}
   for way in WAYS:  # The first of each warms up.
     one_round(trainer, state, way)
+    if steps:
+      step_round(trainer, 2, way)
   for number in range(rounds):
     for way in WAYS if number % 2 else reversed(WAYS):
-      seen[way].append(one_round(trainer, state, way))
+      figures = one_round(trainer, state, way)
+      if steps:
+        figures |= step_round(trainer, steps, way)
+      seen[way].append(figures)
   examined = []
   for _ in range(rounds):
     began = time.process_time()
@@ -127,9 +160,13 @@ def main() -> None:
   )
   parser.add_argument("--sizes", nargs="+", default=["tiny", "small"])
   parser.add_argument("--rounds", type=int, default=9)
+  parser.add_argument("--steps", type=int, default=0)
   parser.add_argument("--json", type=pathlib.Path)
   args = parser.parse_args()
-  found = [measure(size, args.rounds) for size in args.sizes]
+  found = [
+      measure(size, args.rounds, 0 if i else args.steps)
+      for i, size in enumerate(args.sizes)
+  ]
   for figures in found:
     print(
         f"{figures['size']}: state of {figures['state_megabytes']:.1f} MB,"
