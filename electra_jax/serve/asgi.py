@@ -69,16 +69,23 @@ def app(
       None for any, where a proxy in front has checked them.
 
   Raises:
-    UserError: a package is missing, or a folder holds no run.
+    UserError: a package is missing, a folder holds no run, or two open models
+      have one name.
   """
   check_installed()
   limits = limits or Limits()
   if isinstance(models, str) or not isinstance(models, Sequence):
     models = [models]
-  served: list[Served] = []
-  for model in models:
-    is_open = hasattr(model, "ask")
-    served += [model] if is_open else open_models(model, limits=limits)
+  closed = [model for model in models if not hasattr(model, "ask")]
+  opened = iter(open_models(closed, limits=limits))
+  served = [m if hasattr(m, "ask") else next(opened) for m in models]
+  names = [model.name for model in served]
+  for name in names:
+    if names.count(name) > 1:
+      raise UserError(
+          f"two of the models have the name {name!r}; give their folders in one"
+          " call, which numbers them"
+      )
   return guard.Guard(
       _Service(served, limits).starlette(),
       token=token,

@@ -8,6 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from electra_jax import open_run
+from electra_jax.errors import UserError
 from electra_jax.finetuning.finetune import finetune
 from electra_jax.finetuning.inputs import parse_fields
 from electra_jax.serve import asgi, served
@@ -301,3 +302,12 @@ def test_models_of_one_name_are_told_apart(tiny_run):
   assert [m.name for m in models] == ["tiny_run", "tiny_run-2"]
   client = TestClient(asgi.app(models, limits=LIMITS), base_url=URL)
   assert "names no model; give one of" in refused(client, {"text": "x"})
+
+
+def test_folders_of_one_name_are_all_served(tiny_run, pretrained):
+  path = str(tiny_run)
+  client = TestClient(asgi.app([path, path + "/"], limits=LIMITS), base_url=URL)
+  names = [model["name"] for model in client.get("/models").json()["models"]]
+  assert names == ["tiny_run", "tiny_run-2"]
+  with pytest.raises(UserError, match="two of the models have the name"):
+    asgi.app([pretrained, pretrained])
