@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 import json
 import pathlib
@@ -187,14 +188,7 @@ class _Service:
     return _json(
         {
             "models": [model.describe() for model in self._models.values()],
-            "limits": {
-                "characters": self._limits.characters,
-                "tokens": self._limits.tokens,
-                "inputs": self._limits.inputs,
-                "places": self._limits.places,
-                "candidates": self._limits.candidates,
-                "body_bytes": self._limits.body_bytes,
-            },
+            "limits": dataclasses.asdict(self._limits),
         }
     )
 

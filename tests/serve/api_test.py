@@ -1,5 +1,6 @@
 """The JSON API: its answers are those of `predict`; its limits are told."""
 
+import dataclasses
 import json
 import threading
 
@@ -269,6 +270,10 @@ def _app_with(pretrained, run, **limits):
 
   model = Changed(**vars(pretrained))
   return TestClient(asgi.app(model, limits=Limits(**limits)), base_url=URL)
+
+
+def test_every_limit_is_told(client):
+  assert client.get("/models").json()["limits"] == dataclasses.asdict(LIMITS)
 
 
 def test_a_full_queue_pushes_back(pretrained):
