@@ -290,6 +290,12 @@ class _Service:
       if not isinstance(one, dict):
         raise UserError(f'{place} is no object; give one, as {{"text": "…"}}')
       asks.append(self._models[name].ask(one, task, place))
+    total = sum(len(ask.inputs) for ask in asks)
+    if total > self._limits.queue:
+      raise UserError(
+          f"the request asks for {total:,} texts and places in all; give at most"
+          f" {self._limits.queue:,} at once"
+      )
     return name, asks
 
   async def _answers(self, asks: Sequence[Ask]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from electra_jax import open_run
 from electra_jax.errors import UserError
 from electra_jax.finetuning.finetune import finetune
 from electra_jax.finetuning.inputs import parse_fields
+from electra_jax.pretraining.judging import Detection
 from electra_jax.serve import asgi, served
 from electra_jax.serve.limits import Limits
 from tests import helpers
@@ -277,11 +279,40 @@ def test_every_limit_is_told(client):
 
 
 def test_a_full_queue_pushes_back(pretrained):
-  client = _app_with(pretrained, lambda inputs: inputs, queue=1)
-  answer = client.post("/predict", json={"inputs": [{"text": "x"}] * 2})
+  begun, go = threading.Event(), threading.Event()
+
+  def run(inputs):
+    begun.set()
+    go.wait(60)
+    return [Detection([], [], [])] * len(inputs)
+
+  client = _app_with(pretrained, run, queue=2)
+  answers = []
+
+  def ask_for(count):
+    body = {"inputs": [{"text": "x"}] * count}
+    answers.append(client.post("/predict", json=body))
+
+  threads = [threading.Thread(target=ask_for, args=[n]) for n in (1, 2)]
+  threads[0].start()
+  assert begun.wait(60)
+  threads[1].start()
+  while "queue_inputs 2.0" not in client.get("/metrics").text:
+    time.sleep(0.01)
+  answer = client.post("/predict", json={"text": "x"})
+  go.set()
+  for thread in threads:
+    thread.join(60)
   assert answer.status_code == 503
   assert answer.headers["retry-after"] == "1"
   assert "ask again in a second" in answer.json()["error"]
+  assert [a.status_code for a in answers] == [200, 200]
+
+
+def test_what_no_queue_can_hold_is_told_to_be_less(pretrained):
+  client = _app_with(pretrained, lambda inputs: inputs, queue=2)
+  body = {"inputs": [{"text": "[MASK] [MASK]"}, {"text": "[MASK]"}]}
+  assert "asks for 3 texts and places in all; give at" in refused(client, body)
 
 
 def test_a_request_that_takes_too_long_is_given_up(pretrained):
