@@ -324,10 +324,15 @@ class _Service:
         program: iter(group)
         for program, group in zip(by_program, groups, strict=True)
     }
-    return [
-        ask.finish([next(found[ask.program]) for _ in ask.inputs])
-        for ask in asks
-    ]
+
+    def finish():
+      return [
+          ask.finish([next(found[ask.program]) for _ in ask.inputs])
+          for ask in asks
+      ]
+
+    # Texts are tokenized for it: other requests go on meanwhile.
+    return await asyncio.to_thread(finish)
 
 
 def _parse(body: bytes) -> dict[str, Any]:
