@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import logging
 import pathlib
 import time
 from collections.abc import Collection, Sequence
@@ -21,6 +22,7 @@ from electra_jax.serve.metrics import Metrics
 from electra_jax.serve.page_facts import page_files
 from electra_jax.serve.served import Ask, Served, open_models
 
+_log = logging.getLogger(__name__)
 NEEDS = "pip install 'electra-jax[serve]'"
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _PATHS = ("/", "/predict", "/models", "/health", "/metrics")
@@ -150,7 +152,7 @@ class _Service:
           response.headers["retry-after"] = "1"
       except Exception as error:
         self._metrics.errors.labels("internal").inc()
-        _log_error(error)
+        _log.error("a request failed", exc_info=error)
         sentence = "the service failed at this; its log says why"
         response = _json({"error": sentence}, 500)
       self._metrics.requests.labels(label, str(response.status_code)).inc()
@@ -363,9 +365,3 @@ def _json(value: Any, status: int = 200):
       status,
       media_type="application/json",
   )
-
-
-def _log_error(error: Exception) -> None:
-  import logging
-
-  logging.getLogger(__name__).error("a request failed", exc_info=error)

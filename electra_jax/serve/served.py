@@ -4,7 +4,7 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from etils import epath
 
@@ -57,7 +57,6 @@ class ServedPretrained:
   model: PretrainedModel
   buckets: Buckets
   limits: Limits
-  verb: ClassVar[str] = "pretrain"
 
   def describe(self) -> dict[str, Any]:
     """Returns what a page must know of it."""
@@ -165,7 +164,6 @@ class ServedFinetuned:
   model: FinetunedModel
   buckets: Buckets
   limits: Limits
-  verb: ClassVar[str] = "finetune"
 
   def describe(self) -> dict[str, Any]:
     """Returns what a page must know of it."""
