@@ -17,6 +17,8 @@ from etils import epath
 from electra_jax.errors import UserError
 
 SWEEP_FILE = "sweep.json"  # In the folder above the workdirs of a sweep.
+# Links of the system to what a process has open, which may be a file.
+_STREAMS = ("/dev/fd/", "/dev/stdout", "/dev/stderr", "/proc/")
 _FIXES = {
     errno.ENOSPC: "make room there, or choose another place",
     errno.EDQUOT: "make room there, or choose another place",
@@ -103,7 +105,11 @@ def write_whole(path: epath.PathLike, lines: Iterable[str | bytes]) -> None:
 
 
 def _is_device(path: epath.Path) -> bool:
-  there = not is_remote(path) and os.path.exists(path)
+  if is_remote(path):
+    return False
+  if os.path.abspath(path).startswith(_STREAMS):
+    return True
+  there = os.path.exists(path)
   return there and not os.path.isfile(path) and not os.path.isdir(path)
 
 

@@ -57,6 +57,13 @@ def test_what_is_no_file_stays_what_it_is(tmp_path):
   assert pathlib.Path("/dev/full").is_char_device()
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="of Unix")
+def test_an_open_file_is_written_to_by_its_number(tmp_path):
+  with open(tmp_path / "file", "w") as file:
+    write_whole(f"/dev/fd/{file.fileno()}", ["told"])
+  assert (tmp_path / "file").read_text() == "told"
+
+
 def test_the_usual_permissions_are_given(tmp_path):
   write_whole(tmp_path / "file", ["new"])
   (tmp_path / "other").write_text("")
