@@ -93,8 +93,8 @@ def _config_dict(values: Mapping[str, Any]) -> "ConfigDict":
       value = _config_dict(value)
     elif isinstance(value, list):  # As JSON gives tuples.
       value = tuple(value)
-    elif value is None:  # Only whole numbers may be left out.
-      value = config_dict.placeholder(int)
+    elif value is None:  # JSON does not tell the type of what is left out.
+      value = config_dict.placeholder(object)
     made[name] = value
   return made
 

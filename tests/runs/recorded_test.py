@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from electra_jax import api
+from electra_jax import api, config_files
 from electra_jax.cli import main as cli
 from electra_jax.errors import UserError
 from electra_jax.pretraining import phases
@@ -58,6 +58,19 @@ def test_a_number_that_was_left_out_can_be_given(tmp_path, given):
   begin(tmp_path)
   api.pretrain(None, tmp_path, overrides=["--config.model.num_heads=2"])
   assert given[0].model.num_heads == 2
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["--config.questions.null_threshold=-1.5"],
+        {"questions.null_threshold": -1.5},
+    ],
+)
+def test_any_number_that_was_left_out_can_be_given(overrides):
+  values = {"questions": {"null_threshold": None}, "seed": 0}
+  config = config_files.config_of(values, "of run", overrides)
+  assert config.questions.null_threshold == -1.5
 
 
 def test_an_unknown_key_is_told(tmp_path, given):
