@@ -5,19 +5,19 @@ They are printed once and stay with the shell: completing starts no Python.
 
 import argparse
 import importlib.util
-import pathlib
 import shlex
 from collections.abc import Sequence
 
 from electra_jax.config_files import SHIPPED
+from electra_jax.runs import shipped
 
 # Arguments by what stands in their place.
-_FILES = ("--tokenizer", "--file", "--json", "sources", "source")
+_FILES = ("tokenizer", "file", "json", "sources", "source", "texts")
 _FOLDERS = (
-    *("--output", "--store", "--folder", "--profile", "target"),
-    "--compilation-cache",
+    *("output", "store", "folder", "profile", "target", "runtime"),
+    "compilation_cache",
 )
-_MODELS = ("--workdir", "runs")
+_MODELS = ("workdir", "runs")
 _CONFIGS = {
     "pretrain": ("pretrain",),
     "finetune": ("finetune",),
@@ -26,7 +26,6 @@ _CONFIGS = {
     "convert": ("pretrain",),
     "config": ("pretrain", "finetune"),
 }
-_MODELS_FOLDER = pathlib.Path(__file__).parents[1] / "shipped"
 # bash cuts words at colons and equal signs; shtab wants them whole.
 _WHOLE_WORDS = r"""
 _electra_jax() {
@@ -57,19 +56,18 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
   """
   import shtab
 
-  models = shown_models()
   (verbs,) = parser._subparsers._group_actions
   for verb, of_verb in verbs.choices.items():
     for action in of_verb._actions:
-      names = {*action.option_strings, action.dest}
-      if "config" in names and verb in _CONFIGS:
+      if action.dest == "config" and verb in _CONFIGS:
         action.complete = _choose(f"configs_of_{verb}", shown_configs(verb))
-      elif names & {*_MODELS}:
+      elif action.dest in _MODELS:
         # shtab's bash tells folders by this end of a function's name.
+        models = shipped.names()
         action.complete = _choose("models_dir", models, folders=True)
-      elif names & {*_FOLDERS}:
+      elif action.dest in _FOLDERS:
         action.complete = shtab.DIRECTORY
-      elif names & {*_FILES}:
+      elif action.dest in _FILES:
         action.complete = shtab.FILE
   made = shtab.complete(parser, shell=shell, root_prefix="electra_jax").rstrip()
   return made + _WHOLE_WORDS if shell == "bash" else made
@@ -92,12 +90,6 @@ def shown_configs(verb: str) -> list[str]:
           for size in module.SIZES
       ]
   return names
-
-
-def shown_models() -> list[str]:
-  """Returns the names of models that come with the package."""
-  found = _MODELS_FOLDER.glob("*/config.json")
-  return sorted(path.parent.name.replace("_", "-") for path in found)
 
 
 def _choose(

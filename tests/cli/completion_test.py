@@ -52,10 +52,15 @@ def completed(file, line, folder) -> list[str]:
         ),
         ("electra-jax demo ru", ["run"]),
         ("electra-jax evaluate --workdir r", ["run"]),
+        ("electra-jax evaluate --workdir tin", ["tiny-en"]),
+        ("electra-jax export ru", ["run"]),
+        ("electra-jax export run ph", ["phone"]),
+        ("electra-jax export run phone --texts mi", ["mine.py", "mine.txt"]),
     ],
 )
 def test_bash_offers_what_there_is(file, tmp_path, line, offered):
-  (tmp_path / "run").mkdir()
+  for name in ("run", "phone"):
+    (tmp_path / name).mkdir()
   (tmp_path / "mine.py").touch()
   (tmp_path / "mine.txt").touch()
   assert completed(file, line, tmp_path) == offered
