@@ -94,6 +94,7 @@ PLAN = [
     "devices.compilation_cache",
     "devices.reduction",
     "runs.buckets",
+    "runs.checkout",
     "runs.sections",
     "runs.config",
     "runs.console",

@@ -5,7 +5,6 @@ not work is told, whatever it is.
 """
 
 import contextlib
-import importlib
 import os
 import pathlib
 import platform
@@ -16,6 +15,7 @@ from importlib import metadata
 
 from electra_jax import __version__
 from electra_jax.errors import UserError
+from electra_jax.runs.checkout import git
 
 _VERSIONS = (
     *("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy"),
@@ -91,23 +91,8 @@ def doctor() -> Iterator[str]:
 
 
 def _commit() -> str:
-  # Only of a checkout: an installed package may lie in another repository.
-  root = pathlib.Path(__file__).parents[2]
-  head = root / ".git"
-  if not head.exists() or not (root / "setup.py").exists():
-    return ""
-  import subprocess
-
-  with contextlib.suppress(OSError, subprocess.SubprocessError):
-    done = subprocess.run(
-        ["git", "-C", str(root), "describe", "--always", "--dirty"],
-        capture_output=True,
-        text=True,
-        timeout=5,
-        check=True,
-    )
-    return f" at {done.stdout.strip()}"
-  return ""
+  commit = git("describe", "--always", "--dirty")
+  return f" at {commit}" if commit else ""
 
 
 def _installed() -> str:
@@ -234,7 +219,8 @@ def _kind(device) -> str:
 def _attention() -> str:
   import jax
 
-  attention = importlib.import_module("electra_jax.devices.attention")
+  from electra_jax.devices import attention
+
   device = jax.devices()[0]
   if device.platform not in ("tpu", "gpu"):
     return f"plain; there is no kernel for a {device.platform}"

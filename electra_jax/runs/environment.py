@@ -1,8 +1,6 @@
 """Where a command runs, for the record."""
 
-import pathlib
 import platform
-import subprocess
 import sys
 from importlib import metadata
 from typing import Any
@@ -11,6 +9,7 @@ import jax
 
 from electra_jax import __version__
 from electra_jax.files import without_url_secrets
+from electra_jax.runs.checkout import git
 
 _PACKAGES = (
     "jax",
@@ -32,7 +31,7 @@ def environment() -> dict[str, Any]:
   """Returns what a figure depends on beside its config, for the record."""
   return {
       "electra_jax": __version__,
-      "commit": _commit(),
+      "commit": git("rev-parse", "HEAD"),
       "command": command(),
       "python": platform.python_version(),
       "packages": {name: metadata.version(name) for name in _PACKAGES},
@@ -47,16 +46,3 @@ def session() -> dict[str, Any]:
   about = environment()
   names = ("command", "electra_jax", "commit", "device_kind", "processes")
   return {**{x: about[x] for x in names}, "num_devices": len(about["devices"])}
-
-
-def _commit() -> str | None:
-  try:
-    return subprocess.run(
-        ["git", "rev-parse", "HEAD"],
-        cwd=pathlib.Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-  except (OSError, subprocess.CalledProcessError):
-    return None
