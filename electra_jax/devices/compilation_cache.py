@@ -26,6 +26,7 @@ OFF = ("", "none")
 
 _log = logging.getLogger(__name__)
 _LIMIT_BYTES = 2 * 2**30  # A program of two networks has 0.1 to 100 MB.
+_MODE = 0o700  # Of new folders; under umask 002 the group could write there.
 _MIN_COMPILE_SECS = 0.1  # Less than that is not worth a file.
 _MIN_COMPILE_VARIABLE = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
 
@@ -50,6 +51,9 @@ def enable(folder: epath.PathLike | None = None) -> str | None:
     UserError: it belongs to another user, or others may write there.
   """
   if folder is None and (told := jax.config.jax_compilation_cache_dir):
+    if "://" not in told:
+      with contextlib.suppress(OSError):  # jax says so when it writes there.
+        os.makedirs(told, mode=_MODE, exist_ok=True)
     _check_private(told)
     return told
   chosen = None
@@ -93,7 +97,7 @@ def _writable(folder: str) -> str | None:
   if "://" in folder:  # jax tells in a warning what it cannot write there.
     return folder
   try:
-    os.makedirs(folder, mode=0o700, exist_ok=True)  # The mode of new ones.
+    os.makedirs(folder, mode=_MODE, exist_ok=True)
     _check_private(folder)
     with tempfile.TemporaryFile(dir=folder):
       return folder

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import stat
 
 import jax
 import jax.numpy as jnp
@@ -186,6 +187,20 @@ def test_a_folder_that_others_may_write_is_refused(tmp_path, mode, is_told):
   assert f"chmod go-w {folder}" in str(told.value)
   folder.chmod(0o755)
   assert compilation_cache.enable(folder) == str(folder)
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_new_folder_is_private_whatever_the_umask(tmp_path, is_told):
+  folder = tmp_path / "new"
+  if is_told:
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+  before = os.umask(0o002)
+  try:
+    compilation_cache.enable(None if is_told else folder)
+    compile_something(8)
+  finally:
+    os.umask(before)
+  assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_a_folder_of_another_user_is_refused(tmp_path, monkeypatch):
