@@ -35,8 +35,7 @@ def listed(names: Iterable[object], most: int = 20, longest: int = 60) -> str:
     longest: characters of a name that are shown.
   """
   names = list(names)
-  shown = [repr(name) for name in names[:most]]
-  shown = [x if len(x) <= longest else f"{x[:longest]}…" for x in shown]
+  told = [shown(name, longest) for name in names[:most]]
   if names[most:]:
-    shown.append(f"{len(names) - most:,} more")
-  return f"[{', '.join(shown)}]"
+    told.append(f"{len(names) - most:,} more")
+  return f"[{', '.join(told)}]"
