@@ -81,30 +81,27 @@ def serve(app: Any, listening: socket.socket, limits: Limits) -> None:
 
 
 @contextlib.contextmanager
-def serving(
-    app: Any, limits: Limits | None = None, host: str = "127.0.0.1"
-) -> Iterator[str]:
-  """Serves an ASGI application from a thread, on any free port.
+def serving(app: Any, limits: Limits | None = None) -> Iterator[str]:
+  """Serves an ASGI application from a thread, on any free port of loopback.
 
   For notebooks, where the caller goes on working.
 
   Args:
     app: of `electra_jax.serve.app`.
     limits: as given to it.
-    host: where to listen.
 
   Yields:
     The URL.
   """
   asgi.check_installed()
-  listening = _bind(host, 0)
+  listening = _bind("127.0.0.1", 0)
   server = _server(app, limits or Limits())
   thread = threading.Thread(
       target=server.run, kwargs={"sockets": [listening]}, daemon=True
   )
   thread.start()
   try:
-    yield _url(host, listening.getsockname()[1], None)
+    yield _url("127.0.0.1", listening.getsockname()[1], None)
   finally:
     server.should_exit = True
     thread.join()
