@@ -44,7 +44,8 @@ from ml_collections import ConfigDict, config_dict
 
 from electra_jax.config_files import parse_arg
 
-# Paper, Table 6; tiny and tiny_en are ours; *_pp from the release's README and threads.
+# Paper, Table 6; tiny and tiny_en are ours; *_pp from the release's README and
+# threads.
 #            layers width emb.  gen. length mask  rate  batch  steps
 SIZES = {
     "tiny": (2, 128, 128, 1.0, 32, 0.20, 1e-3, 64, 4_000),

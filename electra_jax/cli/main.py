@@ -153,7 +153,7 @@ def _train(args: argparse.Namespace, rest: Sequence[str]) -> int:
   config = load_config(args.config, rest) if args.config else None
   _set_up_jax(args)
   more = () if args.config else rest
-  verb = {"pretrain": api.pretrain, "finetune": api.finetune}[args.verb]
+  verb = getattr(api, args.verb)
   result = verb(config, args.workdir, overrides=more, quiet=args.quiet)
   return 0 if result.stopped_by is None else 128 + result.stopped_by
 

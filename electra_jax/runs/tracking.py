@@ -80,9 +80,7 @@ def _group_of(folder: epath.Path) -> epath.Path:
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
   plain = {}
   for name, value in values.items():
-    if isinstance(value, str):
-      value = without_secrets(value)
-    elif not isinstance(value, bool | int | float | None):
+    if not isinstance(value, bool | int | float | None):
       value = without_secrets(str(value))
     plain[name] = value
   return plain
