@@ -10,10 +10,7 @@ from etils import epath
 
 from electra_jax.disk.scratch import check_no_link, open_scratch
 from electra_jax.errors import UserError
-from electra_jax.exporting import (
-    stablehlo_file,
-    web,
-)
+from electra_jax.exporting import stablehlo_file, web
 from electra_jax.exporting.examples import EXAMPLE_FILE, example_of
 from electra_jax.exporting.findings import Finding, check_finding
 from electra_jax.exporting.manifest import Facts, ModelFile, write_manifest

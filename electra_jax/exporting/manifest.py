@@ -172,8 +172,5 @@ def _versions(packages: Sequence[str]) -> Mapping[str, str]:
 
 
 def _digest(path: pathlib.Path) -> str:
-  digest = hashlib.sha256()
   with path.open("rb") as file:
-    while block := file.read(1 << 20):
-      digest.update(block)
-  return digest.hexdigest()
+    return hashlib.file_digest(file, "sha256").hexdigest()
