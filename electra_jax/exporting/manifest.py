@@ -10,6 +10,7 @@ from electra_jax import __version__
 from electra_jax.exporting.findings import TOLERANCE, Finding
 from electra_jax.exporting.networks import Head, Network, Port
 from electra_jax.files import to_json, write_whole
+from electra_jax.finetuning.task_data import decode_options
 from electra_jax.runs import workdir as workdirs
 from electra_jax.text.tokenizer import Tokenizer
 from electra_jax.trees import count_parameters
@@ -137,10 +138,11 @@ def task_facts(
   if task.kind == "tagging":
     record |= {"tag_scheme": task.tag_scheme, "word_unit": task.word_unit}
   if task.kind == "questions":
+    options = decode_options(config)  # Its threshold is never None.
     record |= {
         "may_lack_answer": task.may_lack_answer,
-        "null_threshold": config.questions.null_threshold,
-        "max_answer_length": config.questions.max_answer_length,
+        "null_threshold": options.null_threshold,
+        "max_answer_length": options.max_answer_length,
         "max_query_length": config.data.max_query_length,
         "doc_stride": config.data.doc_stride,
     }

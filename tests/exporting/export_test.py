@@ -24,6 +24,7 @@ from electra_jax.interop.model import PretrainedState
 from electra_jax.pretraining.model import PretrainedModel
 from electra_jax.runs.networks import electra_config
 from electra_jax.tasks.examples import QuestionExample, TaggedExample
+from electra_jax.tasks.squad_scoring import NO_ANSWER_THRESHOLD
 from tests import helpers
 from tests.exporting.workdirs import TEXTS, finetuned, pretrained
 
@@ -134,6 +135,7 @@ def test_all_kinds_of_tasks_answer_as_predict_does(target, tasks, tmp_path):
   told = json.loads((tmp_path / "out/manifest.json").read_text())
   squad = told["tasks"][3]
   assert squad["outputs"]["start_index"] == "squad_start_index"
+  assert squad["null_threshold"] == NO_ANSWER_THRESHOLD
   assert [t["first_segment"] for t in told["tasks"]] == [0, 0, 1, 0]
   assert told["lengths"]["shortest"] == 4  # Of the search.
   model = FinetunedModel(tasks)
