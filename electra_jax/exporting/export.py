@@ -10,7 +10,7 @@ from etils import epath
 
 from electra_jax.disk.scratch import check_no_link, open_scratch
 from electra_jax.errors import UserError
-from electra_jax.exporting import stablehlo_file, web
+from electra_jax.exporting import web
 from electra_jax.exporting.examples import EXAMPLE_FILE, example_of
 from electra_jax.exporting.findings import Finding, check_finding
 from electra_jax.exporting.manifest import Facts, ModelFile, write_manifest
@@ -301,10 +301,9 @@ def _write(
     found = trials.of(target.open(folder / name, network, lengths))
     if dtype == "float32":
       check_finding(name, found)
-    size = (folder / name).stat().st_size
-    if name == stablehlo_file.PROGRAM:
-      size += (folder / stablehlo_file.WEIGHTS).stat().st_size
-    files.append(ModelFile(name, dtype, size, found))
+    parts = (name, target.weights) if target.weights else (name,)
+    size = sum((folder / part).stat().st_size for part in parts)
+    files.append(ModelFile(name, dtype, parts, size, found))
 
   whole, small = (
       name.format(_role(network)) for name in (target.file, target.int8_file)

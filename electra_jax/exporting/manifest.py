@@ -20,17 +20,19 @@ _FORMAT = 1  # Of the manifest.
 
 
 class ModelFile(NamedTuple):
-  """One file that holds the network.
+  """One file that runs the network.
 
   Attributes:
     name: in the folder.
     dtype: of its weights, "float32" or "int8".
-    size: bytes.
+    parts: files that it consists of, itself the first.
+    size: bytes of all parts.
     found: how it answers.
   """
 
   name: str
   dtype: str
+  parts: tuple[str, ...]
   size: int
   found: Finding
 
@@ -81,12 +83,13 @@ def write_manifest(
       "versions": {"electra_jax": __version__} | _versions(facts.packages),
       "files": [
           {
-              "file": file.name,
+              "file": part,
               "dtype": file.dtype,
-              "bytes": file.size,
-              "sha256": _digest(folder / file.name),
+              "bytes": (folder / part).stat().st_size,
+              "sha256": _digest(folder / part),
           }
           for file in facts.files
+          for part in file.parts
       ],
       "inputs": [_port(port) for port in network.inputs],
       "outputs": [_port(port) for port in network.outputs],

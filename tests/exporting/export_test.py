@@ -1,5 +1,6 @@
 """Exported folders: they answer as the run does, and say what they are."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ from electra_jax.exporting.findings import Finding
 from electra_jax.exporting.networks import network_of_pretraining
 from electra_jax.exporting.onnx_file import write_onnx
 from electra_jax.exporting.runtimes import open_onnx, open_stablehlo
+from electra_jax.exporting.stablehlo_file import PROGRAM, WEIGHTS
 from electra_jax.exporting.targets import TARGETS
 from electra_jax.exporting.trials import PretrainedTrials, run_own
 from electra_jax.finetuning.inputs import parse_inputs
@@ -175,11 +177,23 @@ def test_examples_of_other_tasks_answer_as_predict_does(name, tmp_path):
     assert float(said.split()[-1]) == pytest.approx(answer.null_odds, abs=2e-3)
 
 
+def files_told(folder):
+  """Names in manifest.json, whose sizes and hashes are those of the files."""
+  told = json.loads((folder / "manifest.json").read_text())["files"]
+  for file in told:
+    content = (folder / file["file"]).read_bytes()
+    assert file["bytes"] == len(content)
+    assert file["sha256"] == hashlib.sha256(content).hexdigest()
+  return [file["file"] for file in told]
+
+
 def test_rows_of_any_length_and_number_are_taken(run, tmp_path):
   need("onnx")
   need("stablehlo")
   export(run, tmp_path / "onnx", to="onnx", texts=TEXTS)
   export(run, tmp_path / "jax", to="stablehlo", texts=TEXTS)
+  assert files_told(tmp_path / "onnx") == ["model.onnx"]
+  assert files_told(tmp_path / "jax") == [PROGRAM, WEIGHTS]
   onnx = open_onnx(tmp_path / "onnx/model.onnx")
   program = open_stablehlo(tmp_path / "jax")
   for length, count in ((1, 1), (5, 3), (512, 1)):
