@@ -147,15 +147,10 @@ def export(
       for one, tried in zip(networks, trials, strict=True):
         files += _write(place, target, one, lengths, tried, int8=int8)
       _write_tokenizer(place, own, run)
-      if to == "web":
-        loaded = target.int8_file if int8 else target.file
-        _write_page(place, loaded, networks, run, workdir, runtime)
-      else:
-        write_whole(place / EXAMPLE_FILE, [example_of(to, own)])
       facts = Facts(
           to,
           run,
-          os.fspath(workdir),
+          pathlib.Path(workdir).absolute().name,
           seed,
           lengths,
           ["jax", *target.needs(int8)],
@@ -163,6 +158,11 @@ def export(
           trials[0].own(),
           trials[0].origin,
       )
+      if to == "web":
+        loaded = target.int8_file if int8 else target.file
+        _write_page(place, loaded, networks, run, facts.source, runtime)
+      else:
+        write_whole(place / EXAMPLE_FILE, [example_of(to, own)])
       write_manifest(place, own, facts)
     scratch.publish()
   return Export(
@@ -216,13 +216,12 @@ def _write_page(
     file: str,
     networks: Sequence[Network],
     run: workdirs.Run,
-    workdir: epath.PathLike,
+    name: str,
     runtime: str | os.PathLike | None,
 ) -> None:
   source = None if runtime is None else pathlib.Path(runtime)
   web.write_runtime(folder / "runtime", source)
   loaded = {_role(one): file.format(_role(one)) for one in networks}
-  name = pathlib.Path(workdir).absolute().name
   web.write_page(folder, loaded, networks[0], run, name)
 
 

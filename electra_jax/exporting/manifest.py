@@ -1,4 +1,7 @@
-"""manifest.json: all that a program must know of an exported folder."""
+"""manifest.json: all that a program must know of an exported folder.
+
+The folder is passed on, so no path of this machine is in it.
+"""
 
 import hashlib
 import pathlib
@@ -43,7 +46,7 @@ class Facts(NamedTuple):
   Attributes:
     target: as of `export`.
     run: of the source.
-    source: its folder, as it was given.
+    source: name of its folder.
     seed: of a fine-tuned model, whose; None for the best.
     lengths: of rows that are fixed; none where any length is taken.
     packages: that wrote and tried the files.

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -24,6 +25,7 @@ from electra_jax.finetuning.inputs import parse_inputs
 from electra_jax.finetuning.model import FinetunedModel
 from electra_jax.interop.model import PretrainedState
 from electra_jax.pretraining.model import PretrainedModel
+from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.networks import electra_config
 from electra_jax.tasks.examples import QuestionExample, TaggedExample
 from electra_jax.tasks.squad_scoring import NO_ANSWER_THRESHOLD
@@ -109,6 +111,20 @@ def test_the_detector_answers_as_predict_does(target, run, tmp_path):
       detection.probabilities,
       atol=6e-4,
   )
+
+
+def test_rows_that_were_held_out_are_compared_and_no_path_is_told(
+    tiny_run, tmp_path
+):
+  need("onnx")
+  done = export(tiny_run, tmp_path / "out", to="onnx", check=3)
+  store = pathlib.Path(workdirs.load(tiny_run).config.data.store)
+  assert done.origin == f"3 rows of the validation split of {store.name}"
+  assert done.files[0].found.differing == 0 < done.files[0].found.answers
+  text = (tmp_path / "out/manifest.json").read_text()
+  assert json.loads(text)["source"]["run"] == pathlib.Path(tiny_run).name
+  assert str(store.parent) not in text
+  assert str(pathlib.Path(tiny_run).parent) not in text
 
 
 @targets
