@@ -153,7 +153,7 @@ def export(
           pathlib.Path(workdir).absolute().name,
           seed,
           lengths,
-          ["jax", *target.needs(int8)],
+          {"jax": "jax"} | target.needs(int8),
           files,
           trials[0].own(),
           trials[0].origin,

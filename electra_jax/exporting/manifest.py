@@ -49,7 +49,7 @@ class Facts(NamedTuple):
     source: name of its folder.
     seed: of a fine-tuned model, whose; None for the best.
     lengths: of rows that are fixed; none where any length is taken.
-    packages: that wrote and tried the files.
+    packages: that wrote and tried the files, as of `Target`.
     files: with what was found.
     own: what our own model answers.
     origin: of the rows that were tried, in words.
@@ -60,7 +60,7 @@ class Facts(NamedTuple):
   source: str
   seed: int | None
   lengths: Sequence[int]
-  packages: Sequence[str]
+  packages: Mapping[str, str]
   files: Sequence[ModelFile]
   own: Finding
   origin: str
@@ -175,8 +175,17 @@ def _found(found: Finding) -> dict[str, Any]:
   }
 
 
-def _versions(packages: Sequence[str]) -> Mapping[str, str]:
-  return {name: metadata.version(name) for name in packages}
+def _versions(packages: Mapping[str, str]) -> dict[str, str]:
+  """Returns versions by distribution, whichever has the module.
+
+  onnxruntime-gpu and others hold the module onnxruntime as well.
+  """
+  found = metadata.packages_distributions()
+  return {
+      name: metadata.version(name)
+      for module in packages.values()
+      for name in found.get(module, ())
+  }
 
 
 def _digest(path: pathlib.Path) -> str:
