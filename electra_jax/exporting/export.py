@@ -8,7 +8,7 @@ from typing import Any
 
 from etils import epath
 
-from electra_jax.disk.scratch import check_no_link, open_scratch
+from electra_jax.disk.scratch import new_folder, open_scratch
 from electra_jax.errors import UserError
 from electra_jax.exporting import web
 from electra_jax.exporting.examples import EXAMPLE_FILE, example_of
@@ -243,18 +243,12 @@ def _role(network: Network) -> str:
 
 
 def _free(output: epath.PathLike) -> epath.Path:
-  if not os.fspath(output):
-    raise UserError("OUTPUT is empty; give the folder to write")
   if is_remote(output):
     raise UserError(
         f"OUTPUT {output} is not a local folder, where the files can be tried;"
         " give one, and copy it there"
     )
-  check_no_link(output, "OUTPUT")
-  folder = epath.Path(output)
-  if folder.exists():
-    raise UserError(f"{folder} exists; choose another OUTPUT, or delete it")
-  return folder
+  return new_folder(output, "OUTPUT")
 
 
 def _lengths(
