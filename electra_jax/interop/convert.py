@@ -131,7 +131,8 @@ def convert(
     if to == "workdir":
       runs.write_pretrained(folder, model, config, own, str(source))
     elif to == "weights":
-      runs.write_weights(folder, model, config, own, epath.Path(source).name)
+      name = epath.Path(source).absolute().name  # Of "." as well.
+      runs.write_weights(folder, model, config, own, name)
     elif to == "google":
       google.write_model(folder, model)
       notes += _notes_of(model)
