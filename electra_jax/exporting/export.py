@@ -130,7 +130,7 @@ def export(
   """
   target = find_target(to, int8)
   folder = _free(output)
-  _check_numbers(to, check, runtime)
+  _check_arguments(to, check, runtime)
   run = workdirs.load(workdir)
   check_exportable(run.tokenizer)
   own, state = read_network(workdir, run, name=network, seed=seed)
@@ -176,13 +176,15 @@ def export(
   )
 
 
-def _check_numbers(
+def _check_arguments(
     to: str, check: int | None, runtime: str | os.PathLike | None
 ) -> None:
   if check is not None and check < 1:
     raise UserError(f"--check is {check}; it must be at least 1")
   if runtime is not None and to != "web":
     raise UserError(f"--runtime {runtime} has no meaning for --to {to}")
+  if runtime is None and to == "web":
+    web.check_npm()
 
 
 def _networks(
