@@ -102,6 +102,25 @@ def open_scratch(target: epath.PathLike) -> Iterator[Scratch]:
     _remove(root)
 
 
+def new_folder(path: epath.PathLike, name: str) -> epath.Path:
+  """Returns the place of a folder to be made.
+
+  Args:
+    path: a local or gs:// folder.
+    name: what the command line calls it.
+
+  Raises:
+    UserError: it is empty, or something is there.
+  """
+  if not os.fspath(path):
+    raise UserError(f"{name} is empty; give the folder to write")
+  check_no_link(path, name)
+  path = epath.Path(path)
+  if path.exists():
+    raise UserError(f"{path} exists; choose another {name}, or delete it")
+  return path
+
+
 def check_no_link(path: epath.PathLike, flag: str) -> None:
   """Raises UserError where a symbolic link stands in a folder's place."""
   if not is_remote(path) and os.path.islink(path):

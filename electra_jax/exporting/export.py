@@ -8,12 +8,9 @@ from typing import Any
 
 from etils import epath
 
-from electra_jax.disk.scratch import check_no_link, open_scratch
+from electra_jax.disk.scratch import new_folder, open_scratch
 from electra_jax.errors import UserError
-from electra_jax.exporting import (
-    stablehlo_file,
-    web,
-)
+from electra_jax.exporting import web
 from electra_jax.exporting.examples import EXAMPLE_FILE, example_of
 from electra_jax.exporting.findings import Finding, check_finding
 from electra_jax.exporting.manifest import Facts, ModelFile, write_manifest
@@ -133,7 +130,7 @@ def export(
   """
   target = find_target(to, int8)
   folder = _free(output)
-  _check_numbers(to, check, runtime)
+  _check_arguments(to, check, runtime)
   run = workdirs.load(workdir)
   check_exportable(run.tokenizer)
   own, state = read_network(workdir, run, name=network, seed=seed)
@@ -150,22 +147,22 @@ def export(
       for one, tried in zip(networks, trials, strict=True):
         files += _write(place, target, one, lengths, tried, int8=int8)
       _write_tokenizer(place, own, run)
-      if to == "web":
-        loaded = target.int8_file if int8 else target.file
-        _write_page(place, loaded, networks, run, workdir, runtime)
-      else:
-        write_whole(place / EXAMPLE_FILE, [example_of(to, own)])
       facts = Facts(
           to,
           run,
-          os.fspath(workdir),
+          pathlib.Path(workdir).absolute().name,
           seed,
           lengths,
-          ["jax", *target.needs(int8)],
+          {"jax": "jax"} | target.needs(int8),
           files,
           trials[0].own(),
           trials[0].origin,
       )
+      if to == "web":
+        loaded = target.int8_file if int8 else target.file
+        _write_page(place, loaded, networks, run, facts.source, runtime)
+      else:
+        write_whole(place / EXAMPLE_FILE, [example_of(to, own)])
       write_manifest(place, own, facts)
     scratch.publish()
   return Export(
@@ -179,13 +176,15 @@ def export(
   )
 
 
-def _check_numbers(
+def _check_arguments(
     to: str, check: int | None, runtime: str | os.PathLike | None
 ) -> None:
   if check is not None and check < 1:
     raise UserError(f"--check is {check}; it must be at least 1")
   if runtime is not None and to != "web":
     raise UserError(f"--runtime {runtime} has no meaning for --to {to}")
+  if runtime is None and to == "web":
+    web.check_npm()
 
 
 def _networks(
@@ -219,13 +218,12 @@ def _write_page(
     file: str,
     networks: Sequence[Network],
     run: workdirs.Run,
-    workdir: epath.PathLike,
+    name: str,
     runtime: str | os.PathLike | None,
 ) -> None:
   source = None if runtime is None else pathlib.Path(runtime)
   web.write_runtime(folder / "runtime", source)
   loaded = {_role(one): file.format(_role(one)) for one in networks}
-  name = pathlib.Path(workdir).absolute().name
   web.write_page(folder, loaded, networks[0], run, name)
 
 
@@ -247,18 +245,12 @@ def _role(network: Network) -> str:
 
 
 def _free(output: epath.PathLike) -> epath.Path:
-  if not os.fspath(output):
-    raise UserError("OUTPUT is empty; give the folder to write")
   if is_remote(output):
     raise UserError(
         f"OUTPUT {output} is not a local folder, where the files can be tried;"
         " give one, and copy it there"
     )
-  check_no_link(output, "OUTPUT")
-  folder = epath.Path(output)
-  if folder.exists():
-    raise UserError(f"{folder} exists; choose another OUTPUT, or delete it")
-  return folder
+  return new_folder(output, "OUTPUT")
 
 
 def _lengths(
@@ -304,10 +296,9 @@ def _write(
     found = trials.of(target.open(folder / name, network, lengths))
     if dtype == "float32":
       check_finding(name, found)
-    size = (folder / name).stat().st_size
-    if name == stablehlo_file.PROGRAM:
-      size += (folder / stablehlo_file.WEIGHTS).stat().st_size
-    files.append(ModelFile(name, dtype, size, found))
+    parts = (name, target.weights) if target.weights else (name,)
+    size = sum((folder / part).stat().st_size for part in parts)
+    files.append(ModelFile(name, dtype, parts, size, found))
 
   whole, small = (
       name.format(_role(network)) for name in (target.file, target.int8_file)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
+
 from electra_jax.errors import UserError
 
 TOLERANCE = 1e-4  # Of a logit, between a file in float32 and our own model.
@@ -29,7 +31,7 @@ class Finding(NamedTuple):
   def __add__(self, other: "Finding") -> "Finding":
     """Joins what was found on two sets of rows."""
     return Finding(
-        max(self.largest, other.largest),
+        float(np.maximum(self.largest, other.largest)),  # NaN stays NaN.
         self.differing + other.differing,
         self.answers + other.answers,
         {**self.scores, **other.scores},

@@ -1,4 +1,7 @@
-"""manifest.json: all that a program must know of an exported folder."""
+"""manifest.json: all that a program must know of an exported folder.
+
+The folder is passed on, so no path of this machine is in it.
+"""
 
 import hashlib
 import pathlib
@@ -10,6 +13,7 @@ from electra_jax import __version__
 from electra_jax.exporting.findings import TOLERANCE, Finding
 from electra_jax.exporting.networks import Head, Network, Port
 from electra_jax.files import to_json, write_whole
+from electra_jax.finetuning.task_data import decode_options
 from electra_jax.runs import workdir as workdirs
 from electra_jax.text.tokenizer import Tokenizer
 from electra_jax.trees import count_parameters
@@ -19,17 +23,19 @@ _FORMAT = 1  # Of the manifest.
 
 
 class ModelFile(NamedTuple):
-  """One file that holds the network.
+  """One file that runs the network.
 
   Attributes:
     name: in the folder.
     dtype: of its weights, "float32" or "int8".
-    size: bytes.
+    parts: files that it consists of, itself the first.
+    size: bytes of all parts.
     found: how it answers.
   """
 
   name: str
   dtype: str
+  parts: tuple[str, ...]
   size: int
   found: Finding
 
@@ -40,10 +46,10 @@ class Facts(NamedTuple):
   Attributes:
     target: as of `export`.
     run: of the source.
-    source: its folder, as it was given.
+    source: name of its folder.
     seed: of a fine-tuned model, whose; None for the best.
     lengths: of rows that are fixed; none where any length is taken.
-    packages: that wrote and tried the files.
+    packages: that wrote and tried the files, as of `Target`.
     files: with what was found.
     own: what our own model answers.
     origin: of the rows that were tried, in words.
@@ -54,7 +60,7 @@ class Facts(NamedTuple):
   source: str
   seed: int | None
   lengths: Sequence[int]
-  packages: Sequence[str]
+  packages: Mapping[str, str]
   files: Sequence[ModelFile]
   own: Finding
   origin: str
@@ -80,12 +86,13 @@ def write_manifest(
       "versions": {"electra_jax": __version__} | _versions(facts.packages),
       "files": [
           {
-              "file": file.name,
+              "file": part,
               "dtype": file.dtype,
-              "bytes": file.size,
-              "sha256": _digest(folder / file.name),
+              "bytes": (folder / part).stat().st_size,
+              "sha256": _digest(folder / part),
           }
           for file in facts.files
+          for part in file.parts
       ],
       "inputs": [_port(port) for port in network.inputs],
       "outputs": [_port(port) for port in network.outputs],
@@ -137,10 +144,11 @@ def task_facts(
   if task.kind == "tagging":
     record |= {"tag_scheme": task.tag_scheme, "word_unit": task.word_unit}
   if task.kind == "questions":
+    options = decode_options(config)  # Its threshold is never None.
     record |= {
         "may_lack_answer": task.may_lack_answer,
-        "null_threshold": config.questions.null_threshold,
-        "max_answer_length": config.questions.max_answer_length,
+        "null_threshold": options.null_threshold,
+        "max_answer_length": options.max_answer_length,
         "max_query_length": config.data.max_query_length,
         "doc_stride": config.data.doc_stride,
     }
@@ -167,13 +175,19 @@ def _found(found: Finding) -> dict[str, Any]:
   }
 
 
-def _versions(packages: Sequence[str]) -> Mapping[str, str]:
-  return {name: metadata.version(name) for name in packages}
+def _versions(packages: Mapping[str, str]) -> dict[str, str]:
+  """Returns versions by distribution, whichever has the module.
+
+  onnxruntime-gpu and others hold the module onnxruntime as well.
+  """
+  found = metadata.packages_distributions()
+  return {
+      name: metadata.version(name)
+      for module in packages.values()
+      for name in found.get(module, ())
+  }
 
 
 def _digest(path: pathlib.Path) -> str:
-  digest = hashlib.sha256()
   with path.open("rb") as file:
-    while block := file.read(1 << 20):
-      digest.update(block)
-  return digest.hexdigest()
+    return hashlib.file_digest(file, "sha256").hexdigest()

@@ -23,10 +23,7 @@ from electra_jax.shapes import Params
 from electra_jax.tasks.task import Task
 
 NETWORKS = ("discriminator", "generator")
-DETECTION, MASKED_LM = (
-    "detection",
-    "masked_lm",
-)  # Kinds of heads, beside tasks'.
+DETECTION, MASKED_LM = "detection", "masked_lm"  # Heads beside tasks'.
 # Axes whose lengths the caller chooses.
 BATCH, LENGTH, SLOTS = "batch", "length", "slots"
 POSITIONS = "positions"  # The input that masked LM alone has.
@@ -103,11 +100,6 @@ class Network:
   def longest(self) -> int:
     """The longest row that it takes."""
     return self.config.max_position_embeddings
-
-  def head_params(self, head: Head) -> Params:
-    """Returns the parameters of one head."""
-    params = self.params[self.parts[2]]
-    return params[head.name] if head.name else params
 
   @property
   def inputs(self) -> tuple[Port, ...]:

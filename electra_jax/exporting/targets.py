@@ -30,6 +30,7 @@ class Target:
     int8_file: its name.
     int8_packages: as `packages`, of what `quantize` needs.
     has_lengths: whether rows have fixed lengths.
+    weights: file of the parameters, where `file` does not hold them.
   """
 
   file: str
@@ -41,6 +42,7 @@ class Target:
   int8_file: str = ""
   int8_packages: dict[str, str] = dataclasses.field(default_factory=dict)
   has_lengths: bool = False
+  weights: str = ""
 
   def needs(self, int8: bool) -> dict[str, str]:
     """Returns the packages that a file, or two, need."""
@@ -83,6 +85,7 @@ TARGETS = {
             path.parent, network
         ),
         lambda path, *_: open_stablehlo(path.parent),
+        weights=stablehlo_file.WEIGHTS,
     ),
 }
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from etils import epath
 
 from electra_jax.errors import UserError
 from electra_jax.exporting.findings import NOTHING, Finding
@@ -132,7 +133,8 @@ def _rows(run, count, texts) -> tuple[Batch, str]:
         f"the run's held-out rows cannot be read ({error}); {fix}"
     ) from error
   held = len(batch.input_ids)
-  return batch, f"{held:,} rows of the validation split of {path}"
+  name = epath.Path(path).name  # Of the whole path a manifest must not tell.
+  return batch, f"{held:,} rows of the validation split of {name}"
 
 
 def _rows_of_texts(

@@ -51,6 +51,15 @@ def check_page(run: workdirs.Run) -> None:
     )
 
 
+def check_npm() -> None:
+  """Raises a UserError where npm, which fetches the runtime, is missing."""
+  if shutil.which("npm") is None:
+    raise UserError(
+        f"--to web fetches {PACKAGE} by npm, which is not installed; install"
+        f" Node.js, {_OFFLINE}"
+    )
+
+
 def write_runtime(
     folder: pathlib.Path, source: pathlib.Path | None = None
 ) -> None:
@@ -61,18 +70,13 @@ def write_runtime(
     source: where they lie; None: they are fetched by npm.
 
   Raises:
-    UserError: npm is missing or fails, or a file is not the pinned one.
+    UserError: npm fails, or a file is not the pinned one.
   """
   folder.mkdir()
   if source is not None:
     for name in RUNTIME:
       _copy(source / name, folder / name)
     return
-  if shutil.which("npm") is None:
-    raise UserError(
-        f"--to web fetches {PACKAGE} by npm, which is not installed; install"
-        f" Node.js, {_OFFLINE}"
-    )
   with tempfile.TemporaryDirectory() as scratch:
     done = subprocess.run(
         ["npm", "pack", PACKAGE, "--silent", "--ignore-scripts"],

@@ -192,12 +192,12 @@ def _held_out(workdir: epath.Path, step: int) -> list[Score]:
   """Returns the figures of the last evaluation up to a step."""
   path, last = workdir / "metrics.jsonl", {}
   if path.exists():
-    for line in path.read_text().splitlines():
+    for line in path.read_bytes().splitlines():
       try:
         record = json.loads(line)
         if record["group"] == "validation" and record["step"] <= step:
           last = record
-      except (ValueError, KeyError, TypeError):
+      except (ValueError, KeyError, TypeError, RecursionError):
         continue
   return [
       Score(name, float(value))

@@ -2,12 +2,11 @@
 
 import contextlib
 import dataclasses
-import os
 from collections.abc import Iterator
 
 from etils import epath
 
-from electra_jax.disk.scratch import check_no_link, open_scratch
+from electra_jax.disk.scratch import new_folder, open_scratch
 from electra_jax.errors import UserError
 from electra_jax.files import writing
 from electra_jax.interop import google, huggingface, tf_checkpoint
@@ -115,12 +114,7 @@ def convert(
   """
   if to not in FORMATS:
     raise UserError(f"--to {to} is not one of {', '.join(FORMATS)}")
-  if not os.fspath(target):
-    raise UserError("TARGET is empty; give the folder to write")
-  target = epath.Path(target)
-  check_no_link(target, "TARGET")
-  if target.exists():
-    raise UserError(f"{target} exists; choose another TARGET, or delete it")
+  target = new_folder(target, "TARGET")
   source_format = _format_of(source)
   sharing = config.model.embedding_sharing if config is not None else None
   casing = {"lowercase": lowercase, "strip_accents": strip_accents}
@@ -137,7 +131,8 @@ def convert(
     if to == "workdir":
       runs.write_pretrained(folder, model, config, own, str(source))
     elif to == "weights":
-      runs.write_weights(folder, model, config, own, epath.Path(source).name)
+      name = epath.Path(source).absolute().name  # Of "." as well.
+      runs.write_weights(folder, model, config, own, name)
     elif to == "google":
       google.write_model(folder, model)
       notes += _notes_of(model)

@@ -171,3 +171,23 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path):
   ):
     build(tmp_path / "file" / "target")
   assert os.path.isfile(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "OUTPUT is empty"),
+        ("there", "there exists; choose another OUTPUT"),
+        ("link", "is a symbolic link to .* as OUTPUT"),
+    ],
+)
+def test_a_new_folder_takes_no_place_that_is_taken(
+    name, message, tmp_path, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / "there").mkdir()
+  (tmp_path / "link").symlink_to("nowhere")
+  with pytest.raises(UserError, match=message):
+    scratch.new_folder(name, "OUTPUT")
+  assert str(scratch.new_folder("new", "OUTPUT")) == "new"
+  assert not (tmp_path / "new").exists()

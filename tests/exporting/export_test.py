@@ -1,7 +1,9 @@
 """Exported folders: they answer as the run does, and say what they are."""
 
+import hashlib
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -16,14 +18,17 @@ from electra_jax.exporting.findings import Finding
 from electra_jax.exporting.networks import network_of_pretraining
 from electra_jax.exporting.onnx_file import write_onnx
 from electra_jax.exporting.runtimes import open_onnx, open_stablehlo
+from electra_jax.exporting.stablehlo_file import PROGRAM, WEIGHTS
 from electra_jax.exporting.targets import TARGETS
 from electra_jax.exporting.trials import PretrainedTrials, run_own
 from electra_jax.finetuning.inputs import parse_inputs
 from electra_jax.finetuning.model import FinetunedModel
 from electra_jax.interop.model import PretrainedState
 from electra_jax.pretraining.model import PretrainedModel
+from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.networks import electra_config
 from electra_jax.tasks.examples import QuestionExample, TaggedExample
+from electra_jax.tasks.squad_scoring import NO_ANSWER_THRESHOLD
 from tests import helpers
 from tests.exporting.workdirs import TEXTS, finetuned, pretrained
 
@@ -108,6 +113,20 @@ def test_the_detector_answers_as_predict_does(target, run, tmp_path):
   )
 
 
+def test_rows_that_were_held_out_are_compared_and_no_path_is_told(
+    tiny_run, tmp_path
+):
+  need("onnx")
+  done = export(tiny_run, tmp_path / "out", to="onnx", check=3)
+  store = pathlib.Path(workdirs.load(tiny_run).config.data.store)
+  assert done.origin == f"3 rows of the validation split of {store.name}"
+  assert done.files[0].found.differing == 0 < done.files[0].found.answers
+  text = (tmp_path / "out/manifest.json").read_text()
+  assert json.loads(text)["source"]["run"] == pathlib.Path(tiny_run).name
+  assert str(store.parent) not in text
+  assert str(pathlib.Path(tiny_run).parent) not in text
+
+
 @targets
 def test_the_generator_fills_in_as_predict_does(target, run, tmp_path):
   need(target)
@@ -134,6 +153,7 @@ def test_all_kinds_of_tasks_answer_as_predict_does(target, tasks, tmp_path):
   told = json.loads((tmp_path / "out/manifest.json").read_text())
   squad = told["tasks"][3]
   assert squad["outputs"]["start_index"] == "squad_start_index"
+  assert squad["null_threshold"] == NO_ANSWER_THRESHOLD
   assert [t["first_segment"] for t in told["tasks"]] == [0, 0, 1, 0]
   assert told["lengths"]["shortest"] == 4  # Of the search.
   model = FinetunedModel(tasks)
@@ -173,11 +193,23 @@ def test_examples_of_other_tasks_answer_as_predict_does(name, tmp_path):
     assert float(said.split()[-1]) == pytest.approx(answer.null_odds, abs=2e-3)
 
 
+def files_told(folder):
+  """Names in manifest.json, whose sizes and hashes are those of the files."""
+  told = json.loads((folder / "manifest.json").read_text())["files"]
+  for file in told:
+    content = (folder / file["file"]).read_bytes()
+    assert file["bytes"] == len(content)
+    assert file["sha256"] == hashlib.sha256(content).hexdigest()
+  return [file["file"] for file in told]
+
+
 def test_rows_of_any_length_and_number_are_taken(run, tmp_path):
   need("onnx")
   need("stablehlo")
   export(run, tmp_path / "onnx", to="onnx", texts=TEXTS)
   export(run, tmp_path / "jax", to="stablehlo", texts=TEXTS)
+  assert files_told(tmp_path / "onnx") == ["model.onnx"]
+  assert files_told(tmp_path / "jax") == [PROGRAM, WEIGHTS]
   onnx = open_onnx(tmp_path / "onnx/model.onnx")
   program = open_stablehlo(tmp_path / "jax")
   for length, count in ((1, 1), (5, 3), (512, 1)):

@@ -112,12 +112,13 @@ def test_mistakes_leave_nothing_behind(tokenizer, tmp_path, monkeypatch):
     (tmp_path / "runtime" / name).unlink()
   monkeypatch.setattr(web.shutil, "which", lambda name: None)
   with pytest.raises(UserError, match="by npm, which is not installed"):
-    export(run, tmp_path / "new", **given)
+    export(tmp_path / "gone", tmp_path / "new", **given)  # Before all else.
   with pytest.raises(UserError, match="--runtime there has no meaning"):
     export(run, tmp_path / "new", to="onnx", runtime="there")
   assert sorted(tmp_path.rglob("*")) == before
   pieces = Tokenizer("sentencepiece", helpers.sentencepiece_model())
   other = pretrained(tmp_path / "other", pieces)
+  given["runtime"] = tmp_path / "runtime"
   with pytest.raises(UserError, match="--to web reads WordPiece"):
     export(other, tmp_path / "new", **given)
 

@@ -8,8 +8,10 @@ import re
 
 import pytest
 import yaml
+from etils import epath
 
 from electra_jax.finetuning.finetune import finetune
+from electra_jax.interop import card_facts
 from electra_jax.interop.card_facts import CardFacts, Score, read_facts
 from electra_jax.interop.card_snippets import ONLY_FOUR
 from electra_jax.interop.convert import convert
@@ -142,6 +144,14 @@ def test_a_run_tells_of_itself_and_of_no_place(run, tmp_path):
   assert str(run.parent) not in text
   assert "good for nothing" in text and "language: en" not in text
   assert "train_batch" not in text and '"batch_size"' in text
+
+
+def test_damaged_lines_of_metrics_are_left_out(tmp_path):
+  good = {"step": 3, "group": "validation", "mlm_loss": 5.5}
+  lines = [json.dumps(good).encode(), b'{"step": 4, "gr\xff', b"[" * 100_000]
+  (tmp_path / "metrics.jsonl").write_bytes(b"\n".join(lines))
+  scores = card_facts._held_out(epath.Path(tmp_path), 9)
+  assert scores == [Score("mlm_loss", 5.5)]
 
 
 def test_each_network_has_its_own_card(tiny_run, tmp_path):

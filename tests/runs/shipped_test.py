@@ -73,6 +73,14 @@ def test_it_tells_nothing_of_the_machine(place):
   assert workdirs.load("tiny-xx").config.data.store == ""
 
 
+def test_a_source_that_one_stands_in_is_told_by_its_name(
+    tiny_run, tmp_path, monkeypatch
+):
+  monkeypatch.chdir(tiny_run)
+  convert(".", tmp_path / "out", to="weights")
+  assert workdirs.start_of(tmp_path / "out") == "converted from tiny_run"
+
+
 def test_it_converts_and_starts_a_fine_tuning(place, tmp_path):
   convert("tiny-xx", tmp_path / "exported", to="huggingface")
   assert (tmp_path / "exported/discriminator/model.safetensors").exists()
