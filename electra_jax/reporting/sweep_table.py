@@ -85,7 +85,9 @@ def read_sweep(run: RunRecord) -> SweepTable:
   is_known = goal in ("min", "max") and rows and math.isfinite(rows[0][0])
   lines = [(bool(is_known and not i), *row[1:]) for i, row in enumerate(rows)]
   plot, image = _plot(run.path)
-  finished = {r.get("trial") for r in records if r.get("state") == "finished"}
+  finished = {
+      str(r.get("trial")) for r in records if r.get("state") == "finished"
+  }
   return SweepTable(
       run.name,
       visible(str(run.facts.get("sweep", ""))),

@@ -122,13 +122,13 @@ def _classes(task: str, split: str, answers: Answers) -> TaskAnswers:
 
 
 def _label_sets(task: str, split: str, answers: Answers) -> TaskAnswers:
-  wrong = [a for a in answers if _names(a["gold"]) != _names(a["labels"])]
+  wrong = [a for a in answers if _names(a["gold"]) != _names(a.get("labels"))]
 
   def confidence(answer):
     # Of what is one too many or one too few, the surest.
     chances = answer.get("probabilities")
     chances = chances if isinstance(chances, dict) else {}
-    odd = _names(answer["gold"]) ^ _names(answer["labels"])
+    odd = _names(answer["gold"]) ^ _names(answer.get("labels"))
     sure = [number(chances.get(name)) or 0.0 for name in odd]
     return max((max(p, 1 - p) for p in sure), default=0.0)
 
@@ -136,7 +136,7 @@ def _label_sets(task: str, split: str, answers: Answers) -> TaskAnswers:
       wrong,
       confidence,
       lambda a, p: Mistake(
-          _text(a), _listed(a["labels"]), _listed(a["gold"]), p
+          _text(a), _listed(a.get("labels")), _listed(a["gold"]), p
       ),
   )
   return TaskAnswers(
@@ -149,7 +149,7 @@ def _ratings(task: str, split: str, answers: Answers) -> TaskAnswers:
   whole = [
       a
       for a in answers
-      if number(a["gold"]) is not None and number(a["rating"]) is not None
+      if number(a["gold"]) is not None and number(a.get("rating")) is not None
   ]
   mistakes = _most(
       whole,

@@ -264,6 +264,24 @@ def test_mistakes_are_sorted_by_confidence(tmp_path):
   assert off == sorted(off, reverse=True)
 
 
+def test_answers_of_another_shape_stop_no_page(tmp_path):
+  folder = made.finetune_run(tmp_path / "run")
+  answers = folder / "seed_1/predictions/stars_dev.jsonl"
+  made.write_lines(answers, [{"rating": 1.0, "gold": 2.0}, {"gold": 2.0}])
+  sets = [{"labels": ["a"], "gold": ["a"]}, {"gold": ["b"]}]
+  made.write_lines(folder / "seed_1/predictions/ner_dev.jsonl", sets)
+  text = read(report([folder])).text
+  assert "1 examples." in text
+  assert "1 of 2 examples are answered wrongly" in text
+
+
+def test_a_trial_without_a_name_stops_no_page(tmp_path):
+  folder = made.sweep(tmp_path / "sweep")
+  with open(folder / "results.jsonl", "a", encoding="utf-8") as file:
+    file.write('{"trial": [], "state": "finished"}\n')
+  assert "of 6 trials finished" in read(report([folder])).text
+
+
 def test_a_sweep_shows_its_points(tmp_path):
   text = read(report([made.sweep(tmp_path / "sweep")])).text
   assert "4 of 6 trials finished" in text
