@@ -177,9 +177,9 @@ def run(
         writer.flush()
       checkpointer.save(state, step, window.open_part())
 
-  progress.begin(config.num_train_steps, step, later=later_steps)
+  counting = progress.counting(config.num_train_steps, step, later=later_steps)
   try:
-    with StopSignal() as stop, jax.transfer_guard("disallow"):
+    with StopSignal() as stop, counting, jax.transfer_guard("disallow"):
       while step < config.num_train_steps and stopped_by is None:
         with _compiling(progress, step == first_step), _collector_at_rest():
           state, sums = train_step(state, next(batches))
@@ -200,7 +200,6 @@ def run(
     checkpointer.wait()
     raise UserError(f"{error}; {_way_back(checkpointer, config)}") from error
   finally:
-    progress.end()
     checkpointer.wait()
   return Result(state, step, evaluation, stopped_by, time.monotonic() - began)
 
