@@ -120,8 +120,8 @@ PRETRAINING = (
         "rows_per_sec",
         "Speed",
         "rows a second",
-        "Rows of tokens per second over all devices, evaluations and checkpoints"
-        " left out.",
+        "Rows of tokens per second over all devices; compilation, evaluations and"
+        " checkpoints left out.",
     ),
     Panel(
         "mfu",
