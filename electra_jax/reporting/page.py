@@ -117,8 +117,6 @@ def _render(names: Sequence[str], shown: Sequence[Any], sweeps) -> str:
       script_digest=base64.b64encode(digest).decode(),
       made_by=drawing.MADE_BY,
       version=__version__,
-      drawn=lambda plot: markupsafe.Markup(plot.inline),
-      as_is=markupsafe.Markup,
   )
 
 

@@ -79,6 +79,13 @@ class RunRecord:
     steps = [s.steps[-1] for s in self.curves.values() if len(s.steps)]
     return int(max(steps, default=0))
 
+  @property
+  def main_scores(self) -> list[str]:
+    """Names of the scores that the best seed of a fine-tuning is chosen by."""
+    names = self.scores.get("selected_by")
+    names = names if isinstance(names, list) else []
+    return [name for name in names if isinstance(name, str)]
+
 
 def read_runs(paths: Sequence[epath.PathLike]) -> list[RunRecord]:
   """Reads the runs of some folders; a run of phases counts as so many.

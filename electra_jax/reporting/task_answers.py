@@ -75,17 +75,16 @@ def answers_of(run: RunRecord) -> list[TaskAnswers]:
   best = run.scores.get("best_seed")
   folder = run.path / f"seed_{best}" / "predictions"
   found = []
-  for task, split in _splits(run.scores.get("selected_by")):
+  for task, split in _splits(run.main_scores):
     path = folder / f"{task}_{split}.jsonl"
     if (answers := _checked(path)) and (kind := _kind_of(answers[0])):
       found.append(_READERS[kind](task, split, answers))
   return found
 
 
-def _splits(names: Any) -> list[tuple[str, str]]:
+def _splits(names: Sequence[str]) -> list[tuple[str, str]]:
   """Returns tasks with the splits that select the best seed."""
-  names = names if isinstance(names, list) else []
-  parts = [name.split("/") for name in names if isinstance(name, str)]
+  parts = [name.split("/") for name in names]
   return [(part[0], part[1]) for part in parts if len(part) == 3]
 
 
