@@ -4,7 +4,6 @@ import base64
 import dataclasses
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,20 +14,6 @@ from electra_jax.reporting.about import shown
 from electra_jax.reporting.drawing import inline
 from electra_jax.reporting.records import RunRecord, number, read_lines
 from electra_jax.text.visible import visible
-
-# matplotlib's own colours, which a sweep's plot is drawn in.
-_COLOURS = {
-    "#1f77b4": "--line-1",
-    "#ff7f0e": "--line-2",
-    "#2ca02c": "--line-4",
-    "#d62728": "--bad",
-    "#9467bd": "--line-3",
-    "#8c564b": "--line-5",
-    "#000000": "--ink",
-    "#b0b0b0": "--rule",
-    "#cccccc": "--rule",
-    "#ffffff": "--paper",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +121,7 @@ def _plot(path: epath.Path) -> tuple[str, str]:
     text = svg.read_bytes().decode("utf-8", "replace")
     if "<script" in text.lower():  # It goes into the page as it is.
       raise ValueError
-    return _in_page_colours(inline(text, "sweep", "Results of the sweep")), ""
+    return inline(text, "sweep", "Results of the sweep"), ""
   except (OSError, ValueError, TypeError):
     pass
   try:
@@ -144,11 +129,3 @@ def _plot(path: epath.Path) -> tuple[str, str]:
     return "", f"data:image/png;base64,{content}"
   except OSError:
     return "", ""
-
-
-def _in_page_colours(svg: str) -> str:
-  return re.sub(
-      r"#[0-9a-f]{6}",
-      lambda m: f"var({_COLOURS[m[0]]})" if m[0] in _COLOURS else m[0],
-      svg,
-  )
