@@ -51,8 +51,13 @@ class SweepTable:
     return any(line[3] for line in self.lines)
 
 
-def read_sweep(run: RunRecord) -> SweepTable:
-  """Reads what a sweep has written so far."""
+def read_sweep(run: RunRecord, plot_name: str) -> SweepTable:
+  """Reads what a sweep has written so far.
+
+  Args:
+    run: of kind SWEEP.
+    plot_name: unlike that of any other plot on the page.
+  """
   records = list(read_lines(run.path / "results.jsonl"))
   trials = run.facts.get("trials")
   trials = trials if isinstance(trials, dict) else {}
@@ -69,7 +74,7 @@ def read_sweep(run: RunRecord) -> SweepTable:
   )
   is_known = goal in ("min", "max") and rows and math.isfinite(rows[0][0])
   lines = [(bool(is_known and not i), *row[1:]) for i, row in enumerate(rows)]
-  plot, image = _plot(run.path)
+  plot, image = _plot(run.path, plot_name)
   finished = {
       str(r.get("trial")) for r in records if r.get("state") == "finished"
   }
@@ -115,13 +120,13 @@ def _row(group, keys, metric):
   )
 
 
-def _plot(path: epath.Path) -> tuple[str, str]:
+def _plot(path: epath.Path, name: str) -> tuple[str, str]:
   svg, png = path / "results.svg", path / "results.png"
   try:
     text = svg.read_bytes().decode("utf-8", "replace")
     if "<script" in text.lower():  # It goes into the page as it is.
       raise ValueError
-    return inline(text, "sweep", "Results of the sweep"), ""
+    return inline(text, name, "Results of the sweep"), ""
   except (OSError, ValueError, TypeError):
     pass
   try:

@@ -109,8 +109,15 @@ def test_the_page_needs_no_network(run_page, finetune_page):
     assert "url(http" not in path.read_text()
 
 
-def test_no_two_elements_have_one_id(run_page, finetune_page):
-  for path in (run_page, finetune_page):
+def test_no_two_elements_have_one_id(tmp_path, run_page, finetune_page):
+  sweeps = [made.sweep(tmp_path / name) for name in ("one", "other")]
+  for folder in sweeps:
+    (folder / "results.svg").write_text(
+        '<svg viewBox="0 0 4 3"><g id="axes"/></svg>'
+    )
+  sweep_page = report(sweeps, tmp_path / "both.html")
+  assert 'id="sweep_1-axes"' in sweep_page.read_text()
+  for path in (run_page, finetune_page, sweep_page):
     ids = re.findall(r'\bid="([^"]+)"', path.read_text())
     assert len(ids) == len(set(ids))
 
