@@ -112,7 +112,7 @@ STEPS, MEGABYTES = Unit("step"), Megabytes()
 class Progress:
   """Tells a person how far a long job is.
 
-  Use `stage` for work that cannot be counted, `begin` and `update` for what
+  Use `stage` for work that cannot be counted, `counting` and `update` for what
   can, and `tell` for lines that stay.
   """
 
@@ -186,7 +186,8 @@ class Progress:
       if self._is_live:
         self._redraw()
 
-  def begin(
+  @contextlib.contextmanager
+  def counting(
       self,
       total: int | None,
       done: int = 0,
@@ -194,8 +195,8 @@ class Progress:
       name: str = "training",
       unit: Unit = STEPS,
       later: int = 0,
-  ) -> None:
-    """Begins to count.
+  ) -> Iterator[None]:
+    """Counts until the block ends, and takes its line away however it ends.
 
     Args:
       total: where the count ends, or None if that is not known yet.
@@ -204,9 +205,17 @@ class Progress:
       unit: what is counted.
       later: how many more come after this count is full, as of further seeds.
     """
-    if not self._quiet:
-      self._count = _Count(total, done, name, unit, later)
-      self._count.told = self._clock()
+    if self._quiet:
+      yield
+      return
+    self._count = _Count(total, done, name, unit, later)
+    self._count.told = self._clock()
+    if self._is_live:
+      self._redraw()
+    try:
+      yield
+    finally:
+      self._count = None
       if self._is_live:
         self._redraw()
 
@@ -252,14 +261,7 @@ class Progress:
       return
     if isinstance(line, str):
       line = rich.text.Text(line)
-    self._console.print(line, soft_wrap=not self._is_live)
-
-  def end(self) -> None:
-    """Ends the count; its line goes away."""
-    if self._count is not None and self._is_live:
-      self._count = None
-      self._redraw()
-    self._count = None
+    self._console.print(line, soft_wrap=self._live is None)
 
   def _describe_estimate(
       self, count: "_Count", per_sec: float, secs: float

@@ -71,10 +71,10 @@ def test_a_log_says_something_at_once_and_an_estimate_after_some_steps():
   with made.stage("compiling", "seconds to minutes"):
     assert stream.getvalue() == "compiling … seconds to minutes\n"
     clock.secs += 500  # Is no part of the rate.
-  made.begin(1_000_000)
-  take_steps(made, clock, range(1, 4), 6)
-  assert "to go" not in stream.getvalue()
-  take_steps(made, clock, range(4, 9), 6)
+  with made.counting(1_000_000):
+    take_steps(made, clock, range(1, 4), 6)
+    assert "to go" not in stream.getvalue()
+    take_steps(made, clock, range(4, 9), 6)
   told = stream.getvalue()
   assert told.count("to go") == 1
   assert "999,996 steps to go at 6.0 s a step: about 2.3 months" in told
@@ -84,8 +84,8 @@ def test_a_log_says_something_at_once_and_an_estimate_after_some_steps():
 def test_the_estimate_counts_what_comes_later_and_what_is_done():
   stream = io.StringIO()
   made, clock = make(stream)
-  made.begin(200, 100, later=100)
-  take_steps(made, clock, range(101, 112), 2)
+  with made.counting(200, 100, later=100):
+    take_steps(made, clock, range(101, 112), 2)
   # 107 done: 93 here and 100 later.
   assert (
       "193 steps to go in all at 2.0 s a step: about 6 minutes; finish by 12:06"
@@ -96,11 +96,11 @@ def test_the_estimate_counts_what_comes_later_and_what_is_done():
 def test_stages_are_no_part_of_the_rate_but_of_the_time_left():
   stream = io.StringIO()
   made, clock = make(stream)
-  made.begin(100)
-  take_steps(made, clock, range(1, 12), 1, "loss 1")
-  with made.stage("evaluating"):
-    clock.secs += 90
-  take_steps(made, clock, [12], 1, "loss 1")
+  with made.counting(100):
+    take_steps(made, clock, range(1, 12), 1, "loss 1")
+    with made.stage("evaluating"):
+      clock.secs += 90
+    take_steps(made, clock, [12], 1, "loss 1")
   last = stream.getvalue().splitlines()[-1]
   assert last == "step 12/100 | about 15 minutes left | loss 1"
 
@@ -108,8 +108,8 @@ def test_stages_are_no_part_of_the_rate_but_of_the_time_left():
 def test_lines_in_a_log_are_far_apart():
   stream = io.StringIO()
   made, clock = make(stream)
-  made.begin(100)
-  take_steps(made, clock, range(1, 101), 1, "loss 1")
+  with made.counting(100):
+    take_steps(made, clock, range(1, 101), 1, "loss 1")
   counts = re.findall(r"step (\d+)/100", stream.getvalue())
   assert counts == ["1", "31", "61", "91", "100"]
   assert "\x1b" not in stream.getvalue()
@@ -144,13 +144,12 @@ def test_a_terminal_has_a_live_line_that_names_the_stage(monkeypatch):
   made, clock = make(stream)
   with made.stage("compiling", "seconds"):
     made._live.refresh()
-  made.begin(10)
-  take_steps(made, clock, range(1, 5), 1, "loss 2.5")
-  made._live.refresh()
-  with made.stage("evaluating"):
+  with made.counting(10):
+    take_steps(made, clock, range(1, 5), 1, "loss 2.5")
     made._live.refresh()
-  made.tell("AUC 0.7")
-  made.end()
+    with made.stage("evaluating"):
+      made._live.refresh()
+    made.tell("AUC 0.7")
   assert made._live is None
   told = stream.getvalue()
   for text in ("compiling (seconds)", "evaluating", "loss 2.5", "AUC 0.7\n"):
@@ -158,15 +157,27 @@ def test_a_terminal_has_a_live_line_that_names_the_stage(monkeypatch):
   assert "training" in told and "step 4/10" in told and "about 6 s" in told
 
 
+def test_the_live_line_goes_away_with_a_count_that_fails(monkeypatch):
+  monkeypatch.setenv("TERM", "xterm-256color")
+  stream = Terminal()
+  made, _ = make(stream)
+  with pytest.raises(OSError), made.counting(10):
+    made.update(3)
+    raise OSError
+  assert made._live is None
+  assert stream.getvalue().rindex("\x1b[?25h") > stream.getvalue().rindex(
+      "\x1b[?25l"
+  )  # The cursor is shown again.
+
+
 def test_no_color_is_heeded(monkeypatch):
   monkeypatch.setenv("TERM", "xterm-256color")
   monkeypatch.setenv("NO_COLOR", "1")
   stream = Terminal()
   made, clock = make(stream)
-  made.begin(10)
-  take_steps(made, clock, range(1, 5), 1, "loss 2.5")
-  made._live.refresh()
-  made.end()
+  with made.counting(10):
+    take_steps(made, clock, range(1, 5), 1, "loss 2.5")
+    made._live.refresh()
   colours = re.findall(r"\x1b\[[\d;]*m", stream.getvalue())
   assert not [c for c in colours if re.search(r"\b(3|4|9)\d\b", c)], colours
 
@@ -183,21 +194,19 @@ def test_a_dumb_terminal_is_a_log(monkeypatch):
 def test_quiet_says_nothing():
   stream = io.StringIO()
   made, clock = make(stream, quiet=True)
-  with made.stage("compiling", "seconds"):
-    made.begin(10)
+  with made.stage("compiling", "seconds"), made.counting(10):
     take_steps(made, clock, range(1, 11), 60, "loss 1")
     made.tell("line")
     made.log("line")
-    made.end()
   assert stream.getvalue() == "" and not made.is_shown
 
 
 def test_megabytes():
   stream = io.StringIO()
   made, clock = make(stream)
-  made.begin(None, name="rows", unit=progress.MEGABYTES)
-  for secs in range(1, 33):
-    clock.secs += 1
-    made.update(secs * 1_000_000, "", total=40_000_000)
+  with made.counting(None, name="rows", unit=progress.MEGABYTES):
+    for secs in range(1, 33):
+      clock.secs += 1
+      made.update(secs * 1_000_000, "", total=40_000_000)
   last = stream.getvalue().splitlines()[-1]
   assert last == "30.0/40.0 MB | about 10 seconds left | 1.00 MB/s"

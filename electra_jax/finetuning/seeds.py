@@ -54,7 +54,8 @@ def summarise(
 
   return {
       "selected_by": main_metrics,
-      "best_seed": seeds[int(np.argmax(means))],
+      # An undefined score, as the correlation of a constant, is never the best.
+      "best_seed": seeds[int(np.argmax(np.nan_to_num(means, nan=-np.inf)))],
       "median": by_name(np.median(table, axis=0)),
       "mean": by_name(table.mean(0)),
       "standard_deviation": by_name(

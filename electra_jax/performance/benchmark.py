@@ -276,17 +276,16 @@ def _time_calls(
   with jax.transfer_guard("disallow"):
     with progress.stage(f"compiling for {name}"):
       previous = jax.block_until_ready(run())  # Compiles what is not yet.
-    progress.begin(_WARMUP_CALLS + calls, name=name)
-    previous, began = run(), time.perf_counter()
-    for done in range(1, _WARMUP_CALLS + calls + 1):
-      queued = run()
-      progress.update(done, "")
+    with progress.counting(_WARMUP_CALLS + calls, name=name):
+      previous, began = run(), time.perf_counter()
+      for done in range(1, _WARMUP_CALLS + calls + 1):
+        queued = run()
+        progress.update(done, "")
+        jax.block_until_ready(previous)
+        ended = time.perf_counter()
+        secs.append(ended - began)
+        previous, began = queued, ended
       jax.block_until_ready(previous)
-      ended = time.perf_counter()
-      secs.append(ended - began)
-      previous, began = queued, ended
-    jax.block_until_ready(previous)
-  progress.end()
   return secs[_WARMUP_CALLS:]
 
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-import rich.console
 
 from electra_jax.progress import MEGABYTES, Progress
 from electra_jax.store.manifest import Manifest
@@ -34,30 +33,25 @@ class Reporter:
   """Shows on standard error how far the reading is, and a summary."""
 
   def __init__(self, *, is_shown: bool):
-    self._is_shown = is_shown
     self._progress = Progress(quiet=not is_shown)
-    self._console = rich.console.Console(
-        stderr=True, highlight=False, force_jupyter=False
-    )
 
   def watch(
       self, task: str, documents: Iterable[str], position: ReadProgress
   ) -> Iterator[str]:
     """Passes documents on and shows how many bytes were read for them."""
-    if not self._is_shown:
+    if not self._progress.is_shown:
       yield from documents
       return
     self._progress.log(f"{task} …")
-    self._progress.begin(None, name=task, unit=MEGABYTES)
-    shown = float("-inf")
-    for document in documents:
-      now = time.monotonic()
-      if now - shown >= _REDRAW_SECS:  # Documents come by the thousand.
-        shown = now
-        self._show(position)
-      yield document
-    self._show(position)
-    self._progress.end()
+    with self._progress.counting(None, name=task, unit=MEGABYTES):
+      shown = float("-inf")
+      for document in documents:
+        now = time.monotonic()
+        if now - shown >= _REDRAW_SECS:  # Documents come by the thousand.
+          shown = now
+          self._show(position)
+        yield document
+      self._show(position)
 
   def summarize(
       self,
@@ -75,62 +69,61 @@ class Reporter:
       output: its folder or URL.
       advice: what to do where much of the text is [UNK], see `lost_text`.
     """
-    if not self._is_shown:
+    if not self._progress.is_shown:
       return
     for name, split in manifest.splits.items():
-      self._print(
+      self.tell(
           f"{name}: {split.num_rows:,} rows of {manifest.length},"
           f" {split.num_tokens:,} tokens, {split.num_documents:,} documents"
       )
     if manifest.duplicates_dropped is not None:
-      self._print(
+      self.tell(
           f"dropped as duplicates: {manifest.duplicates_dropped:,} documents"
       )
     for name, count in manifest.passed_over.items():
       if count:
-        self._print(f"passed over: {count:,} {name.replace('_', ' ')}")
+        self.tell(f"passed over: {count:,} {name.replace('_', ' ')}")
     kept = manifest.tokens_kept / manifest.tokens_read
-    self._print(
+    self.tell(
         f"kept {kept:.1%} of {manifest.tokens_read:,} tokens of text; unigram"
         f" entropy {entropy(unigram_counts):.3f} nats, vocabulary"
         f" {manifest.vocab_size:,}"
     )
-    self._print(_unknown_shares(manifest, advice))
+    self.tell(_unknown_shares(manifest, advice))
     self._tell_losses(manifest.lost)
     if kept < 1 - _MANY_DROPPED and manifest.packing == "released":
-      self._print(
+      self.tell(
           f"{1 - kept:.1%} of the text was dropped: --packing released drops"
           f" what does not fit the row of {manifest.length} tokens that it"
           " begins; --packing full keeps all of it"
       )
     if not manifest.splits["validation"].num_rows:
-      self._print(
+      self.tell(
           "the validation split is empty, and pretrain needs one; raise"
           f" --validation-percent {manifest.validation_percent:g}, or give more"
           " text"
       )
-    self._print(f"token store: {output}")
+    self.tell(f"token store: {output}")
 
   def tell(self, sentence: str) -> None:
     """Prints one line, where anything is shown."""
-    if self._is_shown:
-      self._print(sentence)
+    self._progress.tell(sentence)
 
   def _tell_losses(self, lost: LostText) -> None:
     if lost.long_words:
-      self._print(
+      self.tell(
           f"words too long for WordPiece, one {UNKNOWN} each:"
           f" {lost.long_words:,}, {lost.long_word_share:.2%} of the text;"
           f" {LONG_WORD_ADVICE}"
       )
     if lost.stripped_letter_share > _STRIPPED_LETTERS:
-      self._print(
+      self.tell(
           "stripping accents drops letters or vowel signs, one in"
           f" {1 / lost.stripped_letter_share:,.0f} characters, such as"
           f" {lost.example} -> {lost.example_left}; --keep-accents keeps them"
       )
     elif lost.stripped_accent_share > _STRIPPED_ACCENTS:
-      self._print(
+      self.tell(
           "stripping accents drops one in"
           f" {1 / lost.stripped_accent_share:,.0f} characters;"
           " --keep-accents keeps them"
@@ -138,17 +131,15 @@ class Reporter:
 
   def tell_left_out(self, files: Sequence[LeftOut]) -> None:
     """Prints which files are not read, and why; of very many the first ones."""
-    if not self._is_shown:
-      return
     for path, reason in files[:_MOST_NAMED]:
       place = "" if str(path) in reason else f"{path}: "
-      self._print(f"left out: {place}{reason}")
+      self.tell(f"left out: {place}{reason}")
     if len(files) > _MOST_NAMED:
       ends = collections.Counter(
           pathlib.PurePath(path).suffix or pathlib.PurePath(path).name
           for path, _ in files[_MOST_NAMED:]
       )
-      self._print(
+      self.tell(
           f"left out: {len(files) - _MOST_NAMED:,} files more: "
           + ", ".join(
               f"{n:,} {end}" for end, n in ends.most_common(_MOST_NAMED)
@@ -157,8 +148,8 @@ class Reporter:
 
   def tell_undivided(self, files: Sequence[str]) -> None:
     """Prints which text files are one document though they have many lines."""
-    if self._is_shown and files:
-      self._print(
+    if files:
+      self.tell(
           f"no blank line ends a document in {', '.join(files[:_MOST_NAMED])}:"
           " all lines of such a file are one document; if each line is one,"
           " prepare with --document-per line"
@@ -167,9 +158,6 @@ class Reporter:
   def _show(self, position: ReadProgress) -> None:
     total = position.total_bytes
     self._progress.update(position.read_bytes, "", total=total)
-
-  def _print(self, line: str) -> None:
-    self._console.print(line, soft_wrap=True)
 
 
 def _unknown_shares(manifest: Manifest, advice: str) -> str:

@@ -14,7 +14,7 @@ from electra_jax.objectives.objective import Method
 from electra_jax.shapes import Array, Float, TokenIds
 from electra_jax.store.feed import Batch
 from electra_jax.text.tokenizer import Tokenizer
-from electra_jax.text.visible import visible
+from electra_jax.text.visible import visible_token
 
 # From which probability on a token of one's own text has which shade.
 SHADES = (
@@ -140,7 +140,7 @@ def render_detection(
       text.append(" ")
     before = original, token
     if is_own:
-      text.append(_bare(token), style=shade(probability))
+      text.append(visible_token(token), style=shade(probability))
     else:
       _append_verdict(text, token, original, probability)
     if is_own and probability > _CALLED:
@@ -171,9 +171,9 @@ def _append_verdict(
       (False, True): "red",
       (False, False): "",
   }[replaced, called]
-  text.append(_bare(token), style=style)
+  text.append(visible_token(token), style=style)
   if replaced:
-    text.append(f"({_bare(original)} {probability:.0%})", style="dim")
+    text.append(f"({visible_token(original)} {probability:.0%})", style="dim")
   elif called:
     text.append(f"({probability:.0%})", style="dim")
 
@@ -200,7 +200,3 @@ def _has_space(
           and any(before)
       )
   )
-
-
-def _bare(token: str) -> str:
-  return visible(token.removeprefix("##").removeprefix("▁"))

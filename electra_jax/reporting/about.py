@@ -9,11 +9,11 @@ import numpy as np
 
 from electra_jax.errors import UserError
 from electra_jax.files import is_remote
-from electra_jax.reporting.gallery import bare
+from electra_jax.reporting.gallery import has_space
 from electra_jax.reporting.records import RunRecord
 from electra_jax.store.manifest import Manifest
 from electra_jax.store.reader import Store, open_store
-from electra_jax.text.visible import visible
+from electra_jax.text.visible import visible, visible_token
 
 _NUM_ROWS = 4  # Rows of a store that are shown.
 _SHOWN_TOKENS = 96  # Of each.
@@ -214,16 +214,12 @@ def _rows(store: Store) -> list[str]:
   for place in places:
     length = min(int(block[place, split.length + 1]), _SHOWN_TOKENS)
     tokens = tokenizer.tokens(block[place, :length].tolist())
-    marks_starts = any(token.startswith("▁") for token in tokens)
-    text = ""
-    for token in tokens:
-      goes_on = (
-          not token.startswith("▁") and not token.startswith("[")
-          if marks_starts
-          else token.startswith("##")
-      )
-      text += ("" if goes_on or not text else " ") + bare(token)
-    found.append(text)
+    is_marked = any(token.startswith("▁") for token in tokens)
+    spaced = (
+        " " * has_space(token, is_marked) + visible_token(token)
+        for token in tokens
+    )
+    found.append("".join(spaced).lstrip())
   return found
 
 

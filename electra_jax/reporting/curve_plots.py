@@ -120,8 +120,8 @@ PRETRAINING = (
         "rows_per_sec",
         "Speed",
         "rows a second",
-        "Rows of tokens per second over all devices, evaluations and checkpoints"
-        " left out.",
+        "Rows of tokens per second over all devices; compilation, evaluations and"
+        " checkpoints left out.",
     ),
     Panel(
         "mfu",
@@ -139,9 +139,11 @@ FINETUNING = (
         "How surprised the model is by the answers of the training examples;"
         " lower is better.",
     ),
-    *(panel for panel in PRETRAINING if panel.name == "learning_rate"),
-    *(panel for panel in PRETRAINING if panel.name == "grad_norm"),
-    *(panel for panel in PRETRAINING if panel.name == "rows_per_sec"),
+    *(
+        panel
+        for panel in PRETRAINING
+        if panel.name in ("learning_rate", "grad_norm", "rows_per_sec")
+    ),
 )
 
 
@@ -218,21 +220,17 @@ def _draw_line(axes, index, name, group, drawn: curves.Drawn, several) -> None:
   if several and not is_train:
     label = f"{name}, held out"
   colour, dashes = palette.line(index if several else int(not is_train))
-  few = len(drawn.line.steps) <= 40
+  few, is_lone = len(drawn.line.steps) <= 40, len(drawn.line.steps) == 1
   if drawn.window > 1 or drawn.is_thinned:
     axes.plot(*drawn.raw, color=colour, alpha=0.25, linewidth=0.8)
   axes.plot(
       *drawn.line,
       color=colour,
       linestyle=dashes if is_train or not several else (0, (1.5, 1.5)),
-      marker="" if is_train and not _is_lone(drawn) else "o" if few else "",
+      marker="o" if few and (not is_train or is_lone) else "",
       markersize=3.5,
       label=label,
   )
-
-
-def _is_lone(drawn: curves.Drawn) -> bool:
-  return len(drawn.line.steps) == 1
 
 
 def _dress(axes: Any, panel: Panel, drawn: Sequence[curves.Drawn]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from electra_jax.reporting.records import number
-from electra_jax.text.visible import visible
+from electra_jax.text.visible import visible_token
 
 _MOST_FRAMES = 24  # Evaluations that a page shows, spread over the run.
 _SHADES = (0.05, 0.2, 0.4, 0.6, 0.8)  # From where each one begins.
@@ -98,7 +98,7 @@ def _row(row: Mapping[str, Any]) -> Row | None:
   if not isinstance(tokens, list) or not isinstance(chances, list):
     return None
   replaced = replaced if isinstance(replaced, dict) else {}
-  marks_starts = any(isinstance(t, str) and t.startswith("▁") for t in tokens)
+  is_marked = any(isinstance(t, str) and t.startswith("▁") for t in tokens)
   pieces = []
   for i, (original, chance) in enumerate(zip(tokens, chances, strict=False)):
     chance = number(chance)
@@ -106,7 +106,7 @@ def _row(row: Mapping[str, Any]) -> Row | None:
       return None
     new = replaced.get(str(i))
     seen = new if isinstance(new, str) else original
-    pieces.append(_piece(original, seen, chance, i == 0, marks_starts))
+    pieces.append(_piece(original, seen, chance, i == 0, is_marked))
   verdicts = [piece.verdict for piece in pieces]
   left_out = number(row.get("left_out")) or 0
   found, missed = verdicts.count(FOUND), verdicts.count(MISSED)
@@ -116,7 +116,7 @@ def _row(row: Mapping[str, Any]) -> Row | None:
 
 
 def _piece(
-    original: str, seen: str, chance: float, is_first: bool, marks_starts: bool
+    original: str, seen: str, chance: float, is_first: bool, is_marked: bool
 ) -> Piece:
   is_replaced, is_called = seen != original, chance > _CALLED
   verdict = {
@@ -125,19 +125,28 @@ def _piece(
       (False, True): ALARM,
       (False, False): RIGHT,
   }[is_replaced, is_called]
-  is_start = seen.startswith("▁") if marks_starts else not seen.startswith("##")
-  is_special = seen.startswith("[") and seen.endswith("]") and len(seen) > 2
   return Piece(
-      bare(seen),
-      bare(original) if is_replaced else "",
+      visible_token(seen),
+      visible_token(original) if is_replaced else "",
       round(100 * chance),
       sum(chance >= bound for bound in _SHADES),
       verdict,
-      (is_start or is_special) and not is_first,
-      is_special,
+      has_space(seen, is_marked) and not is_first,
+      _is_special(seen),
   )
 
 
-def bare(token: str) -> str:
-  """Returns a token without the signs of its tokenizer, fit to be shown."""
-  return visible(token.removeprefix("##").removeprefix("▁"))
+def has_space(token: str, is_marked: bool) -> bool:
+  """Whether a space stands before a token.
+
+  Args:
+    token: any but the first of its row.
+    is_marked: whether spaces are told by "▁", as SentencePiece does.
+  """
+  if _is_special(token):
+    return True
+  return token.startswith("▁") if is_marked else not token.startswith("##")
+
+
+def _is_special(token: str) -> bool:
+  return token.startswith("[") and token.endswith("]") and len(token) > 2

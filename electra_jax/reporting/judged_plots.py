@@ -85,9 +85,7 @@ def bands_of(sample: Mapping[str, Any]) -> list[Band]:
   return found
 
 
-def draw_calibration(
-    runs: Mapping[str, Sequence[Bin]], prefix: str = ""
-) -> drawing.Plot:
+def draw_calibration(runs: Mapping[str, Sequence[Bin]]) -> drawing.Plot:
   """Draws predicted probabilities against observed shares."""
   colours = palette.light()
   made, axes = drawing.figure()
@@ -122,12 +120,10 @@ def draw_calibration(
       + ", ".join(f"{b.predicted:.2f} → {b.observed:.2f}" for b in bins)
       for name, bins in runs.items()
   )
-  return drawing.save(made, f"{prefix}calibration", f"Calibration. {told}")
+  return drawing.save(made, "calibration", f"Calibration. {told}")
 
 
-def draw_bands(
-    runs: Mapping[str, Sequence[Band]], prefix: str = ""
-) -> drawing.Plot:
+def draw_bands(runs: Mapping[str, Sequence[Band]]) -> drawing.Plot:
   """Draws, by frequency, how many replaced tokens are found and kept ones right."""
   made, axes = drawing.figure()
   names = list(dict.fromkeys(b.name for bands in runs.values() for b in bands))
@@ -166,7 +162,7 @@ def draw_bands(
       for run, bands in runs.items()
       for b in bands
   )
-  return drawing.save(made, f"{prefix}frequency", f"By frequency. {told}")
+  return drawing.save(made, "frequency", f"By frequency. {told}")
 
 
 def _records(sample: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:

@@ -48,7 +48,9 @@ def report(
   with drawing.style():
     shown = _views(found)
   sweeps = [
-      sweep_table.read_sweep(run) for run in found if run.kind == records.SWEEP
+      sweep_table.read_sweep(run, f"sweep_{i}")
+      for i, run in enumerate(found)
+      if run.kind == records.SWEEP
   ]
   html = _render([run.name for run in found], shown, sweeps)
   folder = page.with_suffix("")
@@ -117,8 +119,6 @@ def _render(names: Sequence[str], shown: Sequence[Any], sweeps) -> str:
       script_digest=base64.b64encode(digest).decode(),
       made_by=drawing.MADE_BY,
       version=__version__,
-      drawn=lambda plot: markupsafe.Markup(plot.inline),
-      as_is=markupsafe.Markup,
   )
 
 

@@ -23,6 +23,7 @@ TRAIN, HELD_OUT = "train", "validation"  # Groups of records.
 # The sign of each kind, which is the first thing that is written.
 _SIGNS = {"store.json": PRETRAIN, "task.json": FINETUNE, "sweep.json": SWEEP}
 _PHASES = "phases.json"
+_MOST_STEPS = 2**63  # That an array of steps can hold.
 
 
 class Series(NamedTuple):
@@ -78,6 +79,13 @@ class RunRecord:
     steps = [s.steps[-1] for s in self.curves.values() if len(s.steps)]
     return int(max(steps, default=0))
 
+  @property
+  def main_scores(self) -> list[str]:
+    """Names of the scores that the best seed of a fine-tuning is chosen by."""
+    names = self.scores.get("selected_by")
+    names = names if isinstance(names, list) else []
+    return [name for name in names if isinstance(name, str)]
+
 
 def read_runs(paths: Sequence[epath.PathLike]) -> list[RunRecord]:
   """Reads the runs of some folders; a run of phases counts as so many.
@@ -128,7 +136,11 @@ def number(value: Any) -> float | None:
   """Returns a finite number, or None for anything else."""
   if isinstance(value, bool) or not isinstance(value, int | float):
     return None
-  return float(value) if math.isfinite(value) else None
+  try:
+    value = float(value)
+  except OverflowError:  # A whole number of hundreds of digits.
+    return None
+  return value if math.isfinite(value) else None
 
 
 def read_curves(path: epath.Path) -> dict[tuple[str, str], Series]:
@@ -136,7 +148,8 @@ def read_curves(path: epath.Path) -> dict[tuple[str, str], Series]:
   found: dict[tuple[str, str], dict[int, float]] = {}
   for record in read_lines(path):
     step, group = record.get("step"), record.get("group")
-    if type(step) is not int or not isinstance(group, str):
+    is_step = type(step) is int and 0 <= step < _MOST_STEPS
+    if not is_step or not isinstance(group, str):
       continue
     for name, value in record.items():
       is_gap = value is None

@@ -90,16 +90,16 @@ def summarise_pretraining(run: RunRecord) -> Summary:
 
 def summarise_finetuning(run: RunRecord) -> Summary:
   """Sums up a finetune run."""
-  tiles, names = [], _main_scores(run)
-  for name in names:
+  tiles = []
+  for name in run.main_scores:
     values = seed_scores(run, name)
-    if values:
+    beside = "one seed"
+    if len(values) > 1:
       spread = f"{min(values):.2f} to {max(values):.2f}"
-      beside = (
-          f"{len(values)} seeds, {spread}" if len(values) > 1 else "one seed"
-      )
-      tiles.append(Tile(name, f"{np.median(values):.2f}", f"median of {beside}"
-                        if len(values) > 1 else beside))  # fmt: skip
+      beside = f"median of {len(values)} seeds, {spread}"
+    if values:
+      tiles.append(Tile(name, f"{np.median(values):.2f}", beside))
+  has_scores = bool(tiles)
   if run.parameters:
     tiles.append(Tile("parameters", _short(sum(run.parameters.values()))))
   wanted = number(run.config.get("seeds"))
@@ -107,10 +107,10 @@ def summarise_finetuning(run: RunRecord) -> Summary:
   finished = len(finished) if isinstance(finished, dict) else 0
   state = f"{finished} of {wanted:,.0f} seeds finished" if wanted else ""
   meaning = (
-      "No seed is finished yet: there are no scores."
-      if not tiles or not names
-      else "The median of the seeds is what to quote; where the spread of two"
+      "The median of the seeds is what to quote; where the spread of two"
       " models overlaps, the one is not shown to be better than the other."
+      if has_scores
+      else "No seed is finished yet: there are no scores."
   )
   task = run.config.get("task", "")
   start = str(run.facts.get("start", ""))
@@ -128,15 +128,6 @@ def seed_scores(run: RunRecord, name: str) -> list[float]:
       if isinstance(scores, dict)
   ]
   return [value for value in values if value is not None]
-
-
-def _main_scores(run: RunRecord) -> list[str]:
-  names = run.scores.get("selected_by")
-  return (
-      [n for n in names if isinstance(n, str)]
-      if isinstance(names, list)
-      else []
-  )
 
 
 def _tile(label, value: float | None, form: str, beside: str = ""):

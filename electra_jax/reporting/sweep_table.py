@@ -4,7 +4,6 @@ import base64
 import dataclasses
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,20 +14,6 @@ from electra_jax.reporting.about import shown
 from electra_jax.reporting.drawing import inline
 from electra_jax.reporting.records import RunRecord, number, read_lines
 from electra_jax.text.visible import visible
-
-# matplotlib's own colours, which a sweep's plot is drawn in.
-_COLOURS = {
-    "#1f77b4": "--line-1",
-    "#ff7f0e": "--line-2",
-    "#2ca02c": "--line-4",
-    "#d62728": "--bad",
-    "#9467bd": "--line-3",
-    "#8c564b": "--line-5",
-    "#000000": "--ink",
-    "#b0b0b0": "--rule",
-    "#cccccc": "--rule",
-    "#ffffff": "--paper",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +51,13 @@ class SweepTable:
     return any(line[3] for line in self.lines)
 
 
-def read_sweep(run: RunRecord) -> SweepTable:
-  """Reads what a sweep has written so far."""
+def read_sweep(run: RunRecord, plot_name: str) -> SweepTable:
+  """Reads what a sweep has written so far.
+
+  Args:
+    run: of kind SWEEP.
+    plot_name: unlike that of any other plot on the page.
+  """
   records = list(read_lines(run.path / "results.jsonl"))
   trials = run.facts.get("trials")
   trials = trials if isinstance(trials, dict) else {}
@@ -84,8 +74,10 @@ def read_sweep(run: RunRecord) -> SweepTable:
   )
   is_known = goal in ("min", "max") and rows and math.isfinite(rows[0][0])
   lines = [(bool(is_known and not i), *row[1:]) for i, row in enumerate(rows)]
-  plot, image = _plot(run.path)
-  finished = {r.get("trial") for r in records if r.get("state") == "finished"}
+  plot, image = _plot(run.path, plot_name)
+  finished = {
+      str(r.get("trial")) for r in records if r.get("state") == "finished"
+  }
   return SweepTable(
       run.name,
       visible(str(run.facts.get("sweep", ""))),
@@ -128,13 +120,13 @@ def _row(group, keys, metric):
   )
 
 
-def _plot(path: epath.Path) -> tuple[str, str]:
+def _plot(path: epath.Path, name: str) -> tuple[str, str]:
   svg, png = path / "results.svg", path / "results.png"
   try:
     text = svg.read_bytes().decode("utf-8", "replace")
     if "<script" in text.lower():  # It goes into the page as it is.
       raise ValueError
-    return _in_page_colours(inline(text, "sweep", "Results of the sweep")), ""
+    return inline(text, name, "Results of the sweep"), ""
   except (OSError, ValueError, TypeError):
     pass
   try:
@@ -142,11 +134,3 @@ def _plot(path: epath.Path) -> tuple[str, str]:
     return "", f"data:image/png;base64,{content}"
   except OSError:
     return "", ""
-
-
-def _in_page_colours(svg: str) -> str:
-  return re.sub(
-      r"#[0-9a-f]{6}",
-      lambda m: f"var({_COLOURS[m[0]]})" if m[0] in _COLOURS else m[0],
-      svg,
-  )

@@ -75,17 +75,16 @@ def answers_of(run: RunRecord) -> list[TaskAnswers]:
   best = run.scores.get("best_seed")
   folder = run.path / f"seed_{best}" / "predictions"
   found = []
-  for task, split in _splits(run.scores.get("selected_by")):
+  for task, split in _splits(run.main_scores):
     path = folder / f"{task}_{split}.jsonl"
     if (answers := _checked(path)) and (kind := _kind_of(answers[0])):
       found.append(_READERS[kind](task, split, answers))
   return found
 
 
-def _splits(names: Any) -> list[tuple[str, str]]:
+def _splits(names: Sequence[str]) -> list[tuple[str, str]]:
   """Returns tasks with the splits that select the best seed."""
-  names = names if isinstance(names, list) else []
-  parts = [name.split("/") for name in names if isinstance(name, str)]
+  parts = [name.split("/") for name in names]
   return [(part[0], part[1]) for part in parts if len(part) == 3]
 
 
@@ -122,13 +121,13 @@ def _classes(task: str, split: str, answers: Answers) -> TaskAnswers:
 
 
 def _label_sets(task: str, split: str, answers: Answers) -> TaskAnswers:
-  wrong = [a for a in answers if _names(a["gold"]) != _names(a["labels"])]
+  wrong = [a for a in answers if _names(a["gold"]) != _names(a.get("labels"))]
 
   def confidence(answer):
     # Of what is one too many or one too few, the surest.
     chances = answer.get("probabilities")
     chances = chances if isinstance(chances, dict) else {}
-    odd = _names(answer["gold"]) ^ _names(answer["labels"])
+    odd = _names(answer["gold"]) ^ _names(answer.get("labels"))
     sure = [number(chances.get(name)) or 0.0 for name in odd]
     return max((max(p, 1 - p) for p in sure), default=0.0)
 
@@ -136,7 +135,7 @@ def _label_sets(task: str, split: str, answers: Answers) -> TaskAnswers:
       wrong,
       confidence,
       lambda a, p: Mistake(
-          _text(a), _listed(a["labels"]), _listed(a["gold"]), p
+          _text(a), _listed(a.get("labels")), _listed(a["gold"]), p
       ),
   )
   return TaskAnswers(
@@ -149,7 +148,7 @@ def _ratings(task: str, split: str, answers: Answers) -> TaskAnswers:
   whole = [
       a
       for a in answers
-      if number(a["gold"]) is not None and number(a["rating"]) is not None
+      if number(a["gold"]) is not None and number(a.get("rating")) is not None
   ]
   mistakes = _most(
       whole,

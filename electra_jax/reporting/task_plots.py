@@ -10,13 +10,12 @@ MOST_LABELS = 16  # That a confusion matrix can still show.
 
 
 def draw_scores(
-    scores: Mapping[str, Mapping[str, Sequence[float]]], prefix: str = ""
+    scores: Mapping[str, Mapping[str, Sequence[float]]],
 ) -> drawing.Plot:
   """Draws a dot for each seed and a bar for their median.
 
   Args:
     scores: by metric and by run, the seeds' scores.
-    prefix: of the plot's name.
   """
   rows = [
       (metric, index, name, values)
@@ -56,7 +55,7 @@ def draw_scores(
       f"{metric}, {name}: {', '.join(f'{v:.2f}' for v in values)}"
       for metric, _, name, values in rows
   )
-  return drawing.save(made, f"{prefix}scores", f"Scores of the seeds. {told}")
+  return drawing.save(made, "scores", f"Scores of the seeds. {told}")
 
 
 def draw_confusion(

@@ -132,12 +132,7 @@ def view_pretraining(runs: Sequence[RunRecord]) -> View:
 
 def view_finetuning(runs: Sequence[RunRecord]) -> View:
   """Lays out finetune runs; to be called inside a style."""
-  names = dict.fromkeys(
-      name
-      for run in runs
-      for name in _list(run.scores.get("selected_by"))
-      if isinstance(name, str)
-  )
+  names = dict.fromkeys(name for run in runs for name in run.main_scores)
   by_name = {
       name: _filled({r.name: summaries.seed_scores(r, name) for r in runs})
       for name in names
@@ -252,7 +247,3 @@ def _examples(run: RunRecord) -> list[tuple[str, str]]:
 
 def _filled(values: Mapping[str, Any]) -> dict[str, Any]:
   return {name: value for name, value in values.items() if value}
-
-
-def _list(value: Any) -> list[Any]:
-  return value if isinstance(value, list) else []

@@ -11,3 +11,8 @@ _HIDDEN = re.compile(f"[{HIDDEN}]")
 def visible(text: str) -> str:
   r"""Writes characters that a terminal would obey as escapes, as \x1b."""
   return _HIDDEN.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
+
+
+def visible_token(token: str) -> str:
+  """Writes a token without the marks of its tokenizer, "##" or "▁"."""
+  return visible(token.removeprefix("##").removeprefix("▁"))

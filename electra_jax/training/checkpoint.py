@@ -18,7 +18,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from electra_jax.disk.scratch import check_no_link_inside
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, shown
 from electra_jax.files import writing
 from electra_jax.training.checkpoint_record import (
     DamagedError,
@@ -97,8 +97,8 @@ class Checkpointer:
       # It reads the times of all checkpoints, and bears no damage there.
       raise UserError(
           f"a file {_TIMES_FILE} below {self.directory} is damaged"
-          f" ({str(error).splitlines()[0][:200]}); restore it from a copy, or"
-          " delete it: a checkpoint can be read without it"
+          f" ({shown(str(error), 200)}); restore it from a copy, or delete it: a"
+          " checkpoint can be read without it"
       ) from error
 
   def __enter__(self) -> "Checkpointer":

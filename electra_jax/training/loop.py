@@ -173,13 +173,14 @@ def run(
   def save_now():
     with progress.stage("saving"):
       window.flush(step)
-      if writer is not None:
-        writer.flush()
-      checkpointer.save(state, step, window.open_part())
+      with window.paused():
+        if writer is not None:
+          writer.flush()
+        checkpointer.save(state, step, window.open_part())
 
-  progress.begin(config.num_train_steps, step, later=later_steps)
+  counting = progress.counting(config.num_train_steps, step, later=later_steps)
   try:
-    with StopSignal() as stop, jax.transfer_guard("disallow"):
+    with StopSignal() as stop, counting, jax.transfer_guard("disallow"):
       while step < config.num_train_steps and stopped_by is None:
         with _compiling(progress, step == first_step), _collector_at_rest():
           state, sums = train_step(state, next(batches))
@@ -200,7 +201,6 @@ def run(
     checkpointer.wait()
     raise UserError(f"{error}; {_way_back(checkpointer, config)}") from error
   finally:
-    progress.end()
     checkpointer.wait()
   return Result(state, step, evaluation, stopped_by, time.monotonic() - began)
 
@@ -249,12 +249,15 @@ class Window:
     # Of steps whose metrics have been read and are in no record yet.
     self._sums = {} if open_part is None else dict(open_part.sums)
     self._first_step = step if open_part is None else open_part.first_step
+    self._compiled_step = step + 1  # Its call compiles, and is not timed.
     self._timed_from = step
     self._began = time.monotonic()
 
   def add(self, step: int, sums: Any) -> None:
     """Takes the metrics of a step just dispatched; reads older ones."""
     self._pending.append((step, sums))
+    if step == self._compiled_step:
+      self._timed_from, self._began = step, time.monotonic()
     if len(self._pending) >= 2:
       # At most two steps in flight: what is queued stays bounded.
       jax.block_until_ready(self._pending[-2][1])
@@ -279,9 +282,14 @@ class Window:
     sums = metrics.add_up(pending, self._sums)
     return checkpoint_record.Window(self._first_step, sums)
 
-  def paused(self):
-    """Keeps the time of evaluations out of the rate."""
-    return _Pause(self)
+  @contextlib.contextmanager
+  def paused(self) -> Iterator[None]:
+    """Keeps what is done meanwhile out of the rate."""
+    began = time.monotonic()
+    try:
+      yield
+    finally:
+      self._began += time.monotonic() - began
 
   def _record(self, until: int) -> None:
     ready = [(s, sums) for s, sums in self._pending if s <= until]
@@ -293,11 +301,12 @@ class Window:
     sums = (sums for _, sums in ready)
     figures = metrics.divide(metrics.add_up(sums, self._sums))
     now = time.monotonic()
-    steps = until - self._timed_from
-    figures["steps_per_sec"] = steps / max(now - self._began, 1e-9)
-    figures["rows_per_sec"] = figures["steps_per_sec"] * self._config.batch_size
-    if peak := self._config.peak_rows_per_sec:
-      figures["mfu"] = figures["rows_per_sec"] / peak
+    if steps := until - self._timed_from:
+      steps_per_sec = steps / max(now - self._began, 1e-9)
+      rows_per_sec = steps_per_sec * self._config.batch_size
+      figures |= {"steps_per_sec": steps_per_sec, "rows_per_sec": rows_per_sec}
+      if peak := self._config.peak_rows_per_sec:
+        figures["mfu"] = rows_per_sec / peak
     if self._writer is not None:
       self._writer.write(until, "train", figures)
     self._sums, self._first_step = {}, until
@@ -310,18 +319,6 @@ class Window:
         value = float(sums[name][0]) if name in sums else 0.0
         if not np.isfinite(value):
           raise NonFiniteError(f"the {told} of step {step} is {value}")
-
-
-class _Pause:
-
-  def __init__(self, window: Window):
-    self._window = window
-
-  def __enter__(self):
-    self._began = time.monotonic()
-
-  def __exit__(self, *exc_info):
-    self._window._began += time.monotonic() - self._began
 
 
 def _compiling(progress: Progress, is_first: bool):
@@ -353,5 +350,6 @@ def _describe(figures: Mapping[str, float]) -> str:
       for name in ("mlm_loss", "rtd_loss")
       if name in figures
   ]
-  parts.append(f"{figures['rows_per_sec']:,.0f} sequences/s")
+  if "rows_per_sec" in figures:
+    parts.append(f"{figures['rows_per_sec']:,.0f} sequences/s")
   return " | ".join(parts)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 
 import pytest
 import rich.console
@@ -41,6 +42,11 @@ def test_median_and_spread():
   assert summary["best_seed"] == 0
   assert summary["selected_by"] == MAIN
   assert summarise(scores_of(70, 60, 62), MAIN)["median"] == {name: 62.0}
+
+
+def test_a_seed_whose_score_is_not_defined_is_not_the_best():
+  assert summarise(scores_of(60, math.nan, 65), MAIN)["best_seed"] == 2
+  assert summarise(scores_of(math.nan, math.nan), MAIN)["best_seed"] == 0
 
 
 def test_one_seed():

@@ -21,7 +21,7 @@ from electra_jax.preprocessing import workers
 from electra_jax.preprocessing.held_out import document_digest, is_held_out
 from electra_jax.preprocessing.progress import Reporter
 from electra_jax.store.reader import open_store
-from electra_jax.text.sources import ReadProgress
+from electra_jax.text.sources import LeftOut, ReadProgress
 from electra_jax.text.tokenizer import load_tokenizer
 from tests import processes
 
@@ -497,6 +497,14 @@ def test_how_far_the_reading_is(capsys):
   assert list(reporter.watch("rows", read(), position)) == list("1234")
   shown = capsys.readouterr().err
   assert "rows" in shown and "2.0/2.0 MB" in shown
+
+
+def test_names_of_files_are_told_as_they_are(capsys):
+  reporter = Reporter(is_shown=True)
+  names = ("a[/b].pdf", "[draft] :a:.pdf")
+  reporter.tell_left_out([LeftOut(name, "no text") for name in names])
+  told = capsys.readouterr().err.splitlines()
+  assert told == [f"left out: {name}: no text" for name in names]
 
 
 def test_neither_jax_nor_tensorflow_is_loaded():

@@ -109,8 +109,15 @@ def test_the_page_needs_no_network(run_page, finetune_page):
     assert "url(http" not in path.read_text()
 
 
-def test_no_two_elements_have_one_id(run_page, finetune_page):
-  for path in (run_page, finetune_page):
+def test_no_two_elements_have_one_id(tmp_path, run_page, finetune_page):
+  sweeps = [made.sweep(tmp_path / name) for name in ("one", "other")]
+  for folder in sweeps:
+    (folder / "results.svg").write_text(
+        '<svg viewBox="0 0 4 3"><g id="axes"/></svg>'
+    )
+  sweep_page = report(sweeps, tmp_path / "both.html")
+  assert 'id="sweep_1-axes"' in sweep_page.read_text()
+  for path in (run_page, finetune_page, sweep_page):
     ids = re.findall(r'\bid="([^"]+)"', path.read_text())
     assert len(ids) == len(set(ids))
 
@@ -262,6 +269,24 @@ def test_mistakes_are_sorted_by_confidence(tmp_path):
   assert task_answers._confidence(none) == 0.5  # Not that of a text.
   off = [mistake.confidence for mistake in stars.mistakes]
   assert off == sorted(off, reverse=True)
+
+
+def test_answers_of_another_shape_stop_no_page(tmp_path):
+  folder = made.finetune_run(tmp_path / "run")
+  answers = folder / "seed_1/predictions/stars_dev.jsonl"
+  made.write_lines(answers, [{"rating": 1.0, "gold": 2.0}, {"gold": 2.0}])
+  sets = [{"labels": ["a"], "gold": ["a"]}, {"gold": ["b"]}]
+  made.write_lines(folder / "seed_1/predictions/ner_dev.jsonl", sets)
+  text = read(report([folder])).text
+  assert "1 examples." in text
+  assert "1 of 2 examples are answered wrongly" in text
+
+
+def test_a_trial_without_a_name_stops_no_page(tmp_path):
+  folder = made.sweep(tmp_path / "sweep")
+  with open(folder / "results.jsonl", "a", encoding="utf-8") as file:
+    file.write('{"trial": [], "state": "finished"}\n')
+  assert "of 6 trials finished" in read(report([folder])).text
 
 
 def test_a_sweep_shows_its_points(tmp_path):

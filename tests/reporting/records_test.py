@@ -15,6 +15,9 @@ def test_a_torn_line_and_odd_values_are_left_out(tmp_path):
     file.write(b'{"step": "five", "group": "train", "loss": 1}\n[]\nnull\n')
     file.write(b'{"step": 1010, "group": "train", "loss": true}\n')
     file.write(b'{"step": 1020, "group": "train", "loss": NaN}\n\xff\n')
+    large = b"1" + b"0" * 400
+    file.write(b'{"step": 1022, "group": "train", "loss": %b}\n' % large)
+    file.write(b'{"step": %b, "group": "train", "loss": 1}\n' % large)
     file.write(b'{"step": 1030, "gro')  # A run that is writing.
   (run,) = records.read_runs([folder])
   assert run.curves["train", "loss"].steps[-1] == 1000

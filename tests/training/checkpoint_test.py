@@ -8,6 +8,7 @@ import shutil
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from electra_jax.errors import UserError
@@ -236,3 +237,14 @@ def test_other_devices_find_the_same_checksums(tmp_path):
   )
   with Checkpointer(tmp_path) as checkpointer:
     assert int(checkpointer.restore_latest(state, spread).step) == 2
+
+
+@pytest.mark.parametrize("error", [ValueError(), TypeError("no dict\nat all")])
+def test_damaged_times_are_told_in_a_sentence(tmp_path, monkeypatch, error):
+  def damaged(*args, **kwargs):
+    raise error
+
+  monkeypatch.setattr(ocp, "CheckpointManager", damaged)
+  with pytest.raises(UserError, match=r"_METADATA below .* is damaged") as told:
+    Checkpointer(tmp_path)
+  assert len(str(told.value).splitlines()) == 1

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import types
 
 import jax
 import jax.numpy as jnp
@@ -196,6 +197,38 @@ def test_no_record_is_written_through_a_link(tmp_path):
   writer.close()
   assert (tmp_path / "mine").read_text() == ""
   assert len(records(tmp_path)) == 1
+
+
+def test_the_rate_is_that_of_steps_alone(tmp_path, monkeypatch):
+  now = 0.0
+
+  def taking(secs, function):
+    def run_slowly(*args):
+      nonlocal now
+      now += secs
+      return function(*args)
+
+    return run_slowly
+
+  clock = types.SimpleNamespace(monotonic=lambda: now)
+  monkeypatch.setattr(loop, "time", clock)
+  is_compiled = False
+
+  def compiled_step(state, batch):
+    nonlocal is_compiled, now
+    now += 1 if is_compiled else 100
+    is_compiled = True
+    return step(state, batch)
+
+  step = train_step
+  monkeypatch.setitem(globals(), "train_step", compiled_step)
+  monkeypatch.setitem(globals(), "evaluate", taking(100, evaluate))
+  monkeypatch.setattr(Checkpointer, "save", taking(100, Checkpointer.save))
+  run(tmp_path, config=loop.LoopConfig(STEPS, 5, 5, 5, 8))
+  lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+  found = [json.loads(line) for line in lines]
+  rates = [r["steps_per_sec"] for r in found if r["group"] == "train"]
+  assert rates == [1.0] * 4
 
 
 def test_a_loss_that_is_not_finite_names_the_checkpoint_to_go_back_to(tmp_path):
