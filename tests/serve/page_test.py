@@ -163,9 +163,6 @@ _SHOWN = {
 class Canned(served.ServedFinetuned):
   """Answers every task with a record of its kind."""
 
-  def __init__(self):
-    self.name = "canned"
-
   def describe(self):
     tasks = [
         {
@@ -184,7 +181,7 @@ class Canned(served.ServedFinetuned):
 
 def test_answers_of_every_kind_are_shown(browser):
   page = browser
-  with serving(asgi.app(Canned())) as url:
+  with serving(asgi.app(Canned("canned", None))) as url:
     page.open(url)
     page.wait("document.querySelector('#task').options.length")
     for kind, shown in _SHOWN.items():
