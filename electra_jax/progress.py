@@ -162,7 +162,7 @@ class Progress:
       yield
       return
     self._stages.append(name)
-    began, paused_from = self._clock(), self._clock()
+    began = self._clock()
     if self._is_live:
       self._redraw(f"{name} ({expect})" if expect else name)
     elif expect:
@@ -182,7 +182,7 @@ class Progress:
         watcher.join()
       self._stages.pop()
       if self._count is not None:
-        self._count.stages_secs += self._clock() - paused_from
+        self._count.stages_secs += self._clock() - began
       if self._is_live:
         self._redraw()
 

@@ -100,9 +100,9 @@ def test_stages_are_no_part_of_the_rate_but_of_the_time_left():
     take_steps(made, clock, range(1, 12), 1, "loss 1")
     with made.stage("evaluating"):
       clock.secs += 90
-    take_steps(made, clock, [12], 1, "loss 1")
+    take_steps(made, clock, [12], 1, "")
   last = stream.getvalue().splitlines()[-1]
-  assert last == "step 12/100 | about 15 minutes left | loss 1"
+  assert last == "step 12/100 | about 15 minutes left | 1.0/s"
 
 
 def test_lines_in_a_log_are_far_apart():

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import threading
 
-import jax
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,12 +17,12 @@ from electra_jax import api
 from electra_jax.config_files import load_config
 from electra_jax.finetuning import task_data
 from electra_jax.finetuning.inputs import parse_inputs
-from electra_jax.preprocessing.synthetic import make_store
 from electra_jax.runs.config import read_pretrain_config
 from electra_jax.text.tokenizer import load_tokenizer
 from tests import helpers
 from tests.chaos import damage, state
 from tests.chaos.judging import attempt, attempt_command, contents, judge
+from tests.chaos.state import copied
 
 VOCABULARY = helpers.GOLDEN / "vocab.txt"
 CONFIG_FILES = {
@@ -60,22 +59,6 @@ def refused(kind, name, ended, tally, *, is_kept=True):
   """Notes an attack that can only be refused."""
   verdict = judge(kind, name, ended, is_right=lambda _: False, is_kept=is_kept)
   return tally.add(verdict)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-  """A store and a run of four steps, to be copied."""
-  folder = tmp_path_factory.mktemp("chaos_cases")
-  jax.config.update("jax_disable_most_optimizations", True)
-  make_store(folder / "store", length=32)
-  config = state.run_config(folder / "store")
-  api.pretrain(config, folder / "run", quiet=True)
-  return folder
-
-
-def copied(source, target):
-  shutil.rmtree(target, ignore_errors=True)
-  return pathlib.Path(shutil.copytree(source, target, symlinks=True))
 
 
 def test_config_files(tmp_path, tally):
@@ -127,30 +110,30 @@ def test_values_of_configs(size, tally):
         "objective.generator=nothing", "optimizer.frozen=all_of_it",
     ],
 )  # fmt: skip
-def test_flags_of_configs(folder, tmp_path, flag, tally):
+def test_flags_of_configs(trained, tmp_path, flag, tally):
   command = [
       *("pretrain", "--config", "pretrain:tiny,runlocal"),
       *("--workdir", tmp_path / "run", f"--config.{flag}"),
       *("--config.data.synthetic=false",),
   ]
   if not flag.startswith("data.store"):
-    command.append(f"--config.data.store={folder / 'store'}")
+    command.append(f"--config.data.store={trained / 'store'}")
   ended = attempt_command(command)
   is_kept = not (tmp_path / "run").exists()
   refused("flag of a config", flag, ended, tally, is_kept=is_kept)
   tally.check()
 
 
-def test_places_that_are_no_workdirs(folder, tmp_path, tally):
+def test_places_that_are_no_workdirs(trained, tmp_path, tally):
   (tmp_path / "file").write_text("mine")
   (tmp_path / "full").mkdir()
   (tmp_path / "full/notes.txt").write_text("mine")
-  store = copied(folder / "store", tmp_path / "store")
+  store = copied(trained / "store", tmp_path / "store")
   before = contents(tmp_path)
   for place in ("", tmp_path / "file", tmp_path / "file/run", store,
                 tmp_path / "full", "/dev/null", "/proc/run"):  # fmt: skip
     call = functools.partial(
-        api.pretrain, state.run_config(folder / "store"), place, quiet=True
+        api.pretrain, state.run_config(trained / "store"), place, quiet=True
     )
     is_kept = contents(tmp_path) == before
     ended = attempt(call)
@@ -162,11 +145,11 @@ def test_places_that_are_no_workdirs(folder, tmp_path, tally):
   tally.check()
 
 
-def test_files_in_the_place_of_folders(folder, tmp_path, tally):
-  config = state.run_config(folder / "store", **{"train.num_steps": 6})
+def test_files_in_the_place_of_folders(trained, tmp_path, tally):
+  config = state.run_config(trained / "store", **{"train.num_steps": 6})
   for name in ("checkpoints", "tokenizer", "tensorboard"):
     for what in ("file", "link", "dangling link"):
-      run = copied(folder / "run", tmp_path / "run")
+      run = copied(trained / "run", tmp_path / "run")
       aside = copied(run / name, tmp_path / "aside")
       shutil.rmtree(run / name)
       if what == "file":
@@ -188,7 +171,7 @@ def test_files_in_the_place_of_folders(folder, tmp_path, tally):
       )
       tally.add(verdict)
   for verb in state.READING:
-    run = copied(folder / "run", tmp_path / "run")
+    run = copied(trained / "run", tmp_path / "run")
     shutil.rmtree(run / "checkpoints")
     (run / "checkpoints").write_text("mine")
     refused(
@@ -200,11 +183,11 @@ def test_files_in_the_place_of_folders(folder, tmp_path, tally):
   tally.check()
 
 
-def test_links_in_the_place_of_files(folder, tmp_path, tally):
-  config = state.run_config(folder / "store", **{"train.num_steps": 6})
+def test_links_in_the_place_of_files(trained, tmp_path, tally):
+  config = state.run_config(trained / "store", **{"train.num_steps": 6})
   for name in ("metrics.jsonl", "history.jsonl", "environment.json",
                "config.json", "lock.json"):  # fmt: skip
-    run = copied(folder / "run", tmp_path / "run")
+    run = copied(trained / "run", tmp_path / "run")
     mine = tmp_path / "mine"
     mine.write_bytes(
         (run / name).read_bytes() if (run / name).exists() else b"mine"
@@ -225,11 +208,11 @@ def test_links_in_the_place_of_files(folder, tmp_path, tally):
   tally.check()
 
 
-def test_broken_newest_checkpoints_again(folder, tmp_path, tally):
+def test_broken_newest_checkpoints_again(trained, tmp_path, tally):
   """A step that was put aside once is broken once more."""
-  run = copied(folder / "run", tmp_path / "run")
-  resume = state.resume_of(folder / "store")
-  right = resume(copied(folder / "run", tmp_path / "whole"))
+  run = copied(trained / "run", tmp_path / "run")
+  resume = state.resume_of(trained / "store")
+  right = resume(copied(trained / "run", tmp_path / "whole"))
   for number in range(3):
     record = run / "checkpoints/4/record/metadata"
     record.write_text("{}")
@@ -242,7 +225,7 @@ def test_broken_newest_checkpoints_again(folder, tmp_path, tally):
   tally.check()
 
 
-def test_a_workdir_that_is_removed_during_a_run(folder, tmp_path, tally):
+def test_a_workdir_that_is_removed_during_a_run(trained, tmp_path, tally):
   run = tmp_path / "run"
 
   def remove():
@@ -254,7 +237,7 @@ def test_a_workdir_that_is_removed_during_a_run(folder, tmp_path, tally):
   stopped = threading.Event()
   thread = threading.Thread(target=remove)
   thread.start()
-  config = state.run_config(folder / "store", **{"train.num_steps": 400})
+  config = state.run_config(trained / "store", **{"train.num_steps": 400})
   ended = attempt(functools.partial(api.pretrain, config, run, quiet=True))
   stopped.set()
   thread.join()
@@ -262,7 +245,7 @@ def test_a_workdir_that_is_removed_during_a_run(folder, tmp_path, tally):
   tally.check()
 
 
-def test_vocabularies_and_stores_that_were_changed(folder, tmp_path, tally):
+def test_vocabularies_and_stores_that_were_changed(trained, tmp_path, tally):
   def swap(path):
     lines = path.read_bytes().split(b"\n")
     lines[10], lines[11] = lines[11], lines[10]
@@ -294,7 +277,7 @@ def test_vocabularies_and_stores_that_were_changed(folder, tmp_path, tally):
   for name, change in (("vocab.txt", swap), ("vocab.txt", halve),
                        ("tokenizer_options.json", lead_out)):  # fmt: skip
     for verb in state.READING:
-      run = copied(folder / "run", tmp_path / "run")
+      run = copied(trained / "run", tmp_path / "run")
       change(run / "tokenizer" / name)
       ended = attempt(functools.partial(verb.call, run))
       what = f"{verb.name}, {name} {change.__name__}"
@@ -303,7 +286,7 @@ def test_vocabularies_and_stores_that_were_changed(folder, tmp_path, tally):
       ("vocab.txt", swap), ("manifest.json", edit), ("manifest.json", lead_out),
       ("train-00000.array_record", exchange),
   ):  # fmt: skip
-    store = copied(folder / "store", tmp_path / "store")
+    store = copied(trained / "store", tmp_path / "store")
     change(store / name)
     config = state.run_config(store)
     call = functools.partial(api.pretrain, config, tmp_path / "new", quiet=True)
@@ -313,10 +296,10 @@ def test_vocabularies_and_stores_that_were_changed(folder, tmp_path, tally):
   other = tmp_path / "other_store"
   api.prepare(
       helpers.GOLDEN / "small_corpus.txt", other, length=32, progress=False,
-      tokenizer=load_tokenizer(folder / "store"), validation_percent=20.0,
+      tokenizer=load_tokenizer(trained / "store"), validation_percent=20.0,
       num_workers=1,
   )  # fmt: skip
-  run = copied(folder / "run", tmp_path / "run")
+  run = copied(trained / "run", tmp_path / "run")
   config = state.run_config(other, **{"train.num_steps": 6})
   call = functools.partial(api.pretrain, config, run, quiet=True)
   refused("changed files", "another store", attempt(call), tally)
@@ -444,8 +427,8 @@ def test_any_line_of_predict(size, tally):
   tally.check()
 
 
-def test_texts_of_predict(folder, tally):
-  model = api.open_run(folder / "run")
+def test_texts_of_predict(trained, tally):
+  model = api.open_run(trained / "run")
   for text in ("", " ", "\ud800", "\0", "[MASK]", "\x1b[31m", "a" * 300_000,
                "\u202e\u0301", "漢" * 5_000, "\n\n"):  # fmt: skip
     ended = attempt(functools.partial(model.detect, [text]))
@@ -460,7 +443,7 @@ def test_texts_of_predict(folder, tally):
   command = [
       "predict",
       "--workdir",
-      folder / "run",
+      trained / "run",
       "\x1b[31mred\x07",
       "--json",
   ]
@@ -472,13 +455,13 @@ def test_texts_of_predict(folder, tally):
   tally.check()
 
 
-def test_runs_that_diverge(folder, tmp_path, tally):
+def test_runs_that_diverge(trained, tmp_path, tally):
   for name, values in {
       "rate": {"optimizer.learning_rate": 1e30},
       "start": {"model.initializer_range": 10.0, "optimizer.adam_epsilon": 1e-30},
   }.items():  # fmt: skip
     config = state.run_config(
-        folder / "store",
+        trained / "store",
         **{"train.num_steps": 8, "optimizer.warmup_steps": 0, **values},
     )
     run = tmp_path / name
@@ -522,15 +505,15 @@ def tiny_disk(tmp_path):
     subprocess.run(["umount", "-l", str(place)], check=False)
 
 
-def test_full_disks(folder, tmp_path, tiny_disk, tally):
+def test_full_disks(trained, tmp_path, tiny_disk, tally):
   place = tiny_disk("disk", "size=2m")
-  config = state.run_config(folder / "store", **{"train.num_steps": 6})
+  config = state.run_config(trained / "store", **{"train.num_steps": 6})
   call = functools.partial(api.pretrain, config, place / "run", quiet=True)
   for number in range(3):  # The disk stays full: all end alike.
     refused("full disk", f"pretrain, start {number + 1}", attempt(call), tally)
   subprocess.run(["mount", "-o", "remount,size=64m", str(place)], check=True)
-  right = state.resume_of(folder / "store")(
-      copied(folder / "run", tmp_path / "whole")
+  right = state.resume_of(trained / "store")(
+      copied(trained / "run", tmp_path / "whole")
   )
   ended = attempt(call)
   tally.add(
@@ -546,7 +529,7 @@ def test_full_disks(folder, tmp_path, tiny_disk, tally):
   tally.check()
 
 
-def test_full_disks_of_other_verbs(folder, tiny_disk, tally):
+def test_full_disks_of_other_verbs(trained, tiny_disk, tally):
   place = tiny_disk("disk", "size=256k")
   corpus = place.parent / "corpus.txt"
   text = (helpers.GOLDEN / "small_corpus.txt").read_bytes()
@@ -561,7 +544,7 @@ def test_full_disks_of_other_verbs(folder, tiny_disk, tally):
     refused("full disk", f"prepare, start {number + 1}", ended, tally)
     for form in ("google", "huggingface"):
       call = functools.partial(
-          api.convert, folder / "run", place / form, to=form
+          api.convert, trained / "run", place / form, to=form
       )
       name = f"convert to {form}, start {number + 1}"
       refused("full disk", name, attempt(call), tally)
@@ -569,11 +552,11 @@ def test_full_disks_of_other_verbs(folder, tiny_disk, tally):
   tally.check()
 
 
-def test_disks_that_cannot_be_written(folder, tiny_disk, tally):
+def test_disks_that_cannot_be_written(trained, tiny_disk, tally):
   place = tiny_disk("disk", "size=64m")
-  run = copied(folder / "run", place / "run")
+  run = copied(trained / "run", place / "run")
   subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
-  config = state.run_config(folder / "store", **{"train.num_steps": 6})
+  config = state.run_config(trained / "store", **{"train.num_steps": 6})
   calls = {
       "pretrain": functools.partial(
           api.pretrain, config, place / "new", quiet=True
@@ -596,7 +579,7 @@ def test_disks_that_cannot_be_written(folder, tiny_disk, tally):
             "read-only disk",
             verb.name,
             ended,
-            is_right=lambda x, v=verb: x == v.call(folder / "run"),
+            is_right=lambda x, v=verb: x == v.call(trained / "run"),
         )
     )
   tally.check()

@@ -2,10 +2,15 @@
 
 import dataclasses
 import json
+import pathlib
 
+import jax
 import pytest
 
-from tests.chaos import judging
+from electra_jax.preprocessing.synthetic import make_store
+from electra_jax.pretraining.pretrain import pretrain
+from electra_jax.reporting import at_end
+from tests.chaos import judging, state
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +22,7 @@ class Size:
     inputs: damages of each input format.
     state: damages of each file of a workdir or a store.
     values: odd values of each key of a config.
-    kills: of runs that train; a quarter as many of those that do not.
+    kills: of `pretrain`; a quarter as many, one at least, of other verbs.
     pairs: of runs at once in one workdir.
     examples: of hypothesis.
   """
@@ -35,6 +40,25 @@ SIZES = {
     "short": Size("short", 2, 1, 1, 2, 1, 20),
     "long": Size("long", 60, 12, 25, 60, 4, 2_000),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_reports():
+  """Leaves the pages of runs out: drawing them takes as long as training."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(at_end, "report_at_end", lambda folder, show: None)
+    yield
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> pathlib.Path:
+  """A folder with a store and a run of four steps on it, to be copied."""
+  folder = tmp_path_factory.mktemp("chaos")
+  # As tests are compiled, so that answers are equal bit for bit.
+  jax.config.update("jax_disable_most_optimizations", True)
+  make_store(folder / "store", length=32)
+  pretrain(state.run_config(folder / "store"), folder / "run", quiet=True)
+  return folder
 
 
 @pytest.fixture(

@@ -142,7 +142,7 @@ def made(folder: pathlib.Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("verb", [pretrain, finetune, prepare, convert])
 def test_kills(verb, starter, given, tmp_path, size, tally):
-  number = size.kills if verb is pretrain else size.kills // 4
+  number = size.kills if verb is pretrain else max(1, size.kills // 4)
   look = trained if verb in (pretrain, finetune) else made
   if verb is convert and not (given / "run").exists():
     starter.run(pretrain(given, given / "run"))
@@ -155,7 +155,7 @@ def test_kills(verb, starter, given, tmp_path, size, tally):
   right, done, attempts, is_killed = look(whole), 0, 0, True
   while done < number:
     target = tmp_path / f"run_{done}"
-    for _ in range(rng.randint(2, 8)):
+    for _ in range(min(rng.randint(2, 8), number - done)):
       attempts += 1
       is_killed, ended = starter.kill(verb(given, target), secs, rng)
       if not is_killed:

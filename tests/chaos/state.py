@@ -18,7 +18,10 @@ from tests.chaos.judging import Ended, contents
 TEXTS = ["the quick brown fox", "a [MASK] of the old house"]
 LAST_STEP = 6  # Of a run that is resumed from step 4.
 # What a run that goes on writes anew.
-_RECORDS = ("metrics.jsonl", "history.jsonl", "environment.json", "config.json")
+_RECORDS = (
+    *("metrics.jsonl", "samples.jsonl", "history.jsonl"),
+    *("environment.json", "config.json"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +64,12 @@ def run_config(store: pathlib.Path, **overrides):
       "train.eval_max_rows": 8,
   }
   return helpers.store_config(store, **every | overrides)
+
+
+def copied(source: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
+  """Copies a folder in the place of another; links stay links."""
+  shutil.rmtree(target, ignore_errors=True)
+  return pathlib.Path(shutil.copytree(source, target, symlinks=True))
 
 
 def as_bytes(arrays: dict[str, np.ndarray]) -> dict[str, bytes]:

@@ -5,41 +5,26 @@ import pathlib
 import random
 import shutil
 
-import jax
 import pytest
 
 from electra_jax import api
-from electra_jax.preprocessing.synthetic import make_store
 from tests.chaos import state
 from tests.chaos.judging import attempt, contents, judge
+from tests.chaos.state import copied
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-  """A store, a run on it, and what verbs answer."""
-  folder = tmp_path_factory.mktemp("chaos_state")
-  # As tests are compiled, so that answers are equal bit for bit.
-  jax.config.update("jax_disable_most_optimizations", True)
-  make_store(folder / "store", length=32)
-  config = state.run_config(folder / "store")
-  api.pretrain(config, folder / "run", quiet=True)
-  (folder / "scratch").mkdir()
-  answers = state.Answers(folder / "run", folder / "scratch")
-  return folder, answers
+def answers(trained, tmp_path_factory):
+  """What verbs answer of the undisturbed run."""
+  return state.Answers(trained / "run", tmp_path_factory.mktemp("chaos_state"))
 
 
-def resume_verb(folder: pathlib.Path, answers: state.Answers) -> state.Verb:
-  resume = state.resume_of(folder / "store")
-  whole = folder / "scratch/whole"
+def resume_verb(trained: pathlib.Path, answers: state.Answers) -> state.Verb:
+  resume = state.resume_of(trained / "store")
+  whole = trained / "resumed"
   if not whole.exists():
-    shutil.copytree(folder / "run", whole)
-    answers.add("resume", resume(whole))
+    answers.add("resume", resume(copied(trained / "run", whole)))
   return state.Verb("resume", resume, writes=True)
-
-
-def copied(source: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
-  shutil.rmtree(target, ignore_errors=True)
-  return pathlib.Path(shutil.copytree(source, target, symlinks=True))
 
 
 def try_verb(verb, workdir, answers, kind, name, tally):
@@ -56,15 +41,14 @@ def try_verb(verb, workdir, answers, kind, name, tally):
   )
 
 
-def test_broken_workdirs(runs, tmp_path, size, tally):
-  folder, answers = runs
+def test_broken_workdirs(trained, answers, tmp_path, size, tally):
   rng = random.Random(f"workdirs {size.name}")
-  damages = state.damaged_files(folder / "run", rng, size.state)
+  damages = state.damaged_files(trained / "run", rng, size.state)
   for number, (file, name, content) in enumerate(damages):
     verb = rng.choice(state.READING)
     if size.name != "short" and number % 4 == 0:
-      verb = resume_verb(folder, answers)
-    workdir = copied(folder / "run", tmp_path / "run")
+      verb = resume_verb(trained, answers)
+    workdir = copied(trained / "run", tmp_path / "run")
     (workdir / file).write_bytes(content)
     part = "checkpoint" if "checkpoints" in file.parts else file.name
     part = "tensorboard" if "tensorboard" in file.parts else part
@@ -73,27 +57,25 @@ def test_broken_workdirs(runs, tmp_path, size, tally):
   tally.check()
 
 
-def test_missing_files(runs, tmp_path, size, tally):
-  folder, answers = runs
+def test_missing_files(trained, answers, tmp_path, size, tally):
   rng = random.Random(size.name)
-  files = sorted(p for p in (folder / "run").rglob("*") if p.is_file())
+  files = sorted(p for p in (trained / "run").rglob("*") if p.is_file())
   for number, path in enumerate(files):
     if size.name == "short" and number % 4:
       continue
-    file = path.relative_to(folder / "run")
+    file = path.relative_to(trained / "run")
     verbs = [rng.choice(state.READING)]
     if size.name != "short":
-      verbs = [*state.READING, resume_verb(folder, answers)]
+      verbs = [*state.READING, resume_verb(trained, answers)]
     for verb in verbs:
-      workdir = copied(folder / "run", tmp_path / "run")
+      workdir = copied(trained / "run", tmp_path / "run")
       (workdir / file).unlink()
       name = f"without {file}"
       try_verb(verb, workdir, answers, "state: file missing", name, tally)
   tally.check()
 
 
-def test_broken_stores(runs, tmp_path, size, tally):
-  folder, answers = runs
+def test_broken_stores(trained, answers, tmp_path, size, tally):
   rng = random.Random(f"stores {size.name}")
   (evaluate,) = (v for v in state.READING if v.name == "evaluate")
 
@@ -103,12 +85,12 @@ def test_broken_stores(runs, tmp_path, size, tally):
     }
 
   for file, name, content in state.damaged_files(
-      folder / "store", rng, size.state * 3
+      trained / "store", rng, size.state * 3
   ):
-    store = copied(folder / "store", tmp_path / "store")
+    store = copied(trained / "store", tmp_path / "store")
     (store / file).write_bytes(content)
     before = contents(store)
-    ended = attempt(functools.partial(on, store, folder / "run"))
+    ended = attempt(functools.partial(on, store, trained / "run"))
     tally.add(
         judge(
             f"store: {file.name}",
@@ -121,22 +103,21 @@ def test_broken_stores(runs, tmp_path, size, tally):
   tally.check()
 
 
-def test_exchanged_parts(runs, tmp_path, size, tally):
-  folder, answers = runs
+def test_exchanged_parts(trained, answers, tmp_path, size, tally):
   other = tmp_path / "other"
-  api.pretrain(state.run_config(folder / "store", seed=1), other, quiet=True)
+  api.pretrain(state.run_config(trained / "store", seed=1), other, quiet=True)
   # A whole checkpoint of another run of this config is sound by itself; parts
   # that do not belong together are not.
   parts = [path.name for path in sorted(other.iterdir()) if path.is_file()]
   parts += ["checkpoints/4/state", "checkpoints/4/record"]
   sources = {part: other / part for part in parts}
-  sources["checkpoints/4"] = folder / "run/checkpoints/2"
+  sources["checkpoints/4"] = trained / "run/checkpoints/2"
   verbs = list(state.READING)
   if size.name != "short":
-    verbs.append(resume_verb(folder, answers))
+    verbs.append(resume_verb(trained, answers))
   for part, source in sources.items():
     for verb in verbs:
-      workdir = copied(folder / "run", tmp_path / "run")
+      workdir = copied(trained / "run", tmp_path / "run")
       if source.is_dir():
         copied(source, workdir / part)
       else:

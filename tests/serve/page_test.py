@@ -163,6 +163,11 @@ _SHOWN = {
 class Canned(served.ServedFinetuned):
   """Answers every task with a record of its kind."""
 
+  name = "canned"
+
+  def __init__(self):
+    """Has no model behind it."""
+
   def describe(self):
     tasks = [
         {
@@ -181,7 +186,7 @@ class Canned(served.ServedFinetuned):
 
 def test_answers_of_every_kind_are_shown(browser):
   page = browser
-  with serving(asgi.app(Canned("canned", None))) as url:
+  with serving(asgi.app(Canned())) as url:
     page.open(url)
     page.wait("document.querySelector('#task').options.length")
     for kind, shown in _SHOWN.items():
