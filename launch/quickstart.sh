@@ -27,7 +27,7 @@ if [[ -t 0 ]]; then
   read -r -t 60 -p "Type a sentence with a wrong word in it, or press Enter: " \
     SENTENCE || echo
 fi
-SENTENCE="${SENTENCE:-The president of the united banana spoke to the congress.}"
+SENTENCE="${SENTENCE:-She opened the door of the house and went into the garden electron.}"
 "$VENV/bin/electra-jax" predict --workdir tiny-en "$SENTENCE"
 
 echo
