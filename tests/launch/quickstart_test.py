@@ -59,7 +59,7 @@ def test_it_goes_through_three_stages(tmp_path):
       "electra-jax predict",
       "python launch/few_labels.py",
   ]
-  assert "--workdir tiny-en The president" in calls[0]
+  assert "--workdir tiny-en She opened the door" in calls[0]
   assert f"--config.data.store={tmp_path}/run_store" in calls[2]
   assert f"{tmp_path}/run/report.html" in shown
   # What it tells to type afterwards works as typed.
