@@ -22,6 +22,9 @@ The length is that of the token store: prepare it with --length 32 for tiny, 64
 for tiny_en, 128 for small and 512 for the others. `,runlocal` behind the size
 runs the same code for a minute on a laptop, with few steps on made-up text.
 
+`base,from_init` takes base's recipe and the shapes of the run that
+--config.init_from names: layers, widths, positions, generator, sharing.
+
 Runs of two phases, by a word behind the size (`base,staged`):
   staged     NVIDIA's recipe for Base: LAMB, 10,000 steps of 67,584 rows of
              128 tokens, then 933 of 27,648 rows of 512 with the optimizer's
@@ -57,6 +60,17 @@ SIZES = {
     "base_pp": (12, 768, 768, 1 / 3, 512, 0.15, 2e-4, 256, 4_000_000),
 }
 
+# What `from_init` leaves to the run that init_from names.
+SHAPES = (
+    "num_layers",
+    "hidden_size",
+    "embedding_size",
+    "max_position_embeddings",
+    "generator_width_ratio",
+    "generator_depth_ratio",
+    "embedding_sharing",
+)
+
 # NVIDIA, DeepLearningExamples, TensorFlow2/LanguageModeling/ELECTRA:
 # scripts/configs/pretrain_config.sh, dgxa100_8gpu_amp. A batch is 8 devices x
 # micro-batches x rows: 8 x 48 x 176 and 8 x 144 x 24.
@@ -68,9 +82,17 @@ STAGED = {
 
 
 def get_config(arg=None):
-  """Returns the config of a size; "SIZE" or "SIZE,staged,runlocal"."""
+  """Returns the config of a size; "SIZE" or "SIZE,staged,runlocal".
+
+  With from_init the recipe is of that size and the shapes are init_from's.
+  """
   args = parse_arg(
-      arg, size="small", staged=False, two_stage=False, runlocal=False
+      arg,
+      size="small",
+      staged=False,
+      two_stage=False,
+      runlocal=False,
+      from_init=False,
   )
   if args["size"] not in SIZES:
     raise ValueError(f"size {args['size']!r} is not one of {', '.join(SIZES)}")
@@ -95,7 +117,7 @@ def get_config(arg=None):
   config.data.length = length  # Tokens per row; must be the store's.
   config.data.synthetic = False  # Ignore the store, train on made-up text.
 
-  config.model = ConfigDict()
+  config.model = ConfigDict()  # Shapes of 0 or "" are init_from's.
   config.model.num_layers = layers
   config.model.hidden_size = width
   config.model.embedding_size = embedding
@@ -192,6 +214,9 @@ def get_config(arg=None):
     config.train.log_every_steps = 5
     config.train.eval_every_steps = 10
     config.train.checkpoint_every_steps = 10
+  if args["from_init"]:
+    for name in SHAPES:
+      config.model[name] = type(config.model[name])()
   if args["staged"]:
     _stage(config, args["runlocal"])
   if args["two_stage"]:

@@ -111,6 +111,7 @@ PLAN = [
     "runs.tracking",
     "runs.networks",
     "runs.weights",
+    "runs.start_shapes",
     "pretraining.data",
     "pretraining.held_out",
     "pretraining.trainer",

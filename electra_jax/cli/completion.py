@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 from electra_jax.config_files import SHIPPED
 from electra_jax.runs import shipped
+from electra_jax.tasks import table
+from electra_jax.tasks.registry import TASKS
 
 # Arguments by what stands in their place.
 _FILES = ("tokenizer", "file", "json", "sources", "source", "texts")
@@ -59,6 +61,9 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
   (verbs,) = parser._subparsers._group_actions
   for verb, of_verb in verbs.choices.items():
     for action in of_verb._actions:
+      if shell == "zsh" and isinstance(action.metavar, str):
+        # What stands behind a colon would be run to complete the word.
+        action.metavar = action.metavar.replace(":", r"\:")
       if action.dest == "config" and verb in _CONFIGS:
         action.complete = _choose(f"configs_of_{verb}", shown_configs(verb))
       elif action.dest in _MODELS:
@@ -86,7 +91,7 @@ def shown_configs(verb: str) -> list[str]:
     else:
       names += [
           f"finetune:task={task},size={size}"
-          for task in module.TASKS
+          for task in (*TASKS, table.NAME)
           for size in module.SIZES
       ]
   return names

@@ -27,6 +27,7 @@ from electra_jax.interop.model_card import write_card
 from electra_jax.runs import shipped
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.config import PretrainConfig
+from electra_jax.runs.networks import left_to_start
 from electra_jax.text.tokenizer import OPTIONS_FILE, Tokenizer, load_tokenizer
 from electra_jax.trees import count_parameters
 
@@ -264,6 +265,11 @@ def _config_of(model, source, source_format, config, dtype) -> PretrainConfig:
   if config is None:
     raise UserError(
         "a workdir needs a recipe; give the config of configs/pretrain.py"
+    )
+  if left_to_start(config):
+    raise UserError(
+        "--config has from_init, and convert takes all shapes from its SOURCE;"
+        " leave from_init out"
     )
   return runs.config_of(model, config, dtype)
 

@@ -35,6 +35,7 @@ from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.config import PretrainConfig
 from electra_jax.runs.networks import Vocabulary, vocabulary_of
 from electra_jax.runs.sections import replaced
+from electra_jax.runs.start_shapes import with_shapes_of_start
 from electra_jax.store.feed import Batch, Feed
 from electra_jax.store.manifest import row_dtype
 from electra_jax.training.loop import COMPILE_TIME, COMPILING
@@ -78,7 +79,7 @@ def benchmark(
   """
   if steps < 1:
     raise UserError(f"--steps is {steps}; it must be at least 1")
-  config = one_phase(config, phase)
+  config = one_phase(with_shapes_of_start(config), phase)
   if store is not None:
     changes = {"data.store": str(store), "data.synthetic": False}
     config = replaced(config, changes)

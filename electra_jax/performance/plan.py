@@ -33,6 +33,7 @@ from electra_jax.progress import Progress
 from electra_jax.runs.config import PretrainConfig
 from electra_jax.runs.networks import Vocabulary
 from electra_jax.runs.sections import replaced
+from electra_jax.runs.start_shapes import with_shapes_of_start
 from electra_jax.training.loop import COMPILE_TIME, COMPILING
 from electra_jax.trees import count_parameters
 
@@ -73,7 +74,7 @@ def plan(
     )
   if price is not None and price < 0:
     raise UserError(f"--price is {price:g}; it must not be negative")
-  config = one_phase(config, phase)
+  config = one_phase(with_shapes_of_start(config), phase)
   progress = Progress(quiet=quiet)
   with progress.stage(f"reading the topology {topology}"):
     devices = devices_of(topology)

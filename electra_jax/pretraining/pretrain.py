@@ -28,6 +28,7 @@ from electra_jax.runs.config import PretrainConfig
 from electra_jax.runs.console import Show, shower
 from electra_jax.runs.networks import vocabulary_of
 from electra_jax.runs.parameters import note_parameters
+from electra_jax.runs.start_shapes import with_shapes_of_start
 from electra_jax.runs.tracking import open_trackers
 from electra_jax.store.feed import Feed
 from electra_jax.store.reader import Store
@@ -69,6 +70,7 @@ def pretrain(
   """
   workdirs.check_ours(workdir)
   tracker_names(config.trackers)
+  config = with_shapes_of_start(config, workdir)
   if config.phases:
     return _pretrain_phases(config, workdir, quiet)
   is_first = jax.process_index() == 0

@@ -235,8 +235,8 @@ def _check_encoder(
       fix = f"set --config.model.{name}={theirs}"
       raise UserError(
           f"config.model.{name} is {ours} and the run in {config.init_from} has"
-          f" {theirs}; choose the size of that run in --config"
-          f" configs/pretrain.py:SIZE, or {fix}"
+          f" {theirs}; take all shapes of that run by --config"
+          f" pretrain:SIZE,from_init, or {fix}"
       )
 
 

@@ -53,6 +53,8 @@ class DataConfig:
 class NetworksConfig:
   """The networks of a pre-training run; see configs/pretrain.py.
 
+  A shape of 0, and an embedding_sharing of "", are taken from `init_from`.
+
   Attributes:
     num_layers: of the discriminator.
     hidden_size: of the discriminator, D.
@@ -72,16 +74,16 @@ class NetworksConfig:
     intermediate_size: of the discriminator, if not 4 x hidden_size.
   """
 
-  num_layers: int = number(**POSITIVE)
-  hidden_size: int = number(**POSITIVE)
-  embedding_size: int = number(**POSITIVE)
-  max_position_embeddings: int = number(**POSITIVE)
+  num_layers: int = number(least=0)
+  hidden_size: int = number(least=0)
+  embedding_size: int = number(least=0)
+  max_position_embeddings: int = number(least=0)
   initializer_range: float = number(above=0, most=10)
   initialization: str
   hidden_dropout: float = number(least=0, below=1)
   attention_dropout: float = number(least=0, below=1)
-  generator_width_ratio: float = number(above=0)
-  generator_depth_ratio: float = number(above=0)
+  generator_width_ratio: float = number(least=0)
+  generator_depth_ratio: float = number(least=0)
   embedding_sharing: str
   dtype: str = choice("bfloat16", "float32")
   remat: str

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from electra_jax.errors import UserError
 from electra_jax.models.config import (
     ElectraConfig,
     encoder_config,
@@ -18,6 +19,19 @@ from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.config import PretrainConfig
 from electra_jax.store.reader import Store, open_store
 from electra_jax.text.tokenizer import SpecialIds, Tokenizer
+
+# Of config.model, what may be left to the run that init_from names.
+ENCODER_SHAPES = (
+    "num_layers",
+    "hidden_size",
+    "embedding_size",
+    "max_position_embeddings",
+)
+_GENERATOR_SHAPES = (
+    "generator_width_ratio",
+    "generator_depth_ratio",
+    "embedding_sharing",
+)
 
 
 class Vocabulary(NamedTuple):
@@ -65,12 +79,31 @@ def vocabulary_of_run(run: workdirs.Run) -> Vocabulary:
   return vocabulary_of(run.tokenizer, store)
 
 
+def left_to_start(config: PretrainConfig) -> list[str]:
+  """Returns the keys of config.model that are 0 or ""."""
+  names = (*ENCODER_SHAPES, *_GENERATOR_SHAPES)
+  return [name for name in names if not getattr(config.model, name)]
+
+
+def check_shapes_given(config: PretrainConfig) -> None:
+  """Raises a UserError for a shape that is left to a run that is not there."""
+  for name in left_to_start(config):
+    value = getattr(config.model, name)
+    raise UserError(
+        f"config.model.{name} is {value!r}, which takes it from"
+        f" config.init_from, and that is empty; give a run by"
+        " --config.init_from, or leave from_init out of --config"
+    )
+
+
 def electra_config(config: PretrainConfig, vocab_size: int) -> ElectraConfig:
   """Returns the networks of a pre-training config.
 
   Raises:
-    UserError: an unknown objective, generator or embedding_sharing.
+    UserError: an unknown objective, generator or embedding_sharing, or a shape
+      that is still left to `init_from`.
   """
+  check_shapes_given(config)
   model = config.model
   method = method_of(config)
   objective, has_generator = method.objective, method.generator.is_network

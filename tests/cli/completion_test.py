@@ -1,5 +1,8 @@
-"""Completion: the scripts parse, and bash offers what there is."""
+"""Completion: the scripts parse, and every shell offers what there is."""
 
+import os
+import pty
+import select
 import shutil
 import subprocess
 
@@ -10,6 +13,42 @@ from electra_jax.cli import main as cli
 from electra_jax.cli.arguments import make_parser
 from electra_jax.cli.completion import script, shown_configs
 
+_LINES = [
+    ("electra-jax fin", ["finetune"]),
+    ("electra-jax predict --wo", ["--workdir"]),
+    ("electra-jax completion ", ["bash", "fish", "zsh"]),
+    ("electra-jax prepare x --packing f", ["full"]),
+    (
+        "electra-jax pretrain --config pretrain:s",
+        ["pretrain:small", "pretrain:small_pp"],
+    ),
+    (
+        "electra-jax finetune --config finetune:task=table,size=b",
+        ["finetune:task=table,size=base"],
+    ),
+    ("electra-jax benchmark --config mi", ["mine.py"]),
+    ("electra-jax demo ru", ["run"]),
+    ("electra-jax evaluate --workdir r", ["run"]),
+    ("electra-jax evaluate --workdir tin", ["tiny-en"]),
+    ("electra-jax export run ph", ["phone"]),
+    ("electra-jax export run phone --texts mi", ["mine.py", "mine.txt"]),
+    ("electra-jax ", sorted(cli.VERBS)),
+]
+# Every word that zsh is about to offer is noted in a file.
+_ZSH = r"""
+PROMPT=; unsetopt zle_bracketed_paste prompt_sp; stty -echo
+fpath=({folder} $fpath); autoload -Uz compinit; compinit -u -D
+compadd() {{
+  if [[ ${{@[1,(i)(-|--)]}} != *-(O|A|D)\ * ]]; then
+    local -a hits
+    builtin compadd -A hits "$@"
+    print -rl -- $hits >> {folder}/offered
+  fi
+  builtin compadd "$@"
+}}
+bindkey '^I' list-choices
+print -r -- BE''GIN
+"""
 _TRY = """
 source "$1"
 COMP_LINE="$2"; COMP_POINT=${#2}; COMPREPLY=()
@@ -25,6 +64,32 @@ def a_script(tmp_path_factory):
   return path
 
 
+@pytest.fixture(name="things")
+def a_folder_with_things(tmp_path):
+  folder = tmp_path / "here"
+  for name in ("run", "phone"):
+    (folder / name).mkdir(parents=True)
+  for name in ("mine.py", "mine.txt"):
+    (folder / name).touch()
+  return folder
+
+
+def needs(shell):
+  return pytest.mark.skipif(
+      shutil.which(shell) is None, reason=f"{shell} is not installed"
+  )
+
+
+def read_until(shell, word) -> str:
+  """Reads what a shell on a terminal shows."""
+  shown = b""
+  while word.encode() not in shown:
+    ready, _, _ = select.select([shell], [], [], 60)
+    assert ready, f"{word!r} does not come: {shown!r}"
+    shown += os.read(shell, 4096)
+  return shown.decode()
+
+
 def completed(file, line, folder) -> list[str]:
   done = subprocess.run(
       ["bash", "-c", _TRY, "bash", str(file), line],
@@ -37,37 +102,59 @@ def completed(file, line, folder) -> list[str]:
   return sorted(done.stdout.split())
 
 
-@pytest.mark.parametrize(
-    ("line", "offered"),
-    [
-        ("electra-jax fin", ["finetune"]),
-        ("electra-jax predict --wo", ["--workdir"]),
-        ("electra-jax completion ", ["bash", "fish", "zsh"]),
-        ("electra-jax prepare x --packing f", ["full"]),
-        ("electra-jax pretrain --config pretrain:s", ["small", "small_pp"]),
-        ("electra-jax pretrain --config mi", ["mine.py"]),
-        (
-            "electra-jax finetune --config finetune:task=rte,size=b",
-            ["base"],
-        ),
-        ("electra-jax demo ru", ["run"]),
-        ("electra-jax evaluate --workdir r", ["run"]),
-        ("electra-jax evaluate --workdir tin", ["tiny-en"]),
-        ("electra-jax export ru", ["run"]),
-        ("electra-jax export run ph", ["phone"]),
-        ("electra-jax export run phone --texts mi", ["mine.py", "mine.txt"]),
-    ],
-)
-def test_bash_offers_what_there_is(file, tmp_path, line, offered):
-  for name in ("run", "phone"):
-    (tmp_path / name).mkdir()
-  (tmp_path / "mine.py").touch()
-  (tmp_path / "mine.txt").touch()
-  assert completed(file, line, tmp_path) == offered
+@pytest.mark.parametrize(("line", "offered"), _LINES)
+def test_bash_offers_what_there_is(file, things, line, offered):
+  # bash replaces what stands behind the last colon or equal sign.
+  short = [name.replace("=", ":").rpartition(":")[2] for name in offered]
+  assert completed(file, line, things) == short
 
 
-def test_bash_offers_every_verb(file, tmp_path):
-  assert completed(file, "electra-jax ", tmp_path) == sorted(cli.VERBS)
+@needs("fish")
+def test_fish_offers_what_there_is(things, tmp_path):
+  path = tmp_path / "electra-jax.fish"
+  path.write_text(script(make_parser(), "fish"))
+  ask = "source $argv[1]; for line in $argv[2..]; complete -C $line; echo; end"
+  done = subprocess.run(
+      ["fish", "--no-config", "-c", ask, path, *(line for line, _ in _LINES)],
+      cwd=things,
+      env=os.environ | {"HOME": str(tmp_path)},
+      capture_output=True,
+      text=True,
+      check=True,
+  )
+  assert done.stderr == ""
+  blocks = done.stdout.split("\n\n")
+  for (line, offered), block in zip(_LINES, blocks, strict=False):
+    names = [row.split("\t")[0].rstrip("/") for row in block.splitlines()]
+    if "mine.py" in offered:  # fish sorts by suffix and drops nothing.
+      assert names[0] == "mine.py"
+    else:
+      assert sorted(names) == offered, line
+
+
+@needs("zsh")
+def test_zsh_offers_what_there_is(things, tmp_path):
+  path = tmp_path / "_electra-jax"
+  path.write_text(script(make_parser(), "zsh"))
+  process, shell = pty.fork()
+  if process == 0:
+    os.chdir(things)
+    os.environ.update(TERM="dumb", COLUMNS="200", LC_ALL="C.UTF-8")
+    os.execlp("zsh", "zsh", "-f", "-i")
+  try:
+    os.write(shell, _ZSH.format(folder=tmp_path).encode())
+    read_until(shell, "BEGIN")
+    for number, (line, offered) in enumerate(_LINES):
+      # Tab; then the line is deleted, and another one tells that it is done.
+      keys = f"{line}\t\x15print -r -- EN''D_{number}_\n"
+      os.write(shell, keys.encode())
+      read_until(shell, f"END_{number}_")
+      words = (tmp_path / "offered").read_text().split()
+      assert sorted({word.rstrip("/") for word in words}) == offered, line
+      (tmp_path / "offered").unlink()
+  finally:
+    os.close(shell)
+    os.waitpid(process, 0)
 
 
 @pytest.mark.parametrize("verb", ["pretrain", "finetune", "config"])

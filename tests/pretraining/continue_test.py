@@ -231,6 +231,21 @@ def test_a_resumed_run_keeps_its_start(tmp_path, store, tiny_run):
   assert facts["start"].startswith(f"weights of step {STEPS} in")
 
 
+def test_the_shapes_may_be_those_of_the_source(tmp_path, store, tiny_run):
+  copy, workdir = tmp_path / "source", tmp_path / "run"
+  shutil.copytree(tiny_run, copy)
+  asked = {"data.synthetic": False, "data.store": str(store), **FIRST}
+  config = helpers.override(
+      helpers.load_config("configs/pretrain.py:base,from_init,runlocal"),
+      asked | {"init_from": str(copy)},
+  )
+  assert pretrain(config, workdir, quiet=True).step == 1
+  source, ours = (workdirs.load(x).config.model for x in (copy, workdir))
+  assert ours == source
+  shutil.rmtree(copy)
+  assert pretrain(config, workdir, quiet=True).step == 1
+
+
 def test_a_run_resumed_before_its_first_checkpoint(tmp_path, store, tiny_run):
   config = helpers.store_config(store, init_from=str(tiny_run), **EVERY)
   pretrain(config, tmp_path, quiet=True)
