@@ -22,9 +22,7 @@ EXPECTED = [
 # In place of the cell tagged `parameters`.
 SMALL = {
     "convert_and_share": "STEPS = 2",
-    "finetune_your_table": (
-        "REVIEWS = 400\nPRETRAIN_STEPS = 2\nEPOCHS = 1\nSEEDS = 1"
-    ),
+    "finetune_your_table": "REVIEWS = 400\nEPOCHS = 1\nSEEDS = 1",
     "pretraining_step_by_step": "REVIEWS = 400\nBATCH = 4\nSTEPS = 2",
     "quickstart": "REVIEWS = 400\nSTEPS = 3",
     "sweep_and_compare": (

@@ -97,7 +97,8 @@ def prepare(
 
   if options.train_vocab is not None:
     texts = _without_held_out(watch("vocabulary", ReadProgress()), split)
-    tokenizer = options.train(texts, reporter.tell)
+    with reporter.learning(options.train_vocab):
+      tokenizer = options.train(texts, reporter.tell)
   else:
     tokenizer = options.load()
   row_options = options.rows(tokenizer, split)

@@ -1,6 +1,7 @@
 """Tells a person on standard error how far `prepare` is, and what it made."""
 
 import collections
+import contextlib
 import os
 import pathlib
 import time
@@ -52,6 +53,13 @@ class Reporter:
           self._show(position)
         yield document
       self._show(position)
+
+  def learning(self, num_pieces: int) -> contextlib.AbstractContextManager:
+    """Names the training of a vocabulary, which outlasts its reading."""
+    return self._progress.stage(
+        f"learning a vocabulary of {num_pieces:,} pieces",
+        "reads the text first, then takes seconds to minutes",
+    )
 
   def summarize(
       self,

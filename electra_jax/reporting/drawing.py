@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import importlib.util
 import io
 import re
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from electra_jax.reporting.palette import in_page_colours, light
 MADE_BY = "electra_jax report"  # Stands in every file: it is ours to replace.
 _WIDTH, _HEIGHT = 4.6, 2.9  # Inches.
 _PIXELS_A_POINT = 1.6  # Of a plot on a wide page.
-_INSTALL = "pip install 'electra-jax[report]'"
+_INSTALL = "run pip install 'electra-jax[report]'"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,14 +35,18 @@ class Plot:
 
 
 def check_packages() -> None:
-  """Raises a UserError where a page cannot be made for want of a package."""
-  try:
-    import jinja2  # noqa: F401
-    import matplotlib  # noqa: F401
-  except ImportError as error:
+  """Raises a UserError that names every package that a page lacks."""
+  missing = [
+      name
+      for name in ("jinja2", "matplotlib")
+      if importlib.util.find_spec(name) is None
+  ]
+  if missing:
+    are = "are" if len(missing) > 1 else "is"
     raise UserError(
-        f"a report needs {error.name}, which is not installed; {_INSTALL}"
-    ) from error
+        f"a report needs {' and '.join(missing)}, which {are} not installed;"
+        f" {_INSTALL}"
+    )
 
 
 @contextlib.contextmanager

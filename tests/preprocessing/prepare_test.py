@@ -406,6 +406,7 @@ def test_the_way_out_is_of_the_vocabulary(tmp_path, capsys):
   )
   run(path, tmp_path / "a", progress=True, train_vocab=10)
   told = capsys.readouterr().err
+  assert "learning a vocabulary of 10 pieces … reads the text" in told
   assert "--train-vocab 10 has room for 5 of 6 letters" in told
   assert "ask for a larger --train-vocab or --character-coverage" in told
   run(path, tmp_path / "b", progress=True, train_vocab=11)

@@ -1,5 +1,5 @@
-import builtins
 import html.parser
+import importlib.util
 import json
 import os
 import re
@@ -327,18 +327,13 @@ def test_what_is_not_ours_is_not_overwritten(tmp_path):
     report([folder], tmp_path / "page")
 
 
-def test_a_missing_package_is_told_and_spoils_no_run(tmp_path, monkeypatch):
+def test_missing_packages_are_told_and_spoil_no_run(tmp_path, monkeypatch):
   folder = made.pretrain_run(tmp_path / "run")
-  usual, told = builtins.__import__, []
-
-  def without_jinja2(name, *args, **kwargs):
-    if name == "jinja2":
-      raise ImportError("no jinja2", name="jinja2")
-    return usual(name, *args, **kwargs)
-
-  monkeypatch.setattr(builtins, "__import__", without_jinja2)
+  told = []
+  monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
   at_end.report_at_end(folder, told.append)
   (line,) = told
+  assert "needs jinja2 and matplotlib, which are not installed; run" in line
   assert "pip install 'electra-jax[report]'" in line
   assert f"electra-jax report {folder}" in line
   assert not (folder / "report.html").exists()
