@@ -6,6 +6,7 @@ import numpy as np
 
 from electra_jax.reporting import drawing, palette
 
+_PERFECT = 100.0  # Percent.
 MOST_LABELS = 16  # That a confusion matrix can still show.
 
 
@@ -47,6 +48,9 @@ def draw_scores(
   axes.set_yticks(range(len(rows)), labels)
   axes.set_ylim(len(rows) - 0.5, -0.5)
   axes.margins(x=0.12)
+  highest = max((max(values) for *_, values in rows), default=0.0)
+  if highest <= _PERFECT < axes.get_xlim()[1]:  # Nothing lies behind it.
+    axes.set_xlim(right=_PERFECT + 0.02 * (_PERFECT - axes.get_xlim()[0]))
   axes.set_xlabel("score")
   axes.legend(
       loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.2

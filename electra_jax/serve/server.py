@@ -12,7 +12,8 @@ from typing import Any
 from etils import epath
 
 from electra_jax.errors import UserError
-from electra_jax.runs.console import Show, shower
+from electra_jax.progress import Progress
+from electra_jax.runs.console import shower
 from electra_jax.serve import asgi, guard
 from electra_jax.serve.limits import Limits
 from electra_jax.serve.served import Served, open_models
@@ -55,7 +56,7 @@ def demo(
   with contextlib.closing(_bind(host, port)) as listening:
     show = shower(quiet)
     models = open_models(runs, seed=seed, limits=limits)
-    _warm_up(models, show)
+    _warm_up(models, Progress(quiet=quiet))
     app = asgi.app(
         models, limits=limits, token=token, allowed_hosts=allowed_hosts
     )
@@ -143,16 +144,16 @@ def _signals_that_only_stop() -> Iterator[None]:
       signal.signal(number, handler)
 
 
-def _warm_up(models: Sequence[Served], show: Show) -> None:
+def _warm_up(models: Sequence[Served], progress: Progress) -> None:
   """Compiles every shape of every model, so that no request waits for it."""
   for model in models:
     shapes = model.buckets.shapes()
-    show(
-        f"{model.name}: compiling for {len(shapes)} shapes of input (the next"
-        " start reads them from the compilation cache)"
-    )
-    for rows, length in shapes:
-      model.model.warm_up(rows, length)
+    with progress.stage(
+        f"{model.name}: compiling for {len(shapes)} shapes of input",
+        "the next start reads them from the compilation cache",
+    ):
+      for rows, length in shapes:
+        model.model.warm_up(rows, length)
 
 
 def _protection(host: str) -> tuple[str | None, tuple[str, ...] | None]:

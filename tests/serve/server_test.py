@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 import urllib.error
 import urllib.request
 
@@ -15,6 +16,7 @@ import pytest
 
 from electra_jax.cli import main as cli
 from electra_jax.errors import UserError
+from electra_jax.progress import Progress
 from electra_jax.serve import asgi, server
 from electra_jax.serve.limits import Limits
 
@@ -50,6 +52,19 @@ def test_places_that_cannot_be_listened_at_are_told():
     port = taken.getsockname()[1]
     with pytest.raises(UserError, match=f"--port {port} cannot be listened"):
       server._bind("127.0.0.1", port)
+
+
+def test_compiling_before_the_url_is_a_stage(capsys):
+  compiled = []
+  model = types.SimpleNamespace(
+      name="rte",
+      buckets=types.SimpleNamespace(shapes=lambda: [(1, 8), (4, 8)]),
+      model=types.SimpleNamespace(warm_up=lambda *shape: compiled.append(shape)),
+  )
+  server._warm_up([model], Progress())
+  assert compiled == [(1, 8), (4, 8)]
+  told = capsys.readouterr().err
+  assert "rte: compiling for 2 shapes of input … the next start" in told
 
 
 def test_all_missing_packages_are_named_at_once(monkeypatch, capsys):
