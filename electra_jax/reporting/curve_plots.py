@@ -250,7 +250,7 @@ def _dress(axes: Any, panel: Panel, drawn: Sequence[curves.Drawn]) -> None:
   handles, labels = axes.get_legend_handles_labels()
   if len(labels) > 1:
     # Above the axes: a legend inside would hide what it tells of.
-    columns = 2 if len(labels) > 3 or max(map(len, labels)) > 14 else 3
+    columns = drawing.columns(labels, 2 if len(labels) > 3 else 3)
     axes.legend(
         handles,
         labels,

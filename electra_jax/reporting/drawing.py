@@ -5,7 +5,7 @@ import dataclasses
 import importlib.util
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from electra_jax.errors import UserError
@@ -13,6 +13,7 @@ from electra_jax.reporting.palette import in_page_colours, light
 
 MADE_BY = "electra_jax report"  # Stands in every file: it is ours to replace.
 _WIDTH, _HEIGHT = 4.6, 2.9  # Inches.
+_LEGEND_CHARACTERS, _OF_A_HANDLE = 60, 6  # Of a line, and what a mark takes.
 _PIXELS_A_POINT = 1.6  # Of a plot on a wide page.
 _INSTALL = "run pip install 'electra-jax[report]'"
 
@@ -90,6 +91,12 @@ def figure(width: float = _WIDTH, height: float = _HEIGHT) -> tuple[Any, Any]:
 
   made = Figure(figsize=(width, height), layout="constrained")
   return made, made.subplots()
+
+
+def columns(labels: Sequence[str], most: int = 3) -> int:
+  """Returns how many columns of a legend a plot's width has room for."""
+  longest = max(map(len, labels))
+  return max(1, min(most, _LEGEND_CHARACTERS // (longest + _OF_A_HANDLE)))
 
 
 def save(made: Any, name: str, alt: str) -> Plot:

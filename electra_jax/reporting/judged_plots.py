@@ -113,7 +113,10 @@ def draw_calibration(runs: Mapping[str, Sequence[Bin]]) -> drawing.Plot:
   axes.set_xlabel("probability of a replacement, as said")
   axes.set_ylabel("share that was replaced")
   axes.legend(
-      loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.2
+      loc="lower left",
+      bbox_to_anchor=(0, 1.0),
+      ncols=drawing.columns(["as often as said", *runs], 2),
+      borderaxespad=0.2,
   )
   told = "; ".join(
       f"{name}: "
@@ -154,9 +157,9 @@ def draw_bands(runs: Mapping[str, Sequence[Band]]) -> drawing.Plot:
   axes.set_ylim(len(names) - 0.5, -0.5)
   axes.set_xlim(-0.03, 1.03)
   axes.set_xlabel("share of tokens that are judged rightly")
-  axes.legend(
-      loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.2
-  )
+  # Over the whole figure: names of bands leave the panel little room.
+  _, labels = axes.get_legend_handles_labels()
+  made.legend(loc="outside upper left", ncols=drawing.columns(labels, 2))
   told = "; ".join(
       f"{run}, {b.name}: {b.accuracy:.1%} of {b.tokens:,} tokens right"
       for run, bands in runs.items()

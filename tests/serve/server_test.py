@@ -59,7 +59,9 @@ def test_compiling_before_the_url_is_a_stage(capsys):
   model = types.SimpleNamespace(
       name="rte",
       buckets=types.SimpleNamespace(shapes=lambda: [(1, 8), (4, 8)]),
-      model=types.SimpleNamespace(warm_up=lambda *shape: compiled.append(shape)),
+      model=types.SimpleNamespace(
+          warm_up=lambda *shape: compiled.append(shape)
+      ),
   )
   server._warm_up([model], Progress())
   assert compiled == [(1, 8), (4, 8)]
