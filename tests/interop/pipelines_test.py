@@ -76,7 +76,9 @@ def test_a_classifier_answers_as_here(kind, head, is_pair, tmp_path):
           for i, (text, other) in enumerate(zip(TEXTS, others, strict=True))
       ]
   )
-  assert len({record["label"] for record in ours}) > 1
+  # Tame logits may have one winner, but each text is felt.
+  found = [list(record["probabilities"].values()) for record in ours]
+  assert np.ptp(found, axis=0).max() > 0.1
   pipe = transformers.pipeline("text-classification", model.folder)
   for text, other, record in zip(TEXTS, others, ours, strict=True):
     query = {"text": text, "text_pair": other} if is_pair else text
