@@ -29,7 +29,7 @@ from electra_jax.tasks.task import Task
 from electra_jax.trees import path_names
 
 # Tokens of a batch on one device. On a CPU a batch should stay in its caches.
-_CPU_TOKENS, _ACCELERATOR_TOKENS = 4096, 32_768
+_CPU_TOKENS, _ACCELERATOR_TOKENS = 2048, 32_768
 
 OnShare = Callable[[float], None]
 

@@ -239,7 +239,8 @@ def _answer_all(
       writing.append(
           writer.submit(_write, output, answers, window, computed, name_files)
       )
-      on_share(1.0, start, size)
+      if not window.asked:
+        on_share(1.0, start, size)
     while writing:
       writing.popleft().result()
 
