@@ -20,6 +20,7 @@ from electra_jax.tasks.task_files import (
     read_lines,
 )
 from electra_jax.text.formats import CSV, JSON, PARQUET, format_of
+from electra_jax.text.streams import packing_of
 
 STANDARD_INPUT = "standard input"
 # A window ends with its last line, or when its text is as long as this.
@@ -83,6 +84,7 @@ class Lines:
             f"cannot read --file {file}: {error.strerror}; give a file with a"
             " text on each line"
         ) from error
+      _check_packing(file)
       if os.path.isdir(file):
         raise UserError(
             f"cannot read --file {file}: it is a folder; name the files in it"
@@ -158,6 +160,16 @@ def _read(file: str) -> Iterator[Line]:
   for number, line in numbered:
     if line and not line.isspace():
       yield Line(file, number - 1, f"{file}:{number}", line, kind == JSON)
+
+
+def _check_packing(file: str) -> None:
+  packing = packing_of(file)
+  is_table = format_of(file) in (CSV, PARQUET)
+  if packing and (is_table or packing != ".gz"):
+    raise UserError(
+        f"cannot read --file {file}: of packed files only .gz of text and JSON"
+        " lines are read; unpack it"
+    )
 
 
 def _size(content: Any) -> int:

@@ -19,7 +19,7 @@ from tests import helpers, processes
 
 # Texts share a batch with others of their length: sums differ in their order.
 TOLERANCE = 1e-5
-TASKS = ("sst", "stsb", "ner", "squad")
+TASKS = ("sst", "sts", "ner", "squad")
 TEXTS = [
     "a very fine film",
     "",
@@ -86,7 +86,7 @@ def on_one_device(monkeypatch):
 def test_many_lines_are_answered_as_one_at_a_time(
     tasks_run, tmp_path, task, one_device
 ):
-  lines = [text and text + "\tand so on" * (task == "stsb") for text in TEXTS]
+  lines = [text and text + "\tand so on" * (task == "sts") for text in TEXTS]
   source = tmp_path / "texts.txt"
   source.write_text("\n".join(lines))
   question = "who saw it ?" if task == "squad" else None

@@ -75,6 +75,10 @@ def test_standard_input_and_pipes(monkeypatch, tmp_path):
 def test_what_cannot_be_read(tmp_path):
   with pytest.raises(UserError, match=r"cannot read --file .*gone: No such"):
     Lines([CASE, tmp_path / "gone"])
+  for name in ("a.csv.gz", "a.txt.zst"):
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(UserError, match=f"{name}: of packed files only"):
+      Lines([tmp_path / name])
   with pytest.raises(UserError, match="is a folder"):
     Lines([tmp_path])
 
