@@ -224,12 +224,12 @@ def table(found: list[dict]) -> str:
       f"{'side':<36}{'texts/s':>9}{'CPU ms':>8}{'time/ours':>11}"
       f"{'CPU/ours':>10}{'other labels':>14}{'difference':>12}"
   ]
-  for x in found:
-    lines.append(
-        f"{x['side']:<36}{x['texts_per_sec']:>9.0f}{x['cpu_ms']:>8.2f}"
-        f"{x['wall_over_ours']:>11.2f}{x['cpu_over_ours']:>10.2f}"
-        f"{x['other_labels']:>14}{x['largest_difference']:>12.2g}"
-    )
+  lines += [
+      f"{x['side']:<36}{x['texts_per_sec']:>9.0f}{x['cpu_ms']:>8.2f}"
+      f"{x['wall_over_ours']:>11.2f}{x['cpu_over_ours']:>10.2f}"
+      f"{x['other_labels']:>14}{x['largest_difference']:>12.2g}"
+      for x in found
+  ]
   return "\n".join(lines)
 
 
