@@ -17,6 +17,7 @@ _HOMES = {
     "finetune": "api",
     "open_run": "api",
     "plan": "api",
+    "predict": "bulk.predicting",
     "pretrain": "api",
     "prepare": "api",
     "report": "reporting.page",

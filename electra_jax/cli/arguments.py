@@ -98,8 +98,31 @@ def _add_evaluate(verb: argparse.ArgumentParser) -> None:
 def _add_predict(verb: argparse.ArgumentParser) -> None:
   verb.add_argument("text", nargs="*", help="texts; standard input if none")
   verb.add_argument("--workdir", required=True, help=_RUN)
-  verb.add_argument("--file", help="read the texts from here, one on each line")
+  verb.add_argument(
+      "--file",
+      nargs="+",
+      action="extend",
+      default=[],
+      help="read the texts from here, one on each line; with --output several"
+      " files, and tables",
+  )
   verb.add_argument("--json", action="store_true", help="print JSON lines")
+  verb.add_argument(
+      "--output",
+      help="write JSON lines there, of any number of lines; the same command"
+      " goes on where it was killed",
+  )
+  verb.add_argument(
+      "--field", help="with --output: the column or key that holds the text"
+  )
+  verb.add_argument(
+      "--skip-bad-lines",
+      action="store_true",
+      help="with --output: an error in place of the answer, and no refusal",
+  )
+  verb.add_argument(
+      "--quiet", action="store_true", help="with --output: tell nothing"
+  )
   _add_model(verb)
   add_compilation_cache(verb)
   verb.add_argument("--question", help="questions: asked of every text")

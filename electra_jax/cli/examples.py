@@ -48,11 +48,13 @@ PREDICT = """examples:
   electra-jax predict --workdir sst "a joy from start to end"
   electra-jax predict --workdir squad --question "Who wrote it?" "It was …"
   electra-jax predict --workdir rte --file pairs.tsv --json > answers.jsonl
+  electra-jax predict --workdir sst --file texts.txt --output answers.jsonl
 A pair of texts has a tab between them; a line that is a JSON object gives the
 fields by name ("text", "other_text"; "words"; "question", "context"). Answers
 come in the order of the lines; "index" is the number of the line, from 0, and a
 blank line keeps its number and has no answer. What a long text loses, or in how
-many windows it is read, is said beside its answer.
+many windows it is read, is said beside its answer. With --output memory does not
+grow with the number of lines, and the same command goes on where it was killed.
 """
 EXPORT = """examples:
   electra-jax export run phone --to litert --int8 --lengths 32,128

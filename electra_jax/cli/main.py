@@ -17,8 +17,8 @@ from electra_jax.cli.arguments import make_parser
 from electra_jax.cli.exporting import run_export
 from electra_jax.cli.interrupts import Interrupts
 from electra_jax.cli.messages import set_up_messages
+from electra_jax.cli.predicting import run_predict
 from electra_jax.cli.prepare_arguments import fields_of
-from electra_jax.cli.typed import check_predict, read_typed
 from electra_jax.config_files import describe_config, load_config, locate
 from electra_jax.errors import UserError
 from electra_jax.text.visible import visible
@@ -182,44 +182,7 @@ def _evaluate(args: argparse.Namespace, rest: Sequence[str]) -> int:
 def _predict(args: argparse.Namespace, rest: Sequence[str]) -> int:
   del rest
   _begin(args)
-  from electra_jax.cli import display as printing
-  from electra_jax.runs import workdir as workdirs
-
-  run = workdirs.load(args.workdir)
-  if run.kind is workdirs.FINETUNING:
-    workdirs.check_not_given(
-        run,
-        held_out=args.held_out,
-        corrupt=args.corrupt,
-        pseudo_log_likelihood=args.pseudo_log_likelihood,
-    )
-  else:
-    workdirs.check_not_given(run, task=args.task, question=args.question)
-  check_predict(args, run.kind is workdirs.PRETRAINING)
-  lines = [] if args.held_out else read_typed(args.text, args.file)
-  if run.kind is workdirs.FINETUNING:
-    printing.print_answers(
-        args.workdir,
-        lines,
-        task=args.task,
-        seed=args.seed,
-        question=args.question,
-        as_json=args.json,
-    )
-  elif args.pseudo_log_likelihood:
-    printing.print_scores(
-        args.workdir, lines, as_json=args.json, by_rank=args.sort
-    )
-  else:
-    printing.print_detections(
-        args.workdir,
-        lines,
-        corrupted=args.corrupt,
-        held_out=args.held_out,
-        seed=args.seed or 0,
-        as_json=args.json,
-    )
-  return 0
+  return run_predict(args)
 
 
 def _convert(args: argparse.Namespace, rest: Sequence[str]) -> int:

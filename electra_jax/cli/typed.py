@@ -60,6 +60,7 @@ def by_index(lines: Sequence[str]) -> dict[int, str]:
 def check_predict(args: argparse.Namespace, is_pretraining: bool) -> None:
   """Raises a UserError for flags of `predict` that do not go together."""
   scores = args.pseudo_log_likelihood
+  _check_output(args)
   if args.sort and not scores:
     raise UserError("--sort needs --pseudo-log-likelihood beside it")
   if scores and (args.corrupt or args.held_out):
@@ -84,6 +85,34 @@ def check_predict(args: argparse.Namespace, is_pretraining: bool) -> None:
         f"--seed {args.seed} has no meaning without --corrupt or --held-out;"
         " leave it out"
     )
+
+
+def _check_output(args: argparse.Namespace) -> None:
+  if args.output is None:
+    for flag, given in (
+        ("--skip-bad-lines", args.skip_bad_lines),
+        (f"--field {args.field}", args.field is not None),
+        ("--quiet", args.quiet),
+    ):
+      if given:
+        raise UserError(f"{flag} needs --output beside it")
+    if len(args.file) > 1:
+      raise UserError(
+          f"--file names {len(args.file)} files; give --output beside them for"
+          " the answers, or one file"
+      )
+    return
+  for flag, given in (
+      ("texts on the command line", args.text),
+      (f"--held-out {args.held_out}", args.held_out is not None),
+      ("--corrupt", args.corrupt),
+      ("--sort", args.sort),
+  ):
+    if given:
+      raise UserError(
+          f"--output {args.output} and {flag} do not go together; leave one of"
+          " them out"
+      )
 
 
 def _read(file: str | None, flag: str) -> tuple[bytes, str]:

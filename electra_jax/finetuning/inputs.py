@@ -47,13 +47,45 @@ def parse_inputs(
   return [
       parse_fields(
           task,
-          _fields(task, line, f"line {index + 1}"),
+          line_fields(task, line, f"line {index + 1}"),
           place=f"line {index + 1}",
           name=str(index),
           question=question,
       )
       for index, line in zip(indices, lines, strict=True)
   ]
+
+
+def line_fields(task: Task, line: str, place: str) -> dict[str, Any]:
+  """Returns what a line holds, by the names of `parse_fields`.
+
+  Args:
+    task: what the example is for.
+    line: of `parse_inputs`.
+    place: what an error message calls it.
+
+  Raises:
+    UserError: it begins as a JSON object and is none.
+  """
+  if line.lstrip().startswith("{"):
+    try:
+      return json.loads(line)
+    except RecursionError as error:
+      raise UserError(
+          f"{place} is JSON nested too deeply to be read; give a flat"
+          ' object, as {"text": …}'
+      ) from error
+    except ValueError as error:
+      raise UserError(
+          f"{place} begins as a JSON object and is none ({error}); mend"
+          ' it, or write a text that begins so as {"text": "{…"}'
+      ) from error
+  if task.kind == "questions":
+    return {"context": line}
+  if task.kind == "tagging":
+    return {"text": line}
+  text, tab, other_text = line.partition("\t")
+  return {"text": text, "other_text": other_text if tab else None}
 
 
 def parse_fields(
@@ -118,28 +150,6 @@ def parse_fields(
   return TextExample(name, text, other_text, None)
 
 
-def _fields(task, line, place) -> dict[str, Any]:
-  if line.lstrip().startswith("{"):
-    try:
-      return json.loads(line)
-    except RecursionError as error:
-      raise UserError(
-          f"{place} is JSON nested too deeply to be read; give a flat"
-          ' object, as {"text": …}'
-      ) from error
-    except ValueError as error:
-      raise UserError(
-          f"{place} begins as a JSON object and is none ({error}); mend"
-          ' it, or write a text that begins so as {"text": "{…"}'
-      ) from error
-  if task.kind == "questions":
-    return {"context": line}
-  if task.kind == "tagging":
-    return {"text": line}
-  text, tab, other_text = line.partition("\t")
-  return {"text": text, "other_text": other_text if tab else None}
-
-
 def _text(fields: dict[str, Any], name: str, place: str) -> str | None:
   value = fields.get(name)
   if value is not None and not isinstance(value, str):
@@ -153,6 +163,8 @@ def _text(fields: dict[str, Any], name: str, place: str) -> str | None:
 
 
 def _check_characters(value: str, name: str, place: str) -> None:
+  if value.isprintable():  # At once; a half of a pair never is.
+    return
   for character in value:
     if "\ud800" <= character <= "\udfff":
       raise UserError(

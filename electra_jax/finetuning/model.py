@@ -51,6 +51,7 @@ class TaskPredictor:
 
   Attributes:
     decode_options: how answers are chosen.
+    mesh: the devices.
   """
 
   def __init__(
@@ -65,7 +66,7 @@ class TaskPredictor:
     self._config = config
     self._encoder = encoder
     self._tokenizer = tokenizer
-    self._mesh = mesh
+    self.mesh = mesh
     self.decode_options = task_data.decode_options(config)
     self._steps: dict[str, Callable[..., Any]] = {}
 
@@ -99,7 +100,7 @@ class TaskPredictor:
 
   def batches(self, task: Task, features: Features) -> Batches:
     """Returns the batches of a split; of few texts, no larger than they."""
-    shards = sharding.batch_shards(self._mesh)
+    shards = sharding.batch_shards(self.mesh)
     size = min(self._config.train.eval_batch_size, len(features))
     return Batches(
         {task.name: features},
@@ -123,15 +124,7 @@ class TaskPredictor:
       buckets: Buckets | None = None,
   ) -> Any:
     """Returns what the network says of every text, as `TaskModel` has it."""
-    if task.name not in self._steps:
-      self._steps[task.name] = make_predict_step(
-          self._encoder,
-          [head_of(task, self._config.model.head)],
-          self._mesh,
-          self._config.questions.beam_size,
-          self._config.questions.max_answer_length,
-      )
-    predict_step = self._steps[task.name]
+    predict_step = self.step_of(task)
     buckets = buckets or self._buckets
     if buckets is None:
       batches = self.batches(task, features)
@@ -142,18 +135,30 @@ class TaskPredictor:
       # At most two batches are in flight: what is queued stays bounded.
       if len(outputs) > 1:
         outputs[-2] = jax.device_get(outputs[-2])
-      batch = sharding.rows_to_global(self._mesh, batch)
+      batch = sharding.rows_to_global(self.mesh, batch)
       outputs.append(predict_step(params, batch)[task.name])
     outputs = jax.device_get(outputs)
     return jax.tree.map(
         lambda *parts: np.concatenate(parts)[: len(features)], *outputs
     )
 
+  def step_of(self, task: Task) -> Callable[..., Any]:
+    """Returns jitted (parameters, batch) -> outputs by task."""
+    if task.name not in self._steps:
+      self._steps[task.name] = make_predict_step(
+          self._encoder,
+          [head_of(task, self._config.model.head)],
+          self.mesh,
+          self._config.questions.beam_size,
+          self._config.questions.max_answer_length,
+      )
+    return self._steps[task.name]
+
   def _bucketed(
       self, task: Task, features: Features, buckets: Buckets
   ) -> Batches:
     """Returns the batches of a split in one of few shapes, a text a row."""
-    shards = sharding.batch_shards(self._mesh)
+    shards = sharding.batch_shards(self.mesh)
     length = buckets.length(max(map(len, features.texts)))
     targets = features.targets
     if task.kind == "tagging":  # No text has more words than tokens.
@@ -178,6 +183,8 @@ class FinetunedModel:
     config: of the run.
     tokenizer: of the run.
     tasks: by name, with their labels.
+    predictor: the programs that answer.
+    params: what they run with.
   """
 
   def __init__(
@@ -211,7 +218,7 @@ class FinetunedModel:
     }
     encoder = encoder_of(run)
     mesh = sharding.make_mesh()
-    self._predictor = TaskPredictor(
+    self.predictor = TaskPredictor(
         run.config, encoder, run.tokenizer, mesh, buckets
     )
     shape = run.config.model.head
@@ -219,7 +226,7 @@ class FinetunedModel:
     abstract = jax.eval_shape(lambda: init_params(encoder, heads, 0))
     folder = seed_folder(workdir, seed)
     with Checkpointer(workdirs.checkpoints(folder)) as checkpointer:
-      self._params = checkpointer.read_params(
+      self.params = checkpointer.read_params(
           abstract, sharding.params_shardings(mesh, abstract)
       )
 
@@ -283,7 +290,7 @@ class FinetunedModel:
               f"the split {name!r} of {one.name} does not tell the answers, so"
               " it cannot be scored; give --output for its predictions"
           )
-        answers = self._predictor.predict(self._params, one, examples)
+        answers = self.predictor.predict(self.params, one, examples)
         if output is not None:
           write_outputs(
               epath.Path(output),
@@ -291,10 +298,10 @@ class FinetunedModel:
               name,
               examples,
               answers,
-              self._predictor.decode_options,
+              self.predictor.decode_options,
           )
         if can_score:
-          found = self._predictor.score(one, examples, answers)
+          found = self.predictor.score(one, examples, answers)
           scores |= {f"{one.name}/{name}/{m}": v for m, v in found.items()}
     return scores
 
@@ -316,12 +323,12 @@ class FinetunedModel:
     """
     if not examples:
       raise UserError("there is no text to predict on; give some")
-    return self._predictor.predict(self._params, self.task(task), examples)
+    return self.predictor.predict(self.params, self.task(task), examples)
 
   def warm_up(self, rows: int, length: int) -> None:
     """Compiles every task's program on one of the buckets' shapes."""
     for task in self.tasks.values():
-      self._predictor.warm_up(self._params, task, rows, length)
+      self.predictor.warm_up(self.params, task, rows, length)
 
 
 def _smallest_example(task: Task) -> Example:

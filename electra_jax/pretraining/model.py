@@ -2,17 +2,25 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from etils import epath
+from jax.sharding import Mesh
 
+from electra_jax.devices import sharding
 from electra_jax.errors import UserError
 from electra_jax.models.electra import Electra
 from electra_jax.objectives.masking import MaskedRows, mask_rows, unpack_rows
 from electra_jax.pretraining.judging import Detection, judge, to_detections
+from electra_jax.pretraining.text_rows import (
+    MASK,
+    RowsOfTexts,
+    padded_batch,
+    text_rows,
+)
 from electra_jax.pretraining.trainer import bind, init_params_of
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.buckets import Buckets
@@ -27,8 +35,6 @@ from electra_jax.runs.networks import (
 from electra_jax.store.feed import Batch, evaluation_batches
 from electra_jax.store.reader import open_store
 from electra_jax.training.checkpoint import Checkpointer
-
-MASK = "[MASK]"
 
 
 class Fill(NamedTuple):
@@ -71,10 +77,20 @@ class Score(NamedTuple):
 
 
 class PretrainedModel:
-  """A pre-trained run, ready to answer."""
+  """A pre-trained run, ready to answer.
+
+  Attributes:
+    config: of the run.
+    tokenizer: of the run.
+    params: of its networks.
+  """
 
   def __init__(
-      self, workdir: epath.PathLike, *, buckets: Buckets | None = None
+      self,
+      workdir: epath.PathLike,
+      *,
+      buckets: Buckets | None = None,
+      mesh: Mesh | None = None,
   ):
     """Loads the newest checkpoint.
 
@@ -83,6 +99,8 @@ class PretrainedModel:
       buckets: shapes that what `detect` and `fill` read is padded to, so that
         few programs are compiled; answers agree to rounding. None: rows of the
         training's length, as many as there are.
+      mesh: devices over which the rows of `buckets` are split, or None for
+        the first one.
 
     Raises:
       UserError: the folder holds no run or no checkpoint.
@@ -99,7 +117,9 @@ class PretrainedModel:
     self._model = Electra(model_config)
     abstract = jax.eval_shape(lambda: init_params_of(self._model, 0))
     with Checkpointer(workdirs.checkpoints(workdir)) as checkpointer:
-      self._params = checkpointer.read_params(abstract)
+      where = mesh and sharding.params_shardings(mesh, abstract)
+      self.params = checkpointer.read_params(abstract, where)
+    self._mesh = mesh
     self._run = run
     self._buckets = buckets
     self._recipe = method_of(run.config)
@@ -120,13 +140,50 @@ class PretrainedModel:
     Raises:
       UserError: no text, or a model without a discriminator.
     """
-    rows, owners = self._rows_of(texts)
-    parts = []
-    for batch, count in self._batches(rows):
-      detected = self.detect_rows(batch, corrupted=corrupted, seed=seed)
-      parts += detected[:count]
-    whole = [Detection([], [], []) for _ in texts]
-    for owner, part in zip(owners, parts, strict=True):
+    return self.detect_parts(
+        self.rows_of(texts), corrupted=corrupted, seed=seed
+    )
+
+  def detect_parts(
+      self,
+      rows: RowsOfTexts,
+      *,
+      corrupted: bool = False,
+      seed: int = 0,
+      on_batch: Callable[[int], None] = lambda rows: None,
+  ) -> list[Detection]:
+    """The same for texts that are rows already.
+
+    Args:
+      rows: of `rows_of`.
+      corrupted: as of `detect`.
+      seed: as of `detect`.
+      on_batch: is told how many rows have been judged, batch by batch.
+    """
+    self._check_detects()
+    rng = jax.random.key(seed)
+    parts: list[Detection | None] = [None] * len(rows.input_ids)
+    last, done = None, 0
+
+    def take(batch, numbers, found) -> None:
+      nonlocal done
+      detected = to_detections(self.tokenizer, batch, *jax.device_get(found))
+      for number, detection in zip(numbers, detected, strict=False):
+        parts[number] = detection
+      done += len(numbers)
+      on_batch(done)
+
+    for batch, numbers in self._batches(rows.input_ids):
+      found = self._detect(
+          self.params, self._laid_out(batch), rng, corrupted=corrupted
+      )
+      if last is not None:  # It is put into words while this one is computed.
+        take(*last)
+      last = batch, numbers, found
+    if last is not None:
+      take(*last)
+    whole = [Detection([], [], []) for _ in range(rows.num_texts)]
+    for owner, part in zip(rows.owners, parts, strict=True):
       for values, more in zip(whole[owner], part, strict=True):
         values += more
     return whole
@@ -149,17 +206,20 @@ class PretrainedModel:
       self, batch: Batch, *, corrupted: bool, seed: int
   ) -> list[Detection]:
     """The same for rows of token ids."""
+    self._check_detects()
+    ids, probabilities = jax.device_get(
+        self._detect(
+            self.params, batch, jax.random.key(seed), corrupted=corrupted
+        )
+    )
+    return to_detections(self.tokenizer, batch, ids, probabilities)
+
+  def _check_detects(self) -> None:
     if not self._model.config.has_discriminator_head:
       raise UserError(
           "this run has no discriminator: its objective is"
           f" {self.config.objective.name!r}; use a run of 'electra'"
       )
-    ids, probabilities = jax.device_get(
-        self._detect(
-            self._params, batch, jax.random.key(seed), corrupted=corrupted
-        )
-    )
-    return to_detections(self.tokenizer, batch, ids, probabilities)
 
   def fill(self, text: str, top: int = 5) -> list[Fill]:
     """Returns the generator's likeliest tokens for every [MASK] of a text.
@@ -175,7 +235,7 @@ class PretrainedModel:
     Raises:
       UserError: no [MASK] in the text.
     """
-    rows, _ = self._rows_of([text])
+    rows = self.rows_of([text]).input_ids
     mask = self.tokenizer.special.mask
     masks = [
         MaskedRow(row, place)
@@ -197,7 +257,7 @@ class PretrainedModel:
     Raises:
       UserError: there is no such token, or it is a special one.
     """
-    rows, _ = self._rows_of([text])
+    rows = self.rows_of([text]).input_ids
     total, place = sum(map(len, rows)), position
     for row in rows:
       if 0 < place < len(row) - 1:
@@ -222,27 +282,29 @@ class PretrainedModel:
           "this run has no generator: its objective is"
           f" {self.config.objective.name!r}; use a run of 'electra'"
       )
-    fills, done = [], 0
-    for batch, count in self._batches([mask.input_ids for mask in masks]):
+    fills: list[Fill | None] = [None] * len(masks)
+    for batch, numbers in self._batches([mask.input_ids for mask in masks]):
       places = np.zeros((len(batch.input_ids), 1), np.int32)
-      places[:count, 0] = [m.place for m in masks[done : done + count]]
-      done += count
-      found = np.asarray(self._fill(self._params, batch, places))[:count, 0]
-      for row in found:
+      places[: len(numbers), 0] = [masks[n].place for n in numbers]
+      laid_out = self._laid_out((batch, places))
+      found = np.asarray(self._fill(self.params, *laid_out))[:, 0]
+      for number, row in zip(numbers, found, strict=False):
         best = np.argsort(-row, kind="stable")[:top]
-        fills.append(
-            Fill(self.tokenizer.tokens(best.tolist()), row[best].tolist())
+        fills[number] = Fill(
+            self.tokenizer.tokens(best.tolist()), row[best].tolist()
         )
     return fills
 
   def warm_up(self, rows: int, length: int) -> None:
     """Compiles what `detect` and `fill` run on one of the buckets' shapes."""
     special = self.tokenizer.special
-    batch = _padded([[special.cls, special.sep]], rows, length, special.pad)
+    batch = padded_batch(
+        [[special.cls, special.sep]], rows, length, special.pad
+    )
     if self._model.config.has_discriminator_head:
       self.detect_rows(batch, corrupted=False, seed=0)
     if self._model.config.has_generator_head:
-      self._fill(self._params, batch, np.zeros((rows, 1), np.int32))
+      self._fill(self.params, batch, np.zeros((rows, 1), np.int32))
 
   def score(self, texts: Sequence[str]) -> list[Score]:
     """Returns the pseudo-log-likelihood of every text.
@@ -258,52 +320,48 @@ class PretrainedModel:
           f" {self.config.objective.generator!r}; use a run of 'electric', or"
           " one with a masked-LM or two-tower generator"
       )
-    rows, owners = self._rows_of(texts)
-    width = self.config.data.length  # One shape to compile.
-    batch = _padded(rows, len(rows), width, self.tokenizer.special.pad)
-    values = np.asarray(self._score(self._params, batch))
+    rows = self.rows_of(texts)
+    values: list[list[float]] = [[]] * len(rows.input_ids)
+    for batch, numbers in self._batches(rows.input_ids):
+      found = np.asarray(self._score(self.params, self._laid_out(batch)))
+      for number, row in zip(numbers, found, strict=False):
+        values[number] = row[1 : len(rows.input_ids[number]) - 1].tolist()
     tokens, log_likelihoods = [[] for _ in texts], [[] for _ in texts]
-    for row, owner in enumerate(owners):
-      inside = slice(1, int(batch.segment_lengths[row, 1]) - 1)
-      ids = batch.input_ids[row, inside].tolist()
-      tokens[owner] += self.tokenizer.tokens(ids)
-      log_likelihoods[owner] += values[row, inside].tolist()
+    for row, owner in enumerate(rows.owners):
+      tokens[owner] += self.tokenizer.tokens(rows.input_ids[row][1:-1])
+      log_likelihoods[owner] += values[row]
     return [
         Score(*pair, math.fsum(pair[1]))
         for pair in zip(tokens, log_likelihoods, strict=True)
     ]
 
-  def _rows_of(self, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
-    """Returns rows of ids and, for each, the text it is a part of."""
-    if not texts:
-      raise UserError("there is no text to predict on; give some")
-    special = self.tokenizer.special
-    room = self.config.data.length - 2  # Positions past it are untrained.
-    rows, owners = [], []
-    for owner, text in enumerate(texts):
-      first, *others = self.tokenizer.encode_batch(text.split(MASK))
-      ids = list(first)
-      for part in others:
-        ids += [special.mask, *part]
-      for start in range(0, max(len(ids), 1), room):
-        rows.append([special.cls, *ids[start : start + room], special.sep])
-        owners.append(owner)
-    return rows, owners
+  def rows_of(self, texts: Sequence[str]) -> RowsOfTexts:
+    """Cuts texts into rows of the training's length at most.
+
+    Raises:
+      UserError: no text.
+    """
+    return text_rows(self.tokenizer, texts, self.config.data.length)
 
   def _batches(
       self, rows: Sequence[Sequence[int]]
-  ) -> Iterator[tuple[Batch, int]]:
-    """Yields batches, and how many rows of each do not just fill it up."""
+  ) -> Iterator[tuple[Batch, list[int]]]:
+    """Yields batches with the numbers of their rows; more just fill up."""
     pad = self.tokenizer.special.pad
     if self._buckets is None:
-      yield _padded(rows, len(rows), self.config.data.length, pad), len(rows)
+      width = self.config.data.length  # One length to compile.
+      yield padded_batch(rows, len(rows), width, pad), list(range(len(rows)))
       return
-    most = self._buckets.rows[-1]
-    for start in range(0, len(rows), most):
-      part = rows[start : start + most]
-      length = self._buckets.length(max(map(len, part)))
-      count = self._buckets.num_rows(len(part))
-      yield _padded(part, count, length, pad), len(part)
+    lengths = list(map(len, rows))
+    for numbers, count, length in self._buckets.parts(lengths):
+      part = [rows[number] for number in numbers]
+      yield padded_batch(part, count, length, pad), numbers
+
+  def _laid_out(self, rows: Any) -> Any:
+    """Splits rows over the devices, where there are several."""
+    if self._mesh is None:
+      return rows
+    return sharding.rows_to_global(self._mesh, rows)
 
   def _detect_batch(self, params, batch, rng, *, corrupted: bool):
     networks = bind(self._model, params, None)
@@ -338,13 +396,3 @@ class PretrainedModel:
     if with_counts:
       vocabulary = vocabulary_of_run(self._run)
     return objective_options(self.config, vocabulary)
-
-
-def _padded(
-    rows: Sequence[Sequence[int]], num_rows: int, length: int, pad: int
-) -> Batch:
-  """Returns a batch of rows, the first of them again where there are fewer."""
-  rows = [*rows, *[rows[0]] * (num_rows - len(rows))]
-  padded = [[*row, *[pad] * (length - len(row))] for row in rows]
-  lengths = [[len(row), len(row)] for row in rows]
-  return Batch(np.asarray(padded, np.int32), np.asarray(lengths, np.int32))

@@ -81,23 +81,9 @@ def read_lines(path: pathlib.Path) -> Iterator[tuple[int, str]]:
       gzip file, or cannot be read.
   """
   opened = gzip.open if path.name.endswith(".gz") else open
-  number, encoding = 0, ""
   try:
-    with opened(path, "rb") as lines:
-      _, encoding = find_mark(lines.read(4))
-      lines.seek(0)
-      if encoding in ("utf-16", "utf-32"):
-        # Newline characters are not single bytes there.
-        lines = io.TextIOWrapper(lines, encoding, newline="\n")
-      for number, line in enumerate(lines, start=1):
-        if isinstance(line, bytes):
-          line = line.decode("utf-8-sig" if number == 1 else "utf-8")
-        yield number, line.rstrip("\r\n")
-  except UnicodeError as error:
-    raise UserError(
-        f"{path}:{max(number, 1)} is not {(encoding or 'utf-8').upper()};"
-        " convert the file, for example with iconv"
-    ) from error
+    with opened(path, "rb") as stream:
+      yield from decode_lines(stream, str(path))
   except (EOFError, gzip.BadGzipFile, zlib.error) as error:
     raise UserError(
         f"{path} is a damaged gzip file ({error}); fetch it again"
@@ -106,6 +92,36 @@ def read_lines(path: pathlib.Path) -> Iterator[tuple[int, str]]:
     raise UserError(
         f"{path} cannot be read ({error.strerror}); mend its permissions, or"
         " name another file"
+    ) from error
+
+
+def decode_lines(
+    stream: io.BufferedReader | gzip.GzipFile, name: str
+) -> Iterator[tuple[int, str]]:
+  """Does the same with a stream of bytes, which need not go back.
+
+  Args:
+    stream: at its start.
+    name: what an error message calls it.
+
+  Raises:
+    UserError: it is neither UTF-8 nor what its mark tells.
+  """
+  number = 0
+  _, encoding = find_mark(stream.peek(4)[:4])
+  lines = stream
+  if encoding in ("utf-16", "utf-32"):
+    # Newline characters are not single bytes there.
+    lines = io.TextIOWrapper(stream, encoding, newline="\n")
+  try:
+    for number, line in enumerate(lines, start=1):
+      if isinstance(line, bytes):
+        line = line.decode("utf-8-sig" if number == 1 else "utf-8")
+      yield number, line.rstrip("\r\n")
+  except UnicodeError as error:
+    raise UserError(
+        f"{name}:{max(number, 1)} is not {(encoding or 'utf-8').upper()};"
+        " convert the file, for example with iconv"
     ) from error
 
 

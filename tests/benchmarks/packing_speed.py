@@ -128,7 +128,7 @@ def compare_scores(args) -> dict:
   task = model.task()
   examples = task.read(task_data.source_of(load_config(args)), "dev")
   packed = model.predict(examples).records
-  model._predictor._config.data.packing = False
+  model.predictor._config.data.packing = False
   apart = model.predict(examples).records
   figures["equal_predictions"] = sum(
       a["label"] == b["label"] for a, b in zip(packed, apart, strict=True)

@@ -212,7 +212,7 @@ def test_what_comes_back_has_both_segments(tmp_path):
   opened.save_pretrained(tmp_path / "again")
   back = huggingface.read_model(tmp_path / "again", seed=0)
   helpers.assert_equal_trees(
-      back.params["embeddings"], model._params["embeddings"]
+      back.params["embeddings"], model.params["embeddings"]
   )
   assert back.config.discriminator == dataclasses.replace(
       back.config.discriminator, type_vocab_size=2

@@ -1,0 +1,1 @@
+"""Answers to files of any number of lines, in one file, resumable."""
