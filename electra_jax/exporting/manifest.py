@@ -15,6 +15,7 @@ from electra_jax.exporting.networks import Head, Network, Port
 from electra_jax.files import to_json, write_whole
 from electra_jax.finetuning.task_data import decode_options
 from electra_jax.runs import workdir as workdirs
+from electra_jax.tasks.words import portable_pattern
 from electra_jax.text.tokenizer import Tokenizer
 from electra_jax.trees import count_parameters
 
@@ -142,7 +143,11 @@ def task_facts(
       "windows": config.data.windows,
   }
   if task.kind == "tagging":
-    record |= {"tag_scheme": task.tag_scheme, "word_unit": task.word_unit}
+    record |= {
+        "tag_scheme": task.tag_scheme,
+        "word_unit": task.word_unit,
+        "word_pattern": portable_pattern(task.word_unit),
+    }
   if task.kind == "questions":
     options = decode_options(config)  # Its threshold is never None.
     record |= {

@@ -1,5 +1,6 @@
 """Exported folders: they answer as the run does, and say what they are."""
 
+import functools
 import hashlib
 import json
 import os
@@ -27,7 +28,7 @@ from electra_jax.interop.model import PretrainedState
 from electra_jax.pretraining.model import PretrainedModel
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.networks import electra_config
-from electra_jax.tasks.examples import QuestionExample, TaggedExample
+from electra_jax.tasks.examples import QuestionExample
 from electra_jax.tasks.squad_scoring import NO_ANSWER_THRESHOLD
 from tests import helpers
 from tests.exporting.workdirs import TEXTS, finetuned, pretrained
@@ -160,37 +161,94 @@ def test_all_kinds_of_tasks_answer_as_predict_does(target, tasks, tmp_path):
   (record,) = model.predict(
       model_examples(model, "sst", "the old road"), "sst"
   ).records
-  said = run_example(tmp_path / "out", "the old road")
-  assert said.startswith(f"sst {record['label']} ")
+  said = json.loads(run_example(tmp_path / "out", "the old road"))
+  assert said["sst"]["label"] == record["label"]
+  assert said["sst"]["probability"] == pytest.approx(
+      record["probability"], abs=1e-4
+  )
 
 
 def model_examples(model, name, text):
   return parse_inputs(model.task(name), [text])
 
 
-@pytest.mark.parametrize("name", ["ner", "sts", "squad"])
-def test_examples_of_other_tasks_answer_as_predict_does(name, tmp_path):
+@pytest.fixture(scope="module", name="exported")
+def exported_tasks(tmp_path_factory):
+  """Opens the example of an exported run of one task, and the run."""
   need("onnx")
-  run = finetuned(tmp_path / "run", name)
-  export(run, tmp_path / "out", to="onnx")
-  model = FinetunedModel(run)
-  context = "Anna Miller saw the old red house near Paris with a cat"
-  if name == "ner":
-    example = TaggedExample("0", tuple(context.split()), None)
-    (tags,) = model.predict([example]).values
-    pairs = list(zip(example.words, tags, strict=True))
-    assert str(pairs) in run_example(tmp_path / "out", context)
-  elif name == "sts":
-    pair = "the house\tthe road"
-    (value,) = model.predict(model_examples(model, "sts", pair)).values
-    assert f"sts {value:.3f}\n" == run_example(tmp_path / "out", pair)
-  else:
-    question = "who saw the house"
-    example = QuestionExample("0", question, context, (), has_gold=False)
-    (answer,) = model.predict([example]).answers
-    said = run_example(tmp_path / "out", question, context)
-    assert f"squad {answer.text!r} log-odds" in said
-    assert float(said.split()[-1]) == pytest.approx(answer.null_odds, abs=2e-3)
+
+  @functools.cache
+  def opened(name):
+    folder = tmp_path_factory.mktemp(name)
+    # Short rows, so that the texts below are longer than one.
+    run = finetuned(
+        folder / "run",
+        name,
+        **{
+            "data.max_length": 24,
+            "data.max_query_length": 8,
+            "data.doc_stride": 7,
+        },
+    )
+    export(run, folder / "out", to="onnx")
+    source = (folder / "out/example.py").read_text()
+    space = {"__name__": "example", "__file__": str(folder / "out/example.py")}
+    exec(compile(source, "example.py", "exec"), space)
+    return FinetunedModel(run), space
+
+  return opened
+
+
+CONTEXT = "Anna Miller saw the old, red house near Paris with a cat."
+LONG = " ".join([CONTEXT] * 4)
+
+
+@pytest.mark.parametrize("text", [CONTEXT, LONG], ids=["short", "long"])
+def test_the_example_tags_as_predict_does(exported, text):
+  model, example = exported("ner")
+  words = example["split"](text)
+  examples = model_examples(model, "ner", text)
+  assert words == list(examples[0].words)
+  (values,) = model.predict(examples).values
+  found = example["answer"](words)["ner"]
+  assert found == {"words": words, "tags": values}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("the house", "the road"), (LONG, LONG), (LONG, "a cat"), ("a", LONG)],
+)
+def test_the_example_rates_a_pair_as_predict_does(exported, first, second):
+  model, example = exported("sts")
+  examples = model_examples(model, "sts", f"{first}\t{second}")
+  (value,) = model.predict(examples).values
+  found = example["answer"](first, second)["sts"]
+  assert found["rating"] == pytest.approx(value, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("question", "context"),
+    [
+        ("who saw the house", CONTEXT),
+        ("who saw the house", LONG),
+        (LONG, LONG),  # A question that is cut.
+    ],
+)
+def test_the_example_finds_the_span_that_predict_does(
+    exported, question, context
+):
+  model, example = exported("squad")
+  asked = QuestionExample("0", question, context, (), has_gold=False)
+  (record,) = model.predict([asked]).records
+  found = example["answer"](question, context)["squad"]
+  assert found == {
+      **{name: record[name] for name in ("answer", "text", "start", "end")},
+      "null_odds": pytest.approx(record["null_odds"], abs=1e-5),
+  }
+  for threshold, answer in ((1e9, record["text"]), (-1e9, "")):
+    example["TASKS"][0]["null_threshold"] = threshold
+    found = example["answer"](question, context)["squad"]
+    assert found["answer"] == answer
 
 
 def files_told(folder):
