@@ -64,8 +64,7 @@ def main() -> None:
 
 def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
   """Fine-tunes, exports, scores and asks; returns what was found."""
-  from electra_jax.exporting.export import export
-  from electra_jax.finetuning.finetune import finetune
+  from electra_jax import export, finetune
 
   place = args.out / name
   export_sets.write_set(name, args.folder, place / "data")

@@ -93,7 +93,7 @@ def _read(name: str, folder: pathlib.Path, split: str) -> Iterator[dict]:
   if not name.startswith("brown"):
     lines = (folder / name / f"{split}.tsv").read_text().split("\n")[1:]
     rows = [line.split("\t") for line in lines if line]
-    yield from (dict(text=text, label=label) for text, label in rows)
+    yield from ({"text": text, "label": label} for text, label in rows)
     return
   for words, tags in _sentences(folder / f"brown_pos/{split}.conll"):
     if name == "brown_pos":

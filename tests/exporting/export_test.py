@@ -1,6 +1,5 @@
 """Exported folders: they answer as the run does, and say what they are."""
 
-import functools
 import hashlib
 import json
 import os
@@ -28,7 +27,6 @@ from electra_jax.interop.model import PretrainedState
 from electra_jax.pretraining.model import PretrainedModel
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.networks import electra_config
-from electra_jax.tasks.examples import QuestionExample
 from electra_jax.tasks.squad_scoring import NO_ANSWER_THRESHOLD
 from tests import helpers
 from tests.exporting.workdirs import TEXTS, finetuned, pretrained
@@ -170,85 +168,6 @@ def test_all_kinds_of_tasks_answer_as_predict_does(target, tasks, tmp_path):
 
 def model_examples(model, name, text):
   return parse_inputs(model.task(name), [text])
-
-
-@pytest.fixture(scope="module", name="exported")
-def exported_tasks(tmp_path_factory):
-  """Opens the example of an exported run of one task, and the run."""
-  need("onnx")
-
-  @functools.cache
-  def opened(name):
-    folder = tmp_path_factory.mktemp(name)
-    # Short rows, so that the texts below are longer than one.
-    run = finetuned(
-        folder / "run",
-        name,
-        **{
-            "data.max_length": 24,
-            "data.max_query_length": 8,
-            "data.doc_stride": 7,
-        },
-    )
-    export(run, folder / "out", to="onnx")
-    source = (folder / "out/example.py").read_text()
-    space = {"__name__": "example", "__file__": str(folder / "out/example.py")}
-    exec(compile(source, "example.py", "exec"), space)
-    return FinetunedModel(run), space
-
-  return opened
-
-
-CONTEXT = "Anna Miller saw the old, red house near Paris with a cat."
-LONG = " ".join([CONTEXT] * 4)
-
-
-@pytest.mark.parametrize("text", [CONTEXT, LONG], ids=["short", "long"])
-def test_the_example_tags_as_predict_does(exported, text):
-  model, example = exported("ner")
-  words = example["split"](text)
-  examples = model_examples(model, "ner", text)
-  assert words == list(examples[0].words)
-  (values,) = model.predict(examples).values
-  found = example["answer"](words)["ner"]
-  assert found == {"words": words, "tags": values}
-
-
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [("the house", "the road"), (LONG, LONG), (LONG, "a cat"), ("a", LONG)],
-)
-def test_the_example_rates_a_pair_as_predict_does(exported, first, second):
-  model, example = exported("sts")
-  examples = model_examples(model, "sts", f"{first}\t{second}")
-  (value,) = model.predict(examples).values
-  found = example["answer"](first, second)["sts"]
-  assert found["rating"] == pytest.approx(value, abs=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("question", "context"),
-    [
-        ("who saw the house", CONTEXT),
-        ("who saw the house", LONG),
-        (LONG, LONG),  # A question that is cut.
-    ],
-)
-def test_the_example_finds_the_span_that_predict_does(
-    exported, question, context
-):
-  model, example = exported("squad")
-  asked = QuestionExample("0", question, context, (), has_gold=False)
-  (record,) = model.predict([asked]).records
-  found = example["answer"](question, context)["squad"]
-  assert found == {
-      **{name: record[name] for name in ("answer", "text", "start", "end")},
-      "null_odds": pytest.approx(record["null_odds"], abs=1e-5),
-  }
-  for threshold, answer in ((1e9, record["text"]), (-1e9, "")):
-    example["TASKS"][0]["null_threshold"] = threshold
-    found = example["answer"](question, context)["squad"]
-    assert found["answer"] == answer
 
 
 def files_told(folder):
