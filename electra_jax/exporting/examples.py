@@ -158,6 +158,9 @@ def answer(words):
     for task in TASKS:
       best = outputs[task["outputs"]["logits"]][0, firsts].argmax(-1)
       found[task["name"]]["tags"] += [task["labels"][i] for i in best]
+  for task in TASKS:
+    tags = found[task["name"]]["tags"]
+    found[task["name"]]["tags"] = in_scheme(tags, task["tag_letters"])
   return found
 
 
@@ -165,6 +168,42 @@ def split(text):
   pattern = tokenizers.Regex(TASKS[0]["word_pattern"])
   words = tokenizers.pre_tokenizers.Split(pattern, "removed", invert=True)
   return [word for word, _ in words.pre_tokenize_str(text)]
+"""
+_SCHEME = """
+
+def spans_of(tags):
+  spans, before = [], ("O", "")
+  for i, tag in enumerate(tags):
+    letter, _, kind = tag.partition("-")
+    if letter != "O":
+      starts = letter in "BS" or before[0] in "OES" or kind != before[1]
+      spans.append((i if starts else spans.pop()[0], i + 1, kind))
+    before = letter, kind
+  return spans
+
+
+def in_scheme(tags, letters):
+  # The model has learnt BIOES; its data may be written otherwise.
+  if letters is None:
+    return tags
+  begin, inside, end, single, parts_neighbours = letters
+  spans, found = spans_of(tags), ["O"] * len(tags)
+  edges = {(start, kind) for start, _, kind in spans}
+  behind = {(stop, kind) for _, stop, kind in spans}
+  for start, stop, kind in spans:
+    marks = [inside] * (stop - start)
+    if parts_neighbours:
+      if begin != inside and (start, kind) in behind:
+        marks[0] = begin
+      if end != inside and (stop, kind) in edges:
+        marks[-1] = end
+    elif len(marks) == 1:
+      marks = [single]
+    else:
+      marks[0], marks[-1] = begin, end
+    for i, mark in enumerate(marks, start):
+      found[i] = f"{mark}-{kind}" if kind else mark
+  return found
 """
 _QUESTIONS = """
 
@@ -242,7 +281,7 @@ _SHOW = {
     "classification": _PAIR + _CLASSES + _OF_TEXT,
     "multilabel": _PAIR + _LABELS + _OF_TEXT,
     "regression": _PAIR + _RATING + _OF_TEXT,
-    "tagging": _TAGS + _MAIN.format(arguments="split(sys.argv[1])"),
+    "tagging": _SCHEME + _TAGS + _MAIN.format(arguments="split(sys.argv[1])"),
     "questions": _QUESTIONS + _MAIN.format(arguments="*sys.argv[1:3]"),
 }
 _USAGE = {"tagging": '"some words"', "questions": '"a question" "a context"'}

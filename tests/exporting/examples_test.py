@@ -1,12 +1,14 @@
 """example.py of an exported folder answers as `predict` does."""
 
 import functools
+import random
 
 import pytest
 
 from electra_jax.exporting.export import export
 from electra_jax.finetuning.inputs import parse_inputs
 from electra_jax.finetuning.model import FinetunedModel
+from electra_jax.tasks import tag_schemes
 from electra_jax.tasks.examples import QuestionExample
 from tests.exporting.workdirs import finetuned
 
@@ -53,9 +55,21 @@ def test_the_example_tags_as_predict_does(exported, text):
   words = example["split"](text)
   examples = examples_of(model, "ner", text)
   assert words == list(examples[0].words)
-  (values,) = model.predict(examples).values
+  (record,) = model.predict(examples).records
   found = example["answer"](words)["ner"]
-  assert found == {"words": words, "tags": values}
+  assert found == {"words": words, "tags": record["tags"]}
+
+
+def test_the_example_writes_tags_in_the_scheme_of_the_data(exported):
+  _, example = exported("ner")
+  rng = random.Random(0)
+  names = ["O", "O", *(f"{x}-{y}" for x in "BIES" for y in "PQ"), "B", "I"]
+  for scheme in tag_schemes.SCHEMES:
+    letters = list(tag_schemes.SCHEMES[scheme])
+    for _ in range(50):
+      tags = rng.choices(names, k=8)
+      expected = list(tag_schemes.convert_tags(tags, scheme))
+      assert example["in_scheme"](tags, letters) == expected, (scheme, tags)
 
 
 @pytest.mark.parametrize(
