@@ -87,7 +87,7 @@ _ASK = """
 
 special = manifest["tokenizer"]["special_ids"]
 CLS, SEP, UNK = special["cls"], special["sep"], special["unk"]
-lengths = manifest["lengths"]
+lengths, TASKS = manifest["lengths"], manifest["tasks"]
 
 
 def encode(text):
@@ -314,7 +314,11 @@ def example_of(target: str, network: Network) -> str:
   )
   if not is_task:
     return start + _LOAD[target] + _SHOW[kind]
-  tasks = 'TASKS = manifest["tasks"]\n'
+  ask = _ASK
   if len({head.kind for head in network.heads}) > 1:
-    tasks = f'TASKS = [t for t in manifest["tasks"] if t["kind"] == "{kind}"]\n'
-  return start + _LOAD[target] + _ASK + tasks + _SHOW[kind]
+    # Two tasks of different kinds are asked in different ways.
+    ask += f"""
+
+TASKS = [task for task in TASKS if task["kind"] == "{kind}"]
+"""
+  return start + _LOAD[target] + ask + _SHOW[kind]
