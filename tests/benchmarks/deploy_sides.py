@@ -66,6 +66,8 @@ def main() -> None:
   }
   run = OPENERS[side](model, int(threads))
   np.save(logits_file, run(rows["single"]))
+  if side == "jax":  # Compiles for each shape.
+    run(rows["batch"])
   print(json.dumps({"pid": os.getpid()}), flush=True)
   for line in sys.stdin:
     batch, calls = line.split()
@@ -105,9 +107,8 @@ def open_jax(size: str, threads: int) -> Logits:
   from electra_jax.models.electra import Electra
 
   config, params = network_of(size)
-  params = {
-      name: tree for name, tree in params.items() if "generator" not in name
-  }
+  params = {n: tree for n, tree in params.items() if "generator" not in n}
+  params = jax.device_put(params)
   model = Electra(config)
 
   @jax.jit
