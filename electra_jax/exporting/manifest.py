@@ -15,6 +15,8 @@ from electra_jax.exporting.networks import Head, Network, Port
 from electra_jax.files import to_json, write_whole
 from electra_jax.finetuning.task_data import decode_options
 from electra_jax.runs import workdir as workdirs
+from electra_jax.tasks.tag_schemes import SCHEMES
+from electra_jax.tasks.words import portable_pattern
 from electra_jax.text.tokenizer import Tokenizer
 from electra_jax.trees import count_parameters
 
@@ -142,7 +144,12 @@ def task_facts(
       "windows": config.data.windows,
   }
   if task.kind == "tagging":
-    record |= {"tag_scheme": task.tag_scheme, "word_unit": task.word_unit}
+    record |= {
+        "tag_scheme": task.tag_scheme,
+        "tag_letters": SCHEMES[task.tag_scheme] if task.tag_scheme else None,
+        "word_unit": task.word_unit,
+        "word_pattern": portable_pattern(task.word_unit),
+    }
   if task.kind == "questions":
     options = decode_options(config)  # Its threshold is never None.
     record |= {

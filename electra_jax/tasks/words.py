@@ -46,6 +46,21 @@ def split_words(text: str, unit: str = "word") -> list[str]:
   return [text[match.start() : match.end()] for match in matches]
 
 
+def portable_pattern(unit: str) -> str:
+  """Returns a regular expression that finds the words of a text.
+
+  For other engines that know Unicode's properties, such as Oniguruma and
+  JavaScript with the flag u; Python's own has no pattern of marks.
+
+  Args:
+    unit: one of UNITS.
+  """
+  mark = rf"(?:{_JOINER}[^\p{{L}}\p{{N}}\s]|[\p{{M}}{_ATTACHED}])"
+  pattern = _PATTERNS[unit].replace(_MARK, mark)
+  pattern = pattern.replace(r"\w", r"[\p{L}\p{N}_]")
+  return pattern.replace(r"\S", r"[^\s\p{Cc}\p{Cf}]")
+
+
 def find_unit(sentences: Iterable[Iterable[str]]) -> str:
   """Finds the unit in which the words of a data set are given.
 

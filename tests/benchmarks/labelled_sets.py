@@ -19,8 +19,7 @@ from typing import NamedTuple
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from electra_jax import config_files
-from electra_jax.finetuning.finetune import finetune
+from electra_jax import config_files, finetune
 
 SEEDS = 3
 # Long or large sets are passed over less often; all others as the config says.

@@ -23,10 +23,9 @@ import time
 import jax
 import numpy as np
 
-from electra_jax import config_files
+from electra_jax import config_files, finetune
 from electra_jax.devices import sharding
 from electra_jax.finetuning import task_data
-from electra_jax.finetuning.finetune import finetune
 from electra_jax.finetuning.model import FinetunedModel, head_of
 from electra_jax.finetuning.pretrained_encoder import find_encoder
 from electra_jax.finetuning.trainer import make_task_trainer

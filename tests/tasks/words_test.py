@@ -4,9 +4,22 @@ import random
 import unicodedata
 
 import pytest
+import tokenizers
 
-from electra_jax.tasks.words import UNITS, find_unit, split_words
+from electra_jax.tasks.words import (
+    UNITS,
+    find_unit,
+    portable_pattern,
+    split_words,
+)
 from tests.tasks.six_scripts import ALL_GAPS, ALL_WORDS
+
+
+def split_elsewhere(text, unit):
+  """By Oniguruma, as an exported folder's example does."""
+  pattern = tokenizers.Regex(portable_pattern(unit))
+  words = tokenizers.pre_tokenizers.Split(pattern, "removed", invert=True)
+  return [word for word, _ in words.pre_tokenize_str(text)]
 
 
 @pytest.mark.parametrize(
@@ -26,6 +39,7 @@ from tests.tasks.six_scripts import ALL_GAPS, ALL_WORDS
 )  # fmt: skip
 def test_words(text, words):
   assert split_words(text) == words.split()
+  assert split_elsewhere(text, "word") == words.split()
 
 
 @pytest.mark.parametrize(
@@ -37,7 +51,9 @@ def test_words(text, words):
     ],
 )
 def test_units(unit, words):
-  assert split_words("小明it's1950年 か\u3099き, ok", unit) == words.split()
+  text = "小明it's1950年 か\u3099き, ok"
+  assert split_words(text, unit) == words.split()
+  assert split_elsewhere(text, unit) == words.split()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@
 import * as ort from "../runtime/ort.wasm.min.mjs";
 import { WordPiece, readVocabulary } from "./wordpiece.js";
 import { splitWords } from "./words.js";
+import { inScheme } from "./tags.js";
 
 const MASK = "[MASK]";
 const FOLDER = new URL("..", import.meta.url);
@@ -191,6 +192,7 @@ async function ofTags(task, fields) {
     row.push(...ids);
   }
   await flush();
+  record.tags = inScheme(record.tags, task.tag_letters);
   return record;
 }
 
