@@ -123,6 +123,13 @@ def get_config(arg=None):
   config.model.attention = "auto"  # Or "xla", "fused" (a kernel).
   config.model.head = "released"  # Or "huggingface": that of transformers.
 
+  config.bottleneck = ConfigDict()  # A class is read from K noisy numbers.
+  config.bottleneck.dimensions = 0  # K; 0 for none.
+  config.bottleneck.beta = 1e-5  # Of the rate (nats of a text) in the loss.
+  config.bottleneck.warmup_proportion = 1.0  # Of all steps: beta rises from 0.
+  config.bottleneck.samples = 5  # Of each text in training.
+  config.bottleneck.prior = "learned"  # Or "standard".
+
   config.questions = ConfigDict()
   config.questions.answerable_weight = 0.5  # Of the loss of having an answer.
   config.questions.beam_size = 20

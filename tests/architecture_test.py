@@ -59,6 +59,7 @@ PLAN = [
     "models.config",
     "models.products",
     "models.layers",
+    "models.bottleneck",
     "models.encoder",
     "models.heads",
     "models.electra",

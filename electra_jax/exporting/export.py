@@ -209,7 +209,9 @@ def _try(
     **given: Any,
 ) -> PretrainedTrials | TaskTrials:
   if isinstance(state, FinetunedState):
-    return try_finetuned(network, run, count=check or EXAMPLES, **given)
+    return try_finetuned(
+        network, state.params, run, count=check or EXAMPLES, **given
+    )
   return try_pretrained(network, state, run, count=check or ROWS, **given)
 
 

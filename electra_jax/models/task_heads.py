@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from electra_jax.models.bottleneck import Bottleneck, BottleneckHead
 from electra_jax.models.config import EncoderConfig
 from electra_jax.models.dropout import dropout, fold_seeds
 from electra_jax.models.layers import Linear, gelu
@@ -35,12 +36,15 @@ class HeadConfig:
     kind: the task's kind.
     size: outputs of a sequence or a token: classes, tags, 1 for a rating.
     shape: one of SHAPES; tags have the same head in both.
+    bottleneck: through which a text's class or rating is read, or None; it
+      has layers of its own, whatever the shape.
   """
 
   name: str
   kind: str
   size: int
   shape: str = "released"
+  bottleneck: Bottleneck | None = None
 
 
 class SpanLogits(NamedTuple):
@@ -304,6 +308,8 @@ class TaskHeads(nn.Module):
       return SpanHead(self.config.dtype) if is_released else SeparateSpanHead()
     if head.kind == "tagging":
       return TokenHead(head.size)
+    if head.bottleneck is not None:
+      return BottleneckHead(head.size, head.bottleneck, self.config)
     if is_released:
       return SequenceHead(head.size, self.config.hidden_dropout)
     return DenseSequenceHead(head.size, self.config)
