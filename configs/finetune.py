@@ -120,6 +120,7 @@ def get_config(arg=None):
   config.model.attention_dropout = 0.1
   config.model.dtype = "bfloat16"  # Activations; or "float32".
   config.model.remat = "none"  # Recompute: "none", "dots" or "layer".
+  config.model.quantization = ""  # Or train for "int8", "int4" weights.
   config.model.attention = "auto"  # Or "xla", "fused" (a kernel).
   config.model.head = "released"  # Or "huggingface": that of transformers.
 

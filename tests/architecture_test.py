@@ -57,6 +57,7 @@ PLAN = [
     "models.dropout",
     "models.attention",
     "models.config",
+    "models.quantization",
     "models.products",
     "models.layers",
     "models.bottleneck",

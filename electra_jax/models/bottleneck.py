@@ -81,8 +81,15 @@ class BottleneckHead(nn.Module):
     first = dropout(
         first, config.hidden_dropout, fold_seeds(dropout_seeds, _DROPOUT_PLACE)
     )
-    hidden = Linear(first.shape[-1], config.dtype, _GLOROT, name="hidden")
-    hidden = gelu(hidden(first))
+    # The layers behind it are one in an exported file, and not rounded here.
+    widen = Linear(
+        first.shape[-1],
+        config.dtype,
+        _GLOROT,
+        config.quantization,
+        name="hidden",
+    )
+    hidden = gelu(widen(first))
     mean = Linear(count, "float32", _GLOROT, name="mean")(hidden)  # [B, K]
     deviation = Linear(count, "float32", _GLOROT, name="deviation")(hidden)
     deviation = jax.nn.softplus(deviation) + SMALLEST_DEVIATION

@@ -67,6 +67,7 @@ class EncoderModelConfig:
   Attributes:
     head: whose heads are put on it, those of the release or of Hugging Face's
       transformers.
+    quantization: how weights are rounded: "" for not at all.
   """
 
   num_layers: int = number(least=0)
@@ -79,6 +80,9 @@ class EncoderModelConfig:
   attention: str
   head: str = dataclasses.field(
       default="released", metadata=choice("released", "huggingface").metadata
+  )
+  quantization: str = dataclasses.field(
+      default="", metadata=choice("", "int8", "int4").metadata
   )
 
 
