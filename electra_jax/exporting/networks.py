@@ -260,7 +260,9 @@ def network_of_tasks(state: FinetunedState, config: FinetuneConfig) -> Network:
 
 
 def _plain(config: EncoderConfig) -> EncoderConfig:
-  return dataclasses.replace(config, dtype="float32", remat="none")
+  return dataclasses.replace(
+      config, dtype="float32", remat="none", quantization=""
+  )
 
 
 def _as_numpy(params: Params) -> Params:
