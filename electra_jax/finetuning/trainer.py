@@ -310,9 +310,7 @@ def _text_loss(kind, targets, logits):
 def _rates(heads, outputs, batch) -> dict[str, Scalar]:
   """Returns the rate of each task's bottleneck, summed over its texts."""
   return {
-      head.name: jnp.sum(
-          outputs[head.name].rate * batch.weights[head.name]
-      )
+      head.name: jnp.sum(outputs[head.name].rate * batch.weights[head.name])
       for head in heads
       if head.bottleneck is not None
   }

@@ -116,8 +116,8 @@ def divergence(
 ) -> Float[Array, " B"]:
   """Kullback-Leibler divergence of Gaussians from a prior, in nats.
 
-  ½ Σ_k [(σ² + (μ - μ_r)²) / σ_r² - 1 + log σ_r² - log σ²], of which μ and σ
-  are the text's and μ_r and σ_r the prior's.
+  ½ Σ_k [(s² + (m - n)²) / t² - 1 + log t² - log s²], of which m and s are mean
+  and deviation of the text's, n and t those of the prior.
 
   Args:
     mean: of each text's Gaussian.

@@ -110,9 +110,7 @@ def _backward(quantization, saved, gradient):
   gradient = gradient.astype(rows.dtype)
   return (
       jnp.matmul(gradient, (whole * step).astype(rows.dtype).T),
-      jnp.matmul(
-          rounded_rows.T, gradient, preferred_element_type=kernel.dtype
-      ),
+      jnp.matmul(rounded_rows.T, gradient, preferred_element_type=kernel.dtype),
   )
 
 

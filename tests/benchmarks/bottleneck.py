@@ -87,7 +87,9 @@ def main() -> None:
   print("| set | texts | without | with | gain | nats | share |")
   print(f"|{'---|' * 7}")
   for name in names:
-    write_tables(pathlib.Path(args.folder) / name, pathlib.Path(args.out) / name)
+    write_tables(
+        pathlib.Path(args.folder) / name, pathlib.Path(args.out) / name
+    )
     for number in EPOCHS:
       without, with_it = (
           measure(args, name, number, width) for width in (0, args.dimensions)

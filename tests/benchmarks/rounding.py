@@ -43,7 +43,9 @@ def write_tables(source: pathlib.Path, folder: pathlib.Path, count: int):
   (folder / "dev.tsv").write_text((source / "dev.tsv").read_text())
 
 
-def learn(args: argparse.Namespace, name: str, quantization: str) -> pathlib.Path:
+def learn(
+    args: argparse.Namespace, name: str, quantization: str
+) -> pathlib.Path:
   """Fine-tunes with all seeds; returns the workdir."""
   folder = pathlib.Path(args.out) / name
   workdir = folder / (quantization or "float32")

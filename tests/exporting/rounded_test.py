@@ -27,7 +27,11 @@ LEAST_SHARE = 0.75  # Of logits within the tolerance.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "quantization"),
-    [("discriminator", "int8"), ("discriminator", "int4"), ("generator", "int8")],
+    [
+        ("discriminator", "int8"),
+        ("discriminator", "int4"),
+        ("generator", "int8"),
+    ],
 )
 def test_a_file_computes_what_was_trained(
     tmp_path, tokenizer, network, quantization

@@ -1,6 +1,7 @@
 """Fine-tuning through an information bottleneck, from training to answers."""
 
 import signal
+import types
 
 import jax
 import jax.numpy as jnp
@@ -130,15 +131,15 @@ def test_the_loss_is_the_mean_over_samples():
   head = HeadConfig("sts", "regression", 1, bottleneck=Bottleneck(4, 2, "x"))
   outputs = {"sts": BottleneckOutput(logits, jnp.asarray([3.0, 5.0]))}
 
-  class Batch:
-    targets = {"sts": {"ratings": ratings}}
-    weights = {"sts": jnp.asarray([1.0, 0.5])}
-
-  found = trainer._losses([head], outputs, Batch, 0.5)["sts"]
+  batch = types.SimpleNamespace(
+      targets={"sts": {"ratings": ratings}},
+      weights={"sts": jnp.asarray([1.0, 0.5])},
+  )
+  found = trainer._losses([head], outputs, batch, 0.5)["sts"]
   each = [regression_loss(sample, ratings) for sample in logits]
   np.testing.assert_allclose(each, [[0.25, 1.0], [0.25, 1.0]])
   assert float(found) == pytest.approx(0.25 + 0.5)
-  rates = trainer._rates([head], outputs, Batch)
+  rates = trainer._rates([head], outputs, batch)
   assert float(rates["sts"]) == pytest.approx(3.0 + 2.5)
 
 
@@ -148,7 +149,11 @@ def test_the_loss_is_the_mean_over_samples():
         ("ner", {}, "ner is a task of tagging, whose answers are read from"),
         ("sst+squad", {}, "squad is a task of questions"),
         ("sst", {"model.head": "huggingface"}, "leave --config.model.head out"),
-        ("sst", {"bottleneck.prior": "flat"}, "must be 'standard' or 'learned'"),
+        (
+            "sst",
+            {"bottleneck.prior": "flat"},
+            "must be 'standard' or 'learned'",
+        ),
         ("sst", {"bottleneck.beta": -1.0}, "beta is -1.0; it must be at least"),
         ("sst", {"bottleneck.samples": 0}, "samples is 0; it must be at least"),
     ],

@@ -41,7 +41,7 @@ def test_the_rate_by_hand():
   rates = divergence(mean, deviation, zeros, zeros)
   expected = [0.0, 2.0, 0.5 * (math.e**2 - 1) - 1]
   np.testing.assert_allclose(rates, expected, rtol=1e-6)
-  # From N(2, e): σ_r² = e², so that N(2, e) tells nothing.
+  # From N(2, e) that same tells nothing.
   prior = jnp.asarray([2.0, 0.0]), jnp.asarray([1.0, 0.0])
   same = jnp.asarray([[2.0, 0.0]]), jnp.asarray([[math.e, 1.0]])
   np.testing.assert_allclose(divergence(*same, *prior), [0.0], atol=1e-6)
@@ -109,9 +109,7 @@ def test_noise_is_of_the_text_alone_and_normal():
   noise = gaussian_noise(SEEDS, 3, 5)
   assert noise.shape == (3, 4, 5)
   np.testing.assert_array_equal(noise[:, 0], noise[:, 3])  # One seed.
-  np.testing.assert_array_equal(
-      noise[:, 1:2], gaussian_noise(SEEDS[1:2], 3, 5)
-  )
+  np.testing.assert_array_equal(noise[:, 1:2], gaussian_noise(SEEDS[1:2], 3, 5))
   many = np.asarray(gaussian_noise(jnp.arange(2000, dtype=jnp.uint32), 4, 4))
   assert abs(many.mean()) < 0.02 and abs(many.std() - 1) < 0.02
   flat = many.transpose(1, 0, 2).reshape(2000, 16)

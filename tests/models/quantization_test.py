@@ -60,7 +60,9 @@ def test_rows_by_hand():
   np.testing.assert_array_equal(whole, [[255, 100]])
 
 
-@pytest.mark.parametrize(("quantization", "largest"), [("int8", 127), ("int4", 7)])
+@pytest.mark.parametrize(
+    ("quantization", "largest"), [("int8", 127), ("int4", 7)]
+)
 def test_products_are_of_rounded_values(quantization, largest):
   expected = numpy_rows(ROWS) @ numpy_kernel(KERNEL, largest)
   given = jnp.asarray(ROWS), jnp.asarray(KERNEL)
