@@ -173,10 +173,11 @@ def rate_weight(
     config: FinetuneConfig, num_steps: int, step: Int[Array, ""]
 ) -> Scalar:
   """Returns β of a step: it rises from 0 and then stays."""
-  bottleneck = config.bottleneck
-  warmup_steps = bottleneck.warmup_proportion * num_steps
-  share = jnp.minimum(step / max(warmup_steps, 1e-9), 1.0)
-  return bottleneck.beta * (share if warmup_steps else jnp.ones(()))
+  beta = jnp.float32(config.bottleneck.beta)
+  warmup_steps = config.bottleneck.warmup_proportion * num_steps
+  if not warmup_steps:
+    return beta
+  return beta * jnp.minimum(step / warmup_steps, 1.0)
 
 
 def init_params(
