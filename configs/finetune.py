@@ -120,8 +120,16 @@ def get_config(arg=None):
   config.model.attention_dropout = 0.1
   config.model.dtype = "bfloat16"  # Activations; or "float32".
   config.model.remat = "none"  # Recompute: "none", "dots" or "layer".
+  config.model.quantization = ""  # Or train for "int8", "int4" weights.
   config.model.attention = "auto"  # Or "xla", "fused" (a kernel).
   config.model.head = "released"  # Or "huggingface": that of transformers.
+
+  config.bottleneck = ConfigDict()  # A class is read from K noisy numbers.
+  config.bottleneck.dimensions = 0  # K; 0 for none.
+  config.bottleneck.beta = 1e-5  # Of the rate (nats of a text) in the loss.
+  config.bottleneck.warmup_proportion = 1.0  # Of all steps: beta rises from 0.
+  config.bottleneck.samples = 5  # Of each text in training.
+  config.bottleneck.prior = "learned"  # Or "standard".
 
   config.questions = ConfigDict()
   config.questions.answerable_weight = 0.5  # Of the loss of having an answer.

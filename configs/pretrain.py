@@ -135,6 +135,7 @@ def get_config(arg=None):
   config.model.embedding_sharing = "embeddings"
   config.model.dtype = "bfloat16"  # Activations; or "float32".
   config.model.remat = "none"  # Recompute: "none", "dots" or "layer".
+  config.model.quantization = ""  # Or train for "int8", "int4" weights.
   config.model.attention = "auto"  # Or "xla", "fused" (a kernel).
 
   config.objective = ConfigDict()

@@ -21,6 +21,12 @@ def add_export(verb: argparse.ArgumentParser) -> None:
       help="write a file with int8 weights beside the float32 one",
   )
   verb.add_argument(
+      "--int4",
+      action="store_true",
+      help="litert: one with int4 weights, for a run that was trained with"
+      " --config.model.quantization=int4",
+  )
+  verb.add_argument(
       "--lengths",
       metavar="N,N",
       help="litert: tokens of the rows that it takes; the longest that the run"
@@ -76,6 +82,7 @@ def run_export(args: argparse.Namespace, rest: Sequence[str]) -> int:
       args.output,
       to=args.to,
       int8=args.int8,
+      int4=args.int4,
       lengths=lengths,
       network=args.network,
       seed=args.seed,

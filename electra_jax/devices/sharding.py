@@ -36,6 +36,7 @@ RULES = (
     (r"generator(_ltr|_rtl)?/.*/kernel", P("fsdp")),
     (r"(generator|discriminator|cloze|token)_head/\w+/kernel", P("fsdp")),
     (r"task_specific/.*kernel", P("fsdp")),
+    (r"task_specific/\w+/prior_\w+", P()),
 )
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from etils import epath
 
@@ -95,6 +95,7 @@ def export(
     *,
     to: str,
     int8: bool = False,
+    int4: bool = False,
     lengths: Sequence[int] = (),
     network: str | None = None,
     seed: int | None = None,
@@ -104,15 +105,18 @@ def export(
 ) -> Export:
   """Writes a network of a run for another runtime, and tries it out.
 
-  The folder holds the network in float32 and, if asked for, in int8, the
-  tokenizer, manifest.json and example.py. It appears once its logits have been
-  compared with the run's own.
+  The folder holds the network in float32 and, if asked for, in int8 or int4,
+  the tokenizer, manifest.json and example.py. It appears once its logits have
+  been compared with the run's own. The own logits of a run that was trained
+  with rounded weights are rounded, and its float32 file is compared with what
+  it answers without rounding.
 
   Args:
     workdir: of a pretrain or finetune run.
     output: a local folder, which must not be there.
     to: one of TARGETS.
     int8: whether a file with int8 weights stands beside the float32 one.
+    int4: whether one with int4 weights does; of "litert" alone.
     lengths: of "litert": tokens of the rows that it takes; by default the
       longest row that the run was trained on.
     network: of a pretrain run: "discriminator" or "generator"; by default the
@@ -128,7 +132,8 @@ def export(
     UserError: an argument or the run is at fault, a package is missing, or the
       logits differ. Nothing has been written then.
   """
-  target = find_target(to, int8)
+  small = [name for name, on in (("int8", int8), ("int4", int4)) if on]
+  target = find_target(to, small)
   folder = _free(output)
   _check_arguments(to, check, runtime)
   run = workdirs.load(workdir)
@@ -137,7 +142,7 @@ def export(
   networks = _networks(to, run, own, state, network)
   lengths = _lengths(to, target, own, lengths)
   trials = [
-      _try(one, state, run, check, lengths=lengths, texts=texts)
+      _try_both(one, state, run, check, lengths=lengths, texts=texts)
       for one in networks
   ]
   with open_scratch(folder) as scratch:
@@ -145,7 +150,7 @@ def export(
       place = pathlib.Path(scratch.folder)
       files = []
       for one, tried in zip(networks, trials, strict=True):
-        files += _write(place, target, one, lengths, tried, int8=int8)
+        files += _write(place, target, one, lengths, tried, small)
       _write_tokenizer(place, own, run)
       facts = Facts(
           to,
@@ -153,13 +158,13 @@ def export(
           pathlib.Path(workdir).absolute().name,
           seed,
           lengths,
-          {"jax": "jax"} | target.needs(int8),
+          {"jax": "jax"} | target.needs(bool(small)),
           files,
-          trials[0].own(),
-          trials[0].origin,
+          trials[0].own.own(),
+          trials[0].own.origin,
       )
       if to == "web":
-        loaded = target.int8_file if int8 else target.file
+        loaded = target.small_files["int8"] if int8 else target.file
         _write_page(place, loaded, networks, run, facts.source, runtime)
       else:
         write_whole(place / EXAMPLE_FILE, [example_of(to, own)])
@@ -201,6 +206,30 @@ def _networks(
   return [own, *(_generator_beside(own, state) if asked is None else ())]
 
 
+class _Trials(NamedTuple):
+  """What files of a network are compared with.
+
+  Attributes:
+    own: the run's own answers.
+    plain: those without rounding, which are the same of most runs.
+    quantization: with which the run was trained.
+  """
+
+  own: PretrainedTrials | TaskTrials
+  plain: PretrainedTrials | TaskTrials
+  quantization: str
+
+
+def _try_both(network, state, run, check, **given) -> _Trials:
+  plain = _try(network, state, run, check, **given)
+  quantization = state.encoder.quantization
+  if not quantization:
+    return _Trials(plain, plain, quantization)
+  config = dataclasses.replace(network.config, quantization=quantization)
+  rounded = dataclasses.replace(network, config=config)
+  return _Trials(_try(rounded, state, run, check, **given), plain, quantization)
+
+
 def _try(
     network: Network,
     state: PretrainedState | FinetunedState,
@@ -209,7 +238,9 @@ def _try(
     **given: Any,
 ) -> PretrainedTrials | TaskTrials:
   if isinstance(state, FinetunedState):
-    return try_finetuned(network, run, count=check or EXAMPLES, **given)
+    return try_finetuned(
+        network, state.params, run, count=check or EXAMPLES, **given
+    )
   return try_pretrained(network, state, run, count=check or ROWS, **given)
 
 
@@ -285,29 +316,28 @@ def _write(
     target: Target,
     network: Network,
     lengths: Sequence[int],
-    trials: PretrainedTrials | TaskTrials,
-    *,
-    int8: bool,
+    trials: _Trials,
+    small: Sequence[str],
 ) -> list[ModelFile]:
   """Writes and tries the files of a network; raises a UserError."""
   files = []
 
   def add(name, dtype):
-    found = trials.of(target.open(folder / name, network, lengths))
+    like = trials.own if dtype == trials.quantization else trials.plain
+    found = like.of(target.open(folder / name, network, lengths))
     if dtype == "float32":
       check_finding(name, found)
     parts = (name, target.weights) if target.weights else (name,)
     size = sum((folder / part).stat().st_size for part in parts)
     files.append(ModelFile(name, dtype, parts, size, found))
 
-  whole, small = (
-      name.format(_role(network)) for name in (target.file, target.int8_file)
-  )
+  whole = target.file.format(_role(network))
   target.write(folder / whole, network, lengths)
   add(whole, "float32")
-  if int8:
-    target.quantize(folder / whole, folder / small)
-    add(small, "int8")
+  for dtype in small:
+    name = target.small_files[dtype].format(_role(network))
+    target.quantize(folder / whole, folder / name, dtype)
+    add(name, dtype)
   return files
 
 

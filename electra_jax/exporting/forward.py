@@ -46,6 +46,9 @@ class Operations(Protocol):
   def affine(self, x: Value, kernel: Any, bias: Any | None) -> Value:
     """[…, M], [M, O] and [O] -> […, O]."""
 
+  def project(self, x: Value, kernel: Any, bias: Any) -> Value:
+    """The same, of which the result goes straight into other affines."""
+
   def tied_logits(self, x: Value, table: Any, bias: Any) -> Value:
     """[B, K, E], [V, E] and [V] -> [B, K, V]."""
 
@@ -144,7 +147,8 @@ def _encode(ops, network, params, inputs) -> Value:
   hidden = ops.add(hidden, ops.scaled_rows(step, inputs["segment_ids"]))
   hidden = _norm(ops, hidden, tables["layer_norm"])
   if "embeddings_project" in layers:
-    hidden = _linear(ops, hidden, layers["embeddings_project"])
+    project = layers["embeddings_project"]
+    hidden = ops.project(hidden, project["kernel"], project["bias"])
   bias = ops.attention_bias(inputs["input_mask"])
   for i in range(network.config.num_layers):
     layer = layers[f"layer_{i}"]

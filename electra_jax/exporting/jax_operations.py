@@ -33,6 +33,9 @@ class JaxOperations:
       rows += bias[None]
     return rows.reshape(*x.shape[:-1], kernel.shape[1])
 
+  def project(self, x, kernel, bias):
+    return self.affine(x, kernel, bias)
+
   def tied_logits(self, x, table, bias):
     return self.affine(x, jnp.transpose(table), bias)
 

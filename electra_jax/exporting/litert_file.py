@@ -1,4 +1,4 @@
-"""LiteRT: JAX -> StableHLO -> litert-converter, and int8 by ai-edge-quantizer.
+"""LiteRT: JAX -> StableHLO -> litert-converter, int8, int4 by ai-edge-quantizer.
 
 GELU and the lookup of words are handed over as composites that the converter
 knows: as plain operations the one becomes twenty nodes each, and the table of
@@ -36,6 +36,11 @@ class LitertOperations(JaxOperations):
         ids.reshape(-1), table
     )
     return rows.reshape(*ids.shape, table.shape[1])
+
+  def project(self, x, kernel, bias):
+    # An addition the converter would move behind the next products, which
+    # then round other numbers than those that were trained on.
+    return self.affine(x, kernel, None) - (-bias)[None, None]
 
   def gelu(self, x):
     def exact(x, *, approximate):
@@ -82,12 +87,23 @@ def write_litert(
     converter.export_flatbuffer_to_file(module.operation, str(path))
 
 
-def quantize_litert(source: pathlib.Path, target: pathlib.Path) -> None:
-  """Writes a file with int8 weights; activations are rounded as they come."""
+def quantize_litert(
+    source: pathlib.Path, target: pathlib.Path, dtype: str = "int8"
+) -> None:
+  """Writes a file with small weights; activations are rounded as they come.
+
+  What it computes is what `models.quantization` trains with.
+
+  Args:
+    source: of the float32 file.
+    target: to be written.
+    dtype: of weights, "int8" or "int4"; activations get 8 bits in either case.
+  """
   from ai_edge_quantizer import quantizer, recipe
 
+  recipes = {"int8": recipe.dynamic_wi8_afp32, "int4": recipe.dynamic_wi4_afp32}
   tool = quantizer.Quantizer(str(source))
-  tool.load_quantization_recipe(recipe.dynamic_wi8_afp32())
+  tool.load_quantization_recipe(recipes[dtype]())
   with contextlib.redirect_stderr(io.StringIO()):  # Its bars of progress.
     made = tool.quantize(
         enable_progress_bar=False, enable_progress_report=False

@@ -29,7 +29,7 @@ class ModelFile(NamedTuple):
 
   Attributes:
     name: in the folder.
-    dtype: of its weights, "float32" or "int8".
+    dtype: of its weights, "float32", "int8" or "int4".
     parts: files that it consists of, itself the first.
     size: bytes of all parts.
     found: how it answers.

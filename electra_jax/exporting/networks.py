@@ -15,6 +15,7 @@ from electra_jax.interop.model import (
     PretrainedState,
     seen_params,
 )
+from electra_jax.models.bottleneck import fold_bottlenecks
 from electra_jax.models.config import EncoderConfig
 from electra_jax.models.task_heads import HeadConfig
 from electra_jax.runs import workdir as workdirs
@@ -227,6 +228,8 @@ def network_of_pretraining(
 def network_of_tasks(state: FinetunedState, config: FinetuneConfig) -> Network:
   """Returns the encoder and all heads of a fine-tuned model.
 
+  A bottleneck is left out: its mean is read, by one layer in place of two.
+
   Raises:
     UserError: a head chooses start and end of an answer apart.
   """
@@ -248,7 +251,7 @@ def network_of_tasks(state: FinetunedState, config: FinetuneConfig) -> Network:
       "discriminator",
       _plain(state.encoder),
       ("embeddings", "discriminator", "task_specific"),
-      _as_numpy(state.params),
+      _as_numpy(fold_bottlenecks(state.params)),
       tuple(map(head, state.tasks)),
       state.step,
       state.max_length,
@@ -257,7 +260,9 @@ def network_of_tasks(state: FinetunedState, config: FinetuneConfig) -> Network:
 
 
 def _plain(config: EncoderConfig) -> EncoderConfig:
-  return dataclasses.replace(config, dtype="float32", remat="none")
+  return dataclasses.replace(
+      config, dtype="float32", remat="none", quantization=""
+  )
 
 
 def _as_numpy(params: Params) -> Params:

@@ -47,6 +47,9 @@ class OnnxOperations:
       return product
     return self._add("Add", product, self._constant(bias))
 
+  def project(self, x, kernel, bias):
+    return self.affine(x, kernel, bias)
+
   def tied_logits(self, x, table, bias):
     # Gemm reads the table the other way round, so that it stands once.
     size, width = table.shape

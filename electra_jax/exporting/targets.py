@@ -26,8 +26,8 @@ class Target:
     extra: that installs them.
     write: writes a network to a path, for rows of some lengths.
     open: opens a file of the folder.
-    quantize: makes the int8 file of the float32 one, or None.
-    int8_file: its name.
+    quantize: makes a small file of the float32 one: (source, target, dtype).
+    small_files: its name by the dtype of its weights, for all that it makes.
     int8_packages: as `packages`, of what `quantize` needs.
     has_lengths: whether rows have fixed lengths.
     weights: file of the parameters, where `file` does not hold them.
@@ -38,15 +38,15 @@ class Target:
   extra: str
   write: Callable[[pathlib.Path, Network, Sequence[int]], None]
   open: Callable[[pathlib.Path, Network, Sequence[int]], Runtime]
-  quantize: Callable[[pathlib.Path, pathlib.Path], None] | None = None
-  int8_file: str = ""
+  quantize: Callable[[pathlib.Path, pathlib.Path, str], None] | None = None
+  small_files: dict[str, str] = dataclasses.field(default_factory=dict)
   int8_packages: dict[str, str] = dataclasses.field(default_factory=dict)
   has_lengths: bool = False
   weights: str = ""
 
-  def needs(self, int8: bool) -> dict[str, str]:
-    """Returns the packages that a file, or two, need."""
-    return self.packages | (self.int8_packages if int8 else {})
+  def needs(self, is_small: bool) -> dict[str, str]:
+    """Returns the packages of its files; of those with small weights, too."""
+    return self.packages | (self.int8_packages if is_small else {})
 
 
 _ONNX = Target(
@@ -55,8 +55,8 @@ _ONNX = Target(
     "deploy",
     lambda path, network, _: onnx_file.write_onnx(path, network),
     lambda path, *_: open_onnx(path),
-    onnx_file.quantize_onnx,
-    "model.int8.onnx",
+    lambda source, target, _: onnx_file.quantize_onnx(source, target),
+    {"int8": "model.int8.onnx"},
 )
 TARGETS = {
     "onnx": _ONNX,
@@ -70,12 +70,15 @@ TARGETS = {
         litert_file.write_litert,
         open_litert,
         litert_file.quantize_litert,
-        "model.int8.tflite",
+        {"int8": "model.int8.tflite", "int4": "model.int4.tflite"},
         {"ai-edge-quantizer": "ai_edge_quantizer"},
         has_lengths=True,
     ),
     "web": dataclasses.replace(
-        _ONNX, file="{}.onnx", int8_file="{}.int8.onnx", extra="web"
+        _ONNX,
+        file="{}.onnx",
+        small_files={"int8": "{}.int8.onnx"},
+        extra="web",
     ),
     "stablehlo": Target(
         stablehlo_file.PROGRAM,
@@ -90,12 +93,12 @@ TARGETS = {
 }
 
 
-def find_target(to: str, int8: bool) -> Target:
+def find_target(to: str, small: Sequence[str]) -> Target:
   """Returns a format whose packages are there.
 
   Args:
     to: its name.
-    int8: whether a file with int8 weights is asked for.
+    small: dtypes of weights, beside float32, that are asked for.
 
   Raises:
     UserError: there is no such format, or a package is missing.
@@ -103,15 +106,17 @@ def find_target(to: str, int8: bool) -> Target:
   if to not in TARGETS:
     raise UserError(f"--to {to} is not one of {', '.join(TARGETS)}")
   target = TARGETS[to]
-  if int8 and target.quantize is None:
-    able = [name for name, other in TARGETS.items() if other.quantize]
-    raise UserError(
-        f"--int8 has no meaning for --to {to}, whose parameters stay in"
-        f" float32; choose --to {' or '.join(able)}, or leave it out"
-    )
+  for dtype in small:
+    if dtype not in target.small_files:
+      able = [name for name, x in TARGETS.items() if dtype in x.small_files]
+      kept = " or ".join(["float32", *target.small_files])
+      raise UserError(
+          f"--{dtype} has no meaning for --to {to}, whose parameters are"
+          f" {kept}; choose --to {' or '.join(able)}, or leave it out"
+      )
   missing = [
       name
-      for name, module in target.needs(int8).items()
+      for name, module in target.needs(bool(small)).items()
       if importlib.util.find_spec(module) is None
   ]
   if missing:

@@ -15,8 +15,10 @@ from electra_jax.exporting.runtimes import Arrays, Runtime
 from electra_jax.finetuning import task_data
 from electra_jax.finetuning.inputs import parse_inputs
 from electra_jax.finetuning.model import TaskPredictor
+from electra_jax.models.bottleneck import without_rate
 from electra_jax.models.task_heads import SpanBeam
 from electra_jax.runs import workdir as workdirs
+from electra_jax.shapes import Params
 from electra_jax.tasks.examples import Example
 from electra_jax.tasks.features import Features
 from electra_jax.tasks.predictions import Predictions, decode, has_gold
@@ -103,6 +105,7 @@ class TaskTrials:
 
 def try_finetuned(
     network: Network,
+    params: Params,
     run: workdirs.Run,
     *,
     count: int,
@@ -113,6 +116,7 @@ def try_finetuned(
 
   Args:
     network: that is exported.
+    params: of our own model.
     run: of the fine-tuning.
     count: examples of a split at most.
     lengths: of rows that the file takes; none: any.
@@ -129,12 +133,12 @@ def try_finetuned(
   # Other devices multiply float32 in fewer digits.
   mesh = sharding.make_mesh(devices=jax.local_devices(backend="cpu")[:1])
   predictor = TaskPredictor(config, network.config, run.tokenizer, mesh)
-  params = jax.device_put(network.params, mesh.devices.ravel()[0])
+  params = jax.device_put(params, mesh.devices.ravel()[0])
   trials, origins = [], []
   for head in network.heads:
     for split, examples in _examples(head.task, run, count, texts):
       features = predictor.features(head.task, examples)
-      outputs = predictor.outputs(params, head.task, features)
+      outputs = without_rate(predictor.outputs(params, head.task, features))
       answers = decode(
           head.task, examples, features, outputs, predictor.decode_options
       )

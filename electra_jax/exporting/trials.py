@@ -176,7 +176,7 @@ def run_own(
     params: of that model.
     inputs: of all rows.
   """
-  model = Electra(_in_float32(config))
+  model = Electra(_in_float32(config, network.config.quantization))
   head, kind = network.parts[2], network.heads[0].kind
 
   def logits(params, inputs):
@@ -208,11 +208,12 @@ def run_own(
       yield Trial(part, np.asarray(program(params, part)))
 
 
-def _in_float32(config: ElectraConfig) -> ElectraConfig:
+def _in_float32(config: ElectraConfig, quantization: str) -> ElectraConfig:
+  own = {"dtype": "float32", "remat": "none", "quantization": quantization}
   return dataclasses.replace(
       config,
       **{
-          name: dataclasses.replace(encoder, dtype="float32", remat="none")
+          name: dataclasses.replace(encoder, **own)
           for name in ("discriminator", "generator")
           if (encoder := getattr(config, name)) is not None
       },

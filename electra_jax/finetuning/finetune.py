@@ -18,7 +18,7 @@ from electra_jax.files import absolute, to_json, write_whole
 from electra_jax.finetuning import task_data
 from electra_jax.finetuning.data_notes import show_labels, show_notes
 from electra_jax.finetuning.evaluation import Evaluator
-from electra_jax.finetuning.model import TaskPredictor, head_of
+from electra_jax.finetuning.model import TaskPredictor, heads_of
 from electra_jax.finetuning.pretrained_encoder import (
     PretrainedEncoder,
     find_encoder,
@@ -110,7 +110,7 @@ def finetune(
   trainer = make_task_trainer(
       config,
       start.encoder,
-      [head_of(data.task, config.model.head) for data in tasks],
+      heads_of([data.task for data in tasks], config),
       mesh,
       batches.steps_of(config.train.num_epochs),
   )

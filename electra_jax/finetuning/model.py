@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -15,6 +15,11 @@ from electra_jax.devices import sharding
 from electra_jax.errors import UserError
 from electra_jax.finetuning import task_data
 from electra_jax.finetuning.trainer import init_params, make_predict_step
+from electra_jax.models.bottleneck import (
+    Bottleneck,
+    BottleneckOutput,
+    without_rate,
+)
 from electra_jax.models.config import EncoderConfig
 from electra_jax.models.task_heads import HeadConfig
 from electra_jax.runs import workdir as workdirs
@@ -34,16 +39,27 @@ from electra_jax.tasks.features import Features, cut_note, make_features
 from electra_jax.tasks.prediction_files import write_outputs
 from electra_jax.tasks.predictions import Predictions, has_gold
 from electra_jax.tasks.task import Source, Task
+from electra_jax.tasks.text_windows import pool
 from electra_jax.text.tokenizer import Tokenizer
 from electra_jax.training.checkpoint import Checkpointer
 
 _log = logging.getLogger(__name__)
 
 
-def head_of(task: Task, shape: str = "released") -> HeadConfig:
+def head_of(
+    task: Task, shape: str = "released", bottleneck: Bottleneck | None = None
+) -> HeadConfig:
   """Returns the head that a task trains, of a shape of `task_heads.SHAPES`."""
   size = 1 if task.kind == "regression" else len(task.labels)
-  return HeadConfig(task.name, task.kind, size, shape)
+  return HeadConfig(task.name, task.kind, size, shape, bottleneck)
+
+
+def heads_of(tasks: Iterable[Task], config: FinetuneConfig) -> list[HeadConfig]:
+  """Returns the heads that a config puts on the encoder."""
+  own, bottleneck = config.bottleneck, None
+  if own.dimensions:
+    bottleneck = Bottleneck(own.dimensions, own.samples, own.prior)
+  return [head_of(task, config.model.head, bottleneck) for task in tasks]
 
 
 class TaskPredictor:
@@ -88,9 +104,14 @@ class TaskPredictor:
       if note := cut_note(features, task_data.feature_options(self._config)):
         _log.warning("%s: %s, as in fine-tuning", task.name, note)
     outputs = self.outputs(params, task, features)
-    return predictions.decode(
-        task, examples, features, outputs, self.decode_options
+    found = predictions.decode(
+        task, examples, features, without_rate(outputs), self.decode_options
     )
+    if not isinstance(outputs, BottleneckOutput):
+      return found
+    # A long text counts once, whatever the number of its windows.
+    rates = pool(outputs.rate[:, None], features.examples, "mean")
+    return found._replace(rate=float(rates.mean()))
 
   def score(
       self, task: Task, examples: Sequence[Example], answers: Predictions
@@ -147,7 +168,7 @@ class TaskPredictor:
     if task.name not in self._steps:
       self._steps[task.name] = make_predict_step(
           self._encoder,
-          [head_of(task, self._config.model.head)],
+          heads_of([task], self._config),
           self.mesh,
           self._config.questions.beam_size,
           self._config.questions.max_answer_length,
@@ -221,8 +242,7 @@ class FinetunedModel:
     self.predictor = TaskPredictor(
         run.config, encoder, run.tokenizer, mesh, buckets
     )
-    shape = run.config.model.head
-    heads = [head_of(task, shape) for task in self.tasks.values()]
+    heads = heads_of(self.tasks.values(), run.config)
     abstract = jax.eval_shape(lambda: init_params(encoder, heads, 0))
     folder = seed_folder(workdir, seed)
     with Checkpointer(workdirs.checkpoints(folder)) as checkpointer:

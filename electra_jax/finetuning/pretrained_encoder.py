@@ -128,7 +128,10 @@ def _fresh_start(config: FinetuneConfig) -> PretrainedEncoder:
 
 
 def _trainable(config: FinetuneConfig) -> dict[str, Any]:
-  names = ("hidden_dropout", "attention_dropout", "dtype", "remat")
+  names = (
+      *("hidden_dropout", "attention_dropout"),
+      *("dtype", "remat", "quantization"),
+  )
   return {name: getattr(config.model, name) for name in names}
 
 

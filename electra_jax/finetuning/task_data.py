@@ -36,12 +36,32 @@ def find_tasks(config: FinetuneConfig) -> list[Task]:
   """Returns the tasks that a config names.
 
   Raises:
-    UserError: there is no such task, or one is named twice.
+    UserError: there is no such task, one is named twice, or one cannot have
+      the bottleneck that is asked for.
   """
   names = config.task.split("+")
   if len(set(names)) < len(names):
     raise UserError(f"config.task {config.task!r} names a task twice")
-  return [find_task(name, dataclasses.asdict(config.table)) for name in names]
+  tasks = [find_task(name, dataclasses.asdict(config.table)) for name in names]
+  if config.bottleneck.dimensions:
+    _check_bottleneck(config, tasks)
+  return tasks
+
+
+def _check_bottleneck(config: FinetuneConfig, tasks: Sequence[Task]) -> None:
+  asked = f"config.bottleneck.dimensions is {config.bottleneck.dimensions}"
+  for task in tasks:
+    if task.kind in ("tagging", "questions"):
+      raise UserError(
+          f"{asked}, and {task.name} is a task of {task.kind}, whose answers are"
+          " read from many tokens; a bottleneck is for classes and ratings of"
+          " whole texts: leave it out with --config.bottleneck.dimensions=0"
+      )
+  if config.model.head != "released":
+    raise UserError(
+        f"{asked}, and config.model.head is {config.model.head!r}; a bottleneck"
+        " has layers of its own: leave --config.model.head out"
+    )
 
 
 def source_of(config: FinetuneConfig) -> Source:

@@ -4,8 +4,9 @@ All that knows both the networks and the losses of the tasks stands here.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,11 +16,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from electra_jax.devices import sharding
 from electra_jax.devices.attention import make_attend
 from electra_jax.finetuning import losses as finetuning
+from electra_jax.models.bottleneck import BottleneckOutput
 from electra_jax.models.config import EncoderConfig
 from electra_jax.models.task_heads import HeadConfig
 from electra_jax.models.task_model import TaskModel
 from electra_jax.runs.finetune_config import FinetuneConfig
-from electra_jax.shapes import Params, Scalar
+from electra_jax.shapes import Array, Int, Params, Scalar
 from electra_jax.tasks.batches import TaskBatch
 from electra_jax.training.optimizer import (
     OptimizerConfig,
@@ -35,6 +37,18 @@ from electra_jax.training.step import (
 )
 
 _INIT_STREAM = 2**32 - 1  # Of fold_in(key(seed), …); no step number is that.
+
+
+class LossWeights(NamedTuple):
+  """Factors in the total loss.
+
+  Attributes:
+    tasks: by task, of its summed loss.
+    rate: of a bottleneck's rate beside the loss of its task, β.
+  """
+
+  tasks: dict[str, Scalar]
+  rate: Scalar | float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,16 +117,22 @@ def make_task_trainer(
     batch, dropout_seeds = examples
     outputs = apply(model, params, batch, dropout_seeds=dropout_seeds)
     losses = _losses(heads, outputs, batch, config.questions.answerable_weight)
-    total = sum(losses[h.name] * weights[h.name] for h in heads)
+    rates = _rates(heads, outputs, batch)
+    total = sum(
+        (losses[name] + weights.rate * rates.get(name, 0.0)) * weight
+        for name, weight in weights.tasks.items()
+    )
     counts = _counts(heads, batch)
     return total, {
-        f"{h.name}_loss": (losses[h.name], counts[h.name]) for h in heads
+        f"{name}_{what}": (value, counts[name])
+        for what, found in (("loss", losses), ("rate", rates))
+        for name, value in found.items()
     }
 
   def prepare(rng, batch):
     texts = batch.texts.starts.shape[0]
     seeds = jax.random.bits(rng, (texts,), jnp.uint32)
-    weights = _loss_weights(config, heads, batch)
+    weights = LossWeights(_loss_weights(config, heads, batch), 0.0)
     return (batch._replace(seed=()), seeds), weights
 
   train_step = make_train_step(
@@ -122,6 +142,9 @@ def make_task_trainer(
       learning_rate_schedule(optimizer_config),
       root_key=lambda batch: jax.random.key(batch.seed),
       accumulation_steps=config.train.accumulation_steps,
+      weights_at=lambda weights, step: weights._replace(
+          rate=rate_weight(config, num_steps, step)
+      ),
   )
   abstract = abstract_state(lambda: fresh_params(0), optimizer)
   shardings = sharding.state_shardings(mesh, optimizer, abstract)
@@ -144,6 +167,17 @@ def make_task_trainer(
       init=lambda seed, params: jitted_init(np.uint32(seed), params or {}),
       num_steps=num_steps,
   )
+
+
+def rate_weight(
+    config: FinetuneConfig, num_steps: int, step: Int[Array, ""]
+) -> Scalar:
+  """Returns β of a step: it rises from 0 and then stays."""
+  beta = jnp.float32(config.bottleneck.beta)
+  warmup_steps = config.bottleneck.warmup_proportion * num_steps
+  if not warmup_steps:
+    return beta
+  return beta * jnp.minimum(step / warmup_steps, 1.0)
 
 
 def init_params(
@@ -257,14 +291,30 @@ def _losses(heads, outputs, batch, answerable_weight) -> dict[str, Scalar]:
       loss = finetuning.tagging_loss(
           output, targets["labels"], targets["weights"]
       )
-    elif head.kind == "regression":
-      loss = finetuning.regression_loss(output, targets["ratings"])
-    elif head.kind == "multilabel":
-      loss = finetuning.multilabel_loss(output, targets["labels"])
+    elif isinstance(output, BottleneckOutput):
+      of_sample = functools.partial(_text_loss, head.kind, targets)
+      loss = jnp.mean(jax.vmap(of_sample)(output.logits), axis=0)
     else:
-      loss = finetuning.classification_loss(output, targets["labels"])
+      loss = _text_loss(head.kind, targets, output)
     losses[head.name] = jnp.sum(loss * batch.weights[head.name])
   return losses
+
+
+def _text_loss(kind, targets, logits):
+  if kind == "regression":
+    return finetuning.regression_loss(logits, targets["ratings"])
+  if kind == "multilabel":
+    return finetuning.multilabel_loss(logits, targets["labels"])
+  return finetuning.classification_loss(logits, targets["labels"])
+
+
+def _rates(heads, outputs, batch) -> dict[str, Scalar]:
+  """Returns the rate of each task's bottleneck, summed over its texts."""
+  return {
+      head.name: jnp.sum(outputs[head.name].rate * batch.weights[head.name])
+      for head in heads
+      if head.bottleneck is not None
+  }
 
 
 def _counts(heads, batch) -> dict[str, Scalar]:

@@ -111,6 +111,12 @@ def write_model(
         " released code has no such head; convert to huggingface, or fine-tune"
         " with --config.model.head=released"
     )
+  elif model.bottleneck:
+    raise UserError(
+        "the model was trained with config.bottleneck.dimensions="
+        f"{model.bottleneck}, and the released code has no such head; convert"
+        " to huggingface, whose head of two layers does the same"
+    )
   variables = released_from_params(params)
   if model.moments is not None:
     for slot, tree in zip(_SLOTS, model.moments, strict=True):

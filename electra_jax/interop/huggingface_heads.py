@@ -6,7 +6,7 @@ difference: the first makes z and -z of each class, the second subtracts. Their
 span head takes the end without knowing the start and has no classifier of
 answerable questions, so the released one has no place there. A model that was
 fine-tuned with config.model.head=huggingface has their heads, and goes out as
-it is.
+it is. One with a bottleneck goes out with its mean, which is such a head.
 
 Tokens of a sentence to tag are all of segment 1 here, as released, and of
 segment 0 by every tokenizer there. An exported tagger's segment table has
@@ -24,6 +24,7 @@ from electra_jax.errors import UserError
 from electra_jax.interop.huggingface_config import SEGMENTS
 from electra_jax.interop.huggingface_files import CONFIG_FILE
 from electra_jax.interop.names import hugging_face_from_params
+from electra_jax.models.bottleneck import fold_bottlenecks
 from electra_jax.shapes import Params
 from electra_jax.tasks.task import Task
 
@@ -68,6 +69,7 @@ def export_head(tasks: tuple[Task, ...], params: Params) -> Head:
         " one task; convert to google, or fine-tune on one task alone"
     )
   (task,) = tasks
+  params = fold_bottlenecks(params)
   own = params["task_specific"][task.name]
   if task.kind == "questions":
     if "qa_outputs" not in own:

@@ -55,6 +55,7 @@ class FinetunedState(NamedTuple):
     max_length: tokens that a text is cut to.
     head: the shape of the heads; see `task_heads.SHAPES`.
     windows: how the windows of a longer one are pooled; "first" reads no other.
+    bottleneck: dimensions of the heads' bottleneck; 0 for none.
     moments: none: what a fine-tuning leaves of its optimizer is no use.
     fresh: nothing: all of it was trained.
     left_out: nothing.
@@ -67,6 +68,7 @@ class FinetunedState(NamedTuple):
   max_length: int
   head: str = "released"
   windows: str = "first"
+  bottleneck: int = 0
 
   moments = None
   fresh = ()

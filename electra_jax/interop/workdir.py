@@ -11,7 +11,7 @@ from etils import epath
 from electra_jax.devices import sharding
 from electra_jax.errors import UserError
 from electra_jax.finetuning import task_data
-from electra_jax.finetuning.model import head_of
+from electra_jax.finetuning.model import heads_of
 from electra_jax.finetuning.trainer import init_params
 from electra_jax.interop.model import FinetunedState, PretrainedState
 from electra_jax.models.config import ElectraConfig, encoder_config
@@ -84,7 +84,7 @@ def read_finetuned(
       task_data.task_from_json(record, run.config)
       for record in run.facts["tasks"]
   )
-  heads = [head_of(task, run.config.model.head) for task in tasks]
+  heads = heads_of(tasks, run.config)
   abstract = jax.eval_shape(lambda: init_params(encoder, heads, 0))
   folder = seed_folder(workdir, seed)
   with Checkpointer(workdirs.checkpoints(folder)) as checkpointer:
@@ -99,6 +99,7 @@ def read_finetuned(
       data.max_length,
       head,
       data.windows,
+      run.config.bottleneck.dimensions,
   )
 
 

@@ -36,6 +36,8 @@ class EncoderConfig:
       norm statistics and losses are float32 always.
     remat: what the backward pass computes again: "none"; "dots", all but the
       products with weights; "layer", everything between layer edges.
+    quantization: how weights and what is multiplied by them are rounded: ""
+      for not at all, "int8" or "int4"; see models/quantization.py.
   """
 
   vocab_size: int
@@ -52,6 +54,7 @@ class EncoderConfig:
   attention_dropout: float = 0.1
   dtype: str = "float32"
   remat: str = "none"
+  quantization: str = ""
 
   def __post_init__(self):
     if self.hidden_size % self.num_heads:
@@ -70,6 +73,10 @@ class EncoderConfig:
       )
     if self.remat not in ("none", "dots", "layer"):
       raise UserError(f"remat {self.remat!r} is not 'none', 'dots' or 'layer'")
+    if self.quantization not in ("", "int8", "int4"):
+      raise UserError(
+          f"quantization {self.quantization!r} is not 'int8', 'int4' or ''"
+      )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +119,14 @@ class ElectraConfig:
           "config.model.embedding_sharing is 'all' and the generator has two"
           " towers, which one encoder cannot be; choose 'embeddings', 'none'"
           " or 'gradient_disentangled'"
+      )
+
+    if self.is_disentangled and self.discriminator.quantization:
+      raise UserError(
+          f"config.model.quantization is {self.discriminator.quantization!r} and"
+          " config.model.embedding_sharing 'gradient_disentangled', whose word"
+          " table is a sum that is not rounded as an exported file's; choose"
+          " 'embeddings' or 'none'"
       )
 
   @property

@@ -85,6 +85,7 @@ class Encoder(nn.Module):
           config.hidden_size,
           config.dtype,
           nn.initializers.glorot_uniform(),
+          config.quantization,
           name="embeddings_project",
       )(hidden)
     hidden = self.constrain(hidden)

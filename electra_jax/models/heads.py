@@ -33,7 +33,8 @@ class MaskedLMHead(nn.Module):
       self, hidden: Float[Array, "B K D"], word_table: Float[Array, "V E"]
   ) -> Float[Array, "B K V"]:
     hidden = self.layer_norm(gelu(self.dense(hidden)))  # [B, K, E]
-    return matmul(hidden, word_table.T) + self.output_bias[None, None]
+    logits = matmul(hidden, word_table.T, self.config.quantization)
+    return logits + self.output_bias[None, None]
 
   def log_probabilities(
       self,
@@ -47,12 +48,13 @@ class MaskedLMHead(nn.Module):
     pass, so that logits exist for a chunk of positions at a time.
     """
     hidden = self.layer_norm(gelu(self.dense(hidden)))  # [B, L, E]
-    bias = self.output_bias
+    bias, quantization = self.output_bias, self.config.quantization
 
     @jax.checkpoint
     def of_chunk(carry, chunk):
       hidden, ids = chunk
-      logits = matmul(hidden, word_table.T) + bias[None, None]  # [B, C, V]
+      logits = matmul(hidden, word_table.T, quantization)  # [B, C, V]
+      logits += bias[None, None]
       total = jax.nn.logsumexp(logits, axis=-1)
       every = jnp.arange(logits.shape[-1], dtype=ids.dtype)[None, None]
       # Comparing beats gathering, whose gradient is a scatter.
@@ -92,6 +94,7 @@ class ReplacedTokenHead(nn.Module):
         1,
         config.dtype,
         nn.initializers.glorot_uniform(),
+        config.quantization,
         name="prediction",
     )(hidden)
     return logits[..., 0].astype(jnp.float32)

@@ -15,6 +15,7 @@ from flax import linen as nn
 from electra_jax.models.config import LAYER_NORM_EPSILON, EncoderConfig
 from electra_jax.models.dropout import dropout, fold_seeds
 from electra_jax.models.products import affine
+from electra_jax.models.quantization import rounded_table_rows
 from electra_jax.shapes import (
     Array,
     Float,
@@ -46,13 +47,14 @@ class Linear(nn.Module):
   features: int
   dtype: str
   kernel_init: nn.initializers.Initializer
+  quantization: str = ""
 
   @nn.compact
   def __call__(self, x: Float[Array, "*rows M"]) -> Float[Array, "*rows O"]:
     shape = (x.shape[-1], self.features)
     kernel = self.param("kernel", self.kernel_init, shape)
     bias = self.param("bias", nn.initializers.zeros_init(), self.features)
-    return affine(x.astype(self.dtype), kernel, bias)
+    return affine(x.astype(self.dtype), kernel, bias, self.quantization)
 
 
 def truncated_normal(config: EncoderConfig) -> nn.initializers.Initializer:
@@ -62,7 +64,13 @@ def truncated_normal(config: EncoderConfig) -> nn.initializers.Initializer:
 
 def linear(features: int, config: EncoderConfig, name: str | None) -> Linear:
   """A linear layer of the encoder, with the released initialisation."""
-  return Linear(features, config.dtype, truncated_normal(config), name=name)
+  return Linear(
+      features,
+      config.dtype,
+      truncated_normal(config),
+      config.quantization,
+      name=name,
+  )
 
 
 def layer_norm(
@@ -138,6 +146,7 @@ class Embeddings(nn.Module):
     # gradient is a sum, not a scatter.
     step = self.token_type_embeddings.embedding[1] - first
     words = self.word_embeddings(input_ids)  # [B, L, E]
+    words = rounded_table_rows(words, self.config.quantization)
     if positions is None:
       length = input_ids.shape[1]
       places = self.position_embeddings.embedding[None, :length]
@@ -173,7 +182,13 @@ class SelfAttention(nn.Module):
       alike = functools.partial(_draw_again, init, rng)
 
     def project(name, kernel_init):
-      layer = Linear(config.hidden_size, config.dtype, kernel_init, name=name)
+      layer = Linear(
+          config.hidden_size,
+          config.dtype,
+          kernel_init,
+          config.quantization,
+          name=name,
+      )
       return layer(hidden)
 
     mixed = self.attend(

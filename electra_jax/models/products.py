@@ -9,14 +9,27 @@ that devices add up float32 and not bfloat16.
 import jax
 import jax.numpy as jnp
 
+from electra_jax.models.quantization import rounded_matmul
 from electra_jax.shapes import Array, Float
 
 
 def matmul(
-    x: Float[Array, "*rows M"], kernel: Float[Array, "M O"]
+    x: Float[Array, "*rows M"],
+    kernel: Float[Array, "M O"],
+    quantization: str = "",
 ) -> Float[Array, "*rows O"]:
-  """Multiplies by a float32 matrix in the dtype of x; returns float32."""
-  product = _matmul(x.reshape(-1, x.shape[-1]), kernel)
+  """Multiplies by a float32 matrix in the dtype of x; returns float32.
+
+  Args:
+    x: any rows.
+    kernel: the matrix.
+    quantization: how both are rounded, one of `quantization.QUANTIZATIONS`.
+  """
+  rows = x.reshape(-1, x.shape[-1])
+  if quantization:
+    product = rounded_matmul(rows, kernel, quantization)
+  else:
+    product = _matmul(rows, kernel)
   return product.reshape(*x.shape[:-1], -1)
 
 
@@ -24,12 +37,23 @@ def affine(
     x: Float[Array, "*rows M"],
     kernel: Float[Array, "M O"],
     bias: Float[Array, " O"],
+    quantization: str = "",
 ) -> Float[Array, "*rows O"]:
   """Multiplies by a float32 matrix and adds a bias, in the dtype of x.
 
   Sums are float32 inside the product. Its result and the bias are of x's
   dtype, as GPUs add the bias before a product leaves the chip only then.
+
+  Args:
+    x: any rows.
+    kernel: the matrix.
+    bias: is added as it is.
+    quantization: as of `matmul`.
   """
+  if quantization:
+    product = matmul(x, kernel, quantization)
+    bias = bias.reshape((1,) * (product.ndim - 1) + (-1,))
+    return (product + bias).astype(x.dtype)
   rows = _affine(x.reshape(-1, x.shape[-1]), kernel, bias)
   return rows.reshape(*x.shape[:-1], -1)
 

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from electra_jax.models.bottleneck import Bottleneck, BottleneckHead
 from electra_jax.models.config import EncoderConfig
 from electra_jax.models.dropout import dropout, fold_seeds
 from electra_jax.models.layers import Linear, gelu
@@ -35,12 +36,15 @@ class HeadConfig:
     kind: the task's kind.
     size: outputs of a sequence or a token: classes, tags, 1 for a rating.
     shape: one of SHAPES; tags have the same head in both.
+    bottleneck: through which a text's class or rating is read, or None; it
+      has layers of its own, whatever the shape.
   """
 
   name: str
   kind: str
   size: int
   shape: str = "released"
+  bottleneck: Bottleneck | None = None
 
 
 class SpanLogits(NamedTuple):
@@ -88,13 +92,14 @@ class SequenceHead(nn.Module):
 
   size: int
   dropout: float
+  quantization: str = ""
 
   @nn.compact
   def __call__(
       self, first: Float[Array, "B D"], dropout_seeds: RowSeeds | None
   ) -> Float[Array, "B C"]:
     first = dropout(first, self.dropout, dropout_seeds)
-    return _last(self.size, "dense")(first)
+    return _last(self.size, "dense", self.quantization)(first)
 
 
 class DenseSequenceHead(nn.Module):
@@ -114,9 +119,11 @@ class DenseSequenceHead(nn.Module):
   ) -> Float[Array, "B C"]:
     rate, width = self.config.hidden_dropout, first.shape[-1]
     first = dropout(first, rate, fold_seeds(dropout_seeds, 0))
-    hidden = Linear(width, self.config.dtype, _GLOROT, name="hidden")(first)
-    hidden = dropout(gelu(hidden), rate, fold_seeds(dropout_seeds, 1))
-    return _last(self.size, "out_proj")(hidden)
+    rounding = self.config.quantization
+    widen = Linear(width, self.config.dtype, _GLOROT, rounding, name="hidden")
+    hidden = gelu(widen(first))
+    hidden = dropout(hidden, rate, fold_seeds(dropout_seeds, 1))
+    return _last(self.size, "out_proj", rounding)(hidden)
 
 
 class TokenHead(nn.Module):
@@ -126,10 +133,11 @@ class TokenHead(nn.Module):
   """
 
   size: int
+  quantization: str = ""
 
   @nn.compact
   def __call__(self, words: Float[Array, "B W D"]) -> Float[Array, "B W C"]:
-    return _last(self.size, "dense")(words)
+    return _last(self.size, "dense", self.quantization)(words)
 
 
 class SpanHead(nn.Module):
@@ -140,13 +148,15 @@ class SpanHead(nn.Module):
   """
 
   dtype: str
+  quantization: str = ""
 
   def setup(self):
-    self.start = _last(1)
-    self.end_hidden = PairLinear(SPAN_HIDDEN, self.dtype)
-    self.end = _last(1)
-    self.answerable_hidden = Linear(SPAN_HIDDEN, self.dtype, _GLOROT)
-    self.answerable = _last(1)
+    rounding = self.quantization
+    self.start = _last(1, None, rounding)
+    self.end_hidden = PairLinear(SPAN_HIDDEN, self.dtype, rounding)
+    self.end = _last(1, None, rounding)
+    self.answerable_hidden = Linear(SPAN_HIDDEN, self.dtype, _GLOROT, rounding)
+    self.answerable = _last(1, None, rounding)
 
   def logits(
       self,
@@ -217,8 +227,10 @@ class SeparateSpanHead(nn.Module):
   its pipeline, which leaves the context and [CLS] alone to choose from.
   """
 
+  quantization: str = ""
+
   def setup(self):
-    self.qa_outputs = _last(2)
+    self.qa_outputs = _last(2, None, self.quantization)
 
   def logits(
       self,
@@ -274,6 +286,7 @@ class PairLinear(nn.Module):
 
   features: int
   dtype: str
+  quantization: str = ""
 
   @nn.compact
   def __call__(
@@ -282,9 +295,10 @@ class PairLinear(nn.Module):
     width = other.shape[-1]
     kernel = self.param("kernel", _GLOROT, (2 * width, self.features))
     bias = self.param("bias", nn.initializers.zeros_init(), self.features)
-    sum_of_both = matmul(one.astype(self.dtype), kernel[:width]) + matmul(
-        other.astype(self.dtype), kernel[width:]
-    )
+    # Each half has its own rounding, as the two products of an exported file.
+    sum_of_both = matmul(
+        one.astype(self.dtype), kernel[:width], self.quantization
+    ) + matmul(other.astype(self.dtype), kernel[width:], self.quantization)
     return (sum_of_both + bias[None, None]).astype(self.dtype)
 
 
@@ -299,13 +313,17 @@ class TaskHeads(nn.Module):
       setattr(self, head.name, self._make(head))
 
   def _make(self, head: HeadConfig) -> nn.Module:
-    is_released = head.shape == "released"
+    is_released, rounding = head.shape == "released", self.config.quantization
     if head.kind == "questions":
-      return SpanHead(self.config.dtype) if is_released else SeparateSpanHead()
+      if is_released:
+        return SpanHead(self.config.dtype, rounding)
+      return SeparateSpanHead(rounding)
     if head.kind == "tagging":
-      return TokenHead(head.size)
+      return TokenHead(head.size, rounding)
+    if head.bottleneck is not None:
+      return BottleneckHead(head.size, head.bottleneck, self.config)
     if is_released:
-      return SequenceHead(head.size, self.config.hidden_dropout)
+      return SequenceHead(head.size, self.config.hidden_dropout, rounding)
     return DenseSequenceHead(head.size, self.config)
 
   def of(self, name: str) -> nn.Module:
@@ -316,9 +334,9 @@ class TaskHeads(nn.Module):
 _GLOROT = nn.initializers.glorot_uniform()
 
 
-def _last(features: int, name: str | None = None) -> Linear:
+def _last(features: int, name: str | None, quantization: str) -> Linear:
   """A layer that gives logits: always in float32."""
-  return Linear(features, "float32", _GLOROT, name=name)
+  return Linear(features, "float32", _GLOROT, quantization, name=name)
 
 
 def _masked(logits, mask):

@@ -73,8 +73,9 @@ class TaskModel(nn.Module):
       dropout_seeds: [B] one of each text, or None for no dropout.
 
     Returns:
-      By task: [B, C] logits, [B, W, C] logits of tags, SpanLogits in training
-      and SpanBeam in a search; all in float32.
+      By task: [B, C] logits, BottleneckOutput of a head that has a bottleneck,
+      [B, W, C] logits of tags, SpanLogits in training and SpanBeam in a search;
+      all in float32.
     """
     hidden = self._encode(
         input_ids,

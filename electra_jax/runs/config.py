@@ -72,6 +72,7 @@ class NetworksConfig:
     attention: "auto", "xla" or "fused".
     num_heads: of the discriminator, if not hidden_size / 64.
     intermediate_size: of the discriminator, if not 4 x hidden_size.
+    quantization: how weights are rounded: "" for not at all.
   """
 
   num_layers: int = number(least=0)
@@ -93,6 +94,9 @@ class NetworksConfig:
   )
   intermediate_size: int | None = dataclasses.field(
       default=None, metadata=number(**POSITIVE).metadata
+  )
+  quantization: str = dataclasses.field(
+      default="", metadata=choice("", "int8", "int4").metadata
   )
 
 

@@ -67,6 +67,7 @@ class EncoderModelConfig:
   Attributes:
     head: whose heads are put on it, those of the release or of Hugging Face's
       transformers.
+    quantization: how weights are rounded: "" for not at all.
   """
 
   num_layers: int = number(least=0)
@@ -79,6 +80,9 @@ class EncoderModelConfig:
   attention: str
   head: str = dataclasses.field(
       default="released", metadata=choice("released", "huggingface").metadata
+  )
+  quantization: str = dataclasses.field(
+      default="", metadata=choice("", "int8", "int4").metadata
   )
 
 
@@ -153,6 +157,25 @@ class FinetuneLoopConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class BottleneckConfig:
+  """The information bottleneck before a class; see models/bottleneck.py.
+
+  Attributes:
+    dimensions: K of them; 0 for no bottleneck.
+    beta: of the rate, in nats of a text, in the loss.
+    warmup_proportion: of all steps, in which beta rises from 0.
+    samples: drawn of each text in training.
+    prior: what the rate is measured from: "standard" or "learned".
+  """
+
+  dimensions: int = number(least=0)
+  beta: float = number(least=0)
+  warmup_proportion: float = number(least=0, most=1)
+  samples: int = number(**POSITIVE)
+  prior: str = choice("standard", "learned")
+
+
+@dataclasses.dataclass(frozen=True)
 class FinetuneConfig:
   """The config of a fine-tuning run.
 
@@ -170,6 +193,7 @@ class FinetuneConfig:
     mesh: the devices.
     trackers: where figures are sent as well: "wandb", "mlflow", or both with a
       comma between.
+    bottleneck: between a text's vector and its class.
   """
 
   task: str
@@ -184,6 +208,7 @@ class FinetuneConfig:
   train: FinetuneLoopConfig
   mesh: MeshConfig
   trackers: str = ""
+  bottleneck: BottleneckConfig = BottleneckConfig(0, 1e-5, 1.0, 5, "learned")
 
 
 def read_finetune_config(config: Any) -> FinetuneConfig:

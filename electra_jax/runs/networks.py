@@ -119,6 +119,7 @@ def electra_config(config: PretrainConfig, vocab_size: int) -> ElectraConfig:
       attention_dropout=model.attention_dropout,
       dtype=model.dtype,
       remat=model.remat,
+      quantization=model.quantization,
   )
   # Converted models may differ here from the released proportions.
   own = {

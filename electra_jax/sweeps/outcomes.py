@@ -136,16 +136,22 @@ class Row:
     values: the metric of every seed that is finished.
     states: of its trials that are not, with the notes.
     is_best: whether its median is the best of all.
+    others: of the same seeds, the figure that the sweep's `against` names.
   """
 
   point: Mapping[str, Any]
   values: tuple[float, ...]
   states: tuple[str, ...]
   is_best: bool = False
+  others: tuple[float, ...] = ()
 
   @property
   def median(self) -> float:
     return float(np.median(self.values)) if self.values else float("nan")
+
+  @property
+  def other_median(self) -> float:
+    return float(np.median(self.others)) if self.others else float("nan")
 
 
 def ranked(plan: SweepPlan, outcomes: Sequence[Outcome]) -> list[Row]:
@@ -154,7 +160,7 @@ def ranked(plan: SweepPlan, outcomes: Sequence[Outcome]) -> list[Row]:
   for outcome in outcomes:
     key = json.dumps(outcome.trial.point)
     by_point.setdefault(key, []).append(outcome)
-  rows = [_row(group) for group in by_point.values()]
+  rows = [_row(group, plan.sweep.against) for group in by_point.values()]
   sign = -1 if plan.sweep.goal == "max" else 1
   # A metric that is not finite ranks behind all others, as no metric does.
   rows.sort(
@@ -165,7 +171,13 @@ def ranked(plan: SweepPlan, outcomes: Sequence[Outcome]) -> list[Row]:
   return rows
 
 
-def _row(group: Sequence[Outcome]) -> Row:
+def _row(group: Sequence[Outcome], against: str) -> Row:
+  others = [
+      np.mean([v for k, v in found.items() if k.rpartition("/")[2] == against])
+      for outcome in group
+      for found in outcome.figures.values()
+      if any(k.rpartition("/")[2] == against for k in found)
+  ]
   return Row(
       group[0].trial.point,
       tuple(value for outcome in group for value in outcome.values.values()),
@@ -174,6 +186,7 @@ def _row(group: Sequence[Outcome]) -> Row:
           for outcome in group
           if outcome.state != FINISHED
       ),
+      others=tuple(map(float, others)),
   )
 
 

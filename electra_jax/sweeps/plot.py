@@ -48,7 +48,8 @@ def make_figure(plan: SweepPlan, rows: Sequence[Row]) -> Any:
   A point is the median over seeds, its bar reaches from the least to the
   greatest, small dots are the seeds; a star marks the best; crosses at the
   bottom are points without a result. Where another key has few values its
-  colours tell them.
+  colours tell them. The last panel has the metric over another figure, if the
+  sweep names one: medians, a line through those of a colour.
 
   Args:
     plan: of the sweep.
@@ -68,18 +69,22 @@ def make_figure(plan: SweepPlan, rows: Sequence[Row]) -> Any:
         " 'electra-jax[sweeps]', then the same command with --results"
     ) from error
   keys = plan.keys or ("",)
+  count = len(keys) + bool(plan.sweep.against)
   figure = Figure(
-      figsize=(max(7.0, 4.6 * len(keys)), 4.8), layout="constrained", dpi=120
+      figsize=(max(7.0, 4.6 * count), 4.8), layout="constrained", dpi=120
   )
-  panels = figure.subplots(1, len(keys), sharey=True, squeeze=False)[0]
+  panels = figure.subplots(1, count, sharey=True, squeeze=False)[0]
   told = None
-  for panel, key in zip(panels, keys, strict=True):
+  for panel, key in zip(panels[: len(keys)], keys, strict=True):
     colour_key, colours = _colours(plan, key, rows)
     _draw(panel, key, rows, colour_key, colours)
     if colour_key != told:  # Else the legend before holds here too.
       _add_legend(panel, short_names(plan.keys).get(colour_key), colours)
       told = colour_key
     panel.set_xlabel(plan.sweep.labels.get(key, key))
+  if against := plan.sweep.against:
+    _draw_against(panels[-1], plan, rows)
+    panels[-1].set_xlabel(plan.sweep.labels.get(against, against))
   better = "higher" if plan.sweep.goal == "max" else "lower"
   label = plan.sweep.labels.get("metric", metric_name(plan))
   panels[0].set_ylabel(f"{label}, {better} is better")
@@ -143,6 +148,31 @@ def _draw(
           label=f"best: {_number(row.median)}",
       )  # fmt: skip
   _dress(panel, ticks)
+
+
+def _draw_against(panel, plan: SweepPlan, rows: Sequence[Row]) -> None:
+  colour_key, colours = _colours(plan, "", rows)
+  groups = {}
+  for row in rows:
+    if math.isfinite(row.median) and math.isfinite(row.other_median):
+      group = value_text(row.point.get(colour_key, ""))
+      groups.setdefault(group, []).append((row.other_median, row.median))
+  for group in [name for name in colours or [""] if name in groups]:
+    places, values = zip(*sorted(groups[group]), strict=True)
+    label = group or None
+    panel.plot(places, values, "o-", color=colours.get(group), label=label)
+  best = next((row for row in rows if row.is_best), None)
+  if best is not None and math.isfinite(best.other_median):
+    panel.plot(
+        best.other_median, best.median, "*", markersize=16, zorder=3,
+        color="gold", markeredgecolor="black",
+    )  # fmt: skip
+  places = [place for group in groups.values() for place, _ in group]
+  if places and min(places) > 0 and max(places) / min(places) >= _LOG_SPAN:
+    panel.set_xscale("log")
+  panel.grid(alpha=0.3)
+  panel.margins(x=0.08, y=0.12)
+  _add_legend(panel, short_names(plan.keys).get(colour_key), colours)
 
 
 def _dress(panel, ticks: Mapping[Any, str]) -> None:

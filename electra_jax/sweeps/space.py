@@ -37,7 +37,11 @@ class Sweep:
     seeds: runs of each point, with seeds 0, 1, ….
     judges: fine-tuning configs. Every pre-trained trial is then fine-tuned
       with each, from its weights, and `metric` is one of their scores.
-    labels: text for the plot's axes, with units: by config key, and "metric".
+    labels: text for the plot's axes, with units: by config key, "metric", and
+      `against`.
+    against: last word of another figure of the last evaluation, as "rate" of
+      "rte/dev/rate": the plot gets a panel with the metric over it, and the
+      table a column. "" for none; of several tasks it is their mean.
   """
 
   config: str
@@ -47,6 +51,7 @@ class Sweep:
   seeds: int = 1
   judges: tuple[str, ...] = ()
   labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  against: str = ""
 
 
 def grid(values: Mapping[str, Sequence[Any]]) -> list[Point]:

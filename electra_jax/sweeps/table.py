@@ -32,13 +32,15 @@ def make_table(plan: SweepPlan, rows: Sequence[Row]) -> str:
 
   Returns:
     Lines of: the varied keys, the metric's median over seeds, its least and
-    greatest where there are several, their number, and what is not finished.
+    greatest where there are several, their number, the median of the figure
+    that the metric is drawn over, if any, and what is not finished.
   """
   names = short_names(plan.keys)
   has_seeds = any(len(row.values) > 1 for row in rows)
   spread = ("min", "max", "seeds") if has_seeds else ()
   title = metric_name(plan)
-  lines = [["", *names.values(), title, *spread, ""]]
+  against = plan.sweep.against
+  lines = [["", *names.values(), title, *spread, *filter(None, [against]), ""]]
   for row in rows:
     line = ["best" if row.is_best else ""]
     line += [value_text(row.point[key]) for key in plan.keys]
@@ -47,6 +49,8 @@ def make_table(plan: SweepPlan, rows: Sequence[Row]) -> str:
       bounds = (min(row.values), max(row.values)) if row.values else ()
       line += [_number(bound) for bound in bounds] or ["-", "-"]
       line.append(str(len(row.values)))
+    if against:
+      line.append(_number(row.other_median) if row.others else "-")
     lines.append([*line, "; ".join(row.states)])
   widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
   # Numbers end at the same place; what is said behind them begins there.

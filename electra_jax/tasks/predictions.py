@@ -53,12 +53,14 @@ class Predictions(NamedTuple):
       read, or how many of its tokens were not (`cut_tokens`).
     answers: of questions, with candidates and null odds.
     loss: mean cross-entropy of the gold classes in nats, where there are any.
+    rate: mean nats that a bottleneck keeps of a text, where there is one.
   """
 
   values: list[Any]
   records: list[dict[str, Any]]
   answers: Sequence[QuestionAnswer] = ()
   loss: float | None = None
+  rate: float | None = None
 
 
 def decode(
@@ -111,8 +113,8 @@ def score(
   """Scores the predictions of a split that tells the answers.
 
   Returns:
-    The task's metrics in percent (mse as it is), and `loss` in nats where the
-    kind has one.
+    The task's metrics in percent (mse as it is), `loss` in nats where the
+    kind has one, and `rate` in nats where there is a bottleneck.
   """
   if task.kind == "questions":
     best = {answer.id: answer.text for answer in predictions.answers}
@@ -131,6 +133,8 @@ def score(
   )
   if predictions.loss is not None:
     scores["loss"] = predictions.loss
+  if predictions.rate is not None:
+    scores["rate"] = predictions.rate
   return scores
 
 

@@ -17,12 +17,13 @@ _MEANINGS = {
     "micro_f1": "percent, F1 over all pairs of example and class",
     "mse": "mean squared error; 0 is perfect",
     "pearson": "linear correlation in percent; 0 is guessing",
+    "rate": "nats that the bottleneck keeps of a text; 0 is nothing",
     "span_f1": "percent, F1 of spans whose type and both ends are right",
     "span_precision": "of predicted spans, the percent that is right",
     "span_recall": "of true spans, the percent that is found",
     "spearman": "rank correlation in percent; 0 is guessing",
 }
-_NO_SCALE = ("loss", "mse")
+_NO_SCALE = ("loss", "mse", "rate")
 _PREFIXES = {  # Of SQuAD 2.0's scores.
     "HasAns_": " that have an answer",
     "NoAns_": " that have none",

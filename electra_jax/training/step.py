@@ -14,6 +14,7 @@ Sums = Mapping[str, tuple[Scalar, Scalar]]
 SumFn = Callable[[Params, Any, Any], tuple[Any, Any]]
 PrepareFn = Callable[[jax.Array, Any], tuple[Any, Any]]
 LossFn = Callable[[Params, Any, Any], tuple[Scalar, Sums]]
+ScheduleFn = Callable[[Any, Array], Any]
 
 
 class TrainState(NamedTuple):
@@ -74,6 +75,7 @@ def make_train_step(
     root_key: Callable[[Any], jax.Array],
     accumulation_steps: int = 1,
     reduce_over_devices: Callable[[SumFn], SumFn] = lambda compute: compute,
+    weights_at: ScheduleFn = lambda weights, step: weights,
 ) -> Callable[[TrainState, Any], tuple[TrainState, Sums]]:
   """Builds (state, batch) -> (state, sums and weights of metrics).
 
@@ -93,6 +95,8 @@ def make_train_step(
     reduce_over_devices: turns what sums gradients and metrics over given rows into what
       does so over those of all devices; see `reduction.sum_over_devices`.
       Without it, XLA is left to split the program.
+    weights_at: (weights of `prepare`, step) -> those of the step, for losses
+      whose part in the total follows a schedule.
   """
 
   def gradients(params, examples, weights):
@@ -120,6 +124,7 @@ def make_train_step(
   def train_step(state: TrainState, batch: Any) -> tuple[TrainState, Sums]:
     rng = jax.random.fold_in(root_key(batch), state.step)
     examples, weights = prepare(rng, batch)
+    weights = weights_at(weights, state.step)
     grads, (loss, sums) = compute(state.params, examples, weights)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     one = jnp.ones(())

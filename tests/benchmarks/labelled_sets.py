@@ -1,6 +1,6 @@
 """Pre-trained against random weights on labelled sets: scores over seeds.
 
-  python tests/benchmarks/labelled_sets.py RUN FOLDER OUT [NAME ...]
+  python tests/benchmarks/labelled_sets.py [--size SIZE] RUN FOLDER OUT [NAME ...]
 
 RUN is the workdir of a pre-training run, or tiny-en with --size tiny_en. FOLDER
 holds a folder for each set: train, dev and test as .tsv with the columns text

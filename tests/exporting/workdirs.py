@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from electra_jax.disk.scratch import open_scratch
 from electra_jax.finetuning import finetune, task_data
-from electra_jax.finetuning.model import head_of
+from electra_jax.finetuning.model import heads_of
 from electra_jax.finetuning.pretrained_encoder import find_encoder
 from electra_jax.finetuning.trainer import init_params
 from electra_jax.interop.model import PretrainedState
@@ -53,7 +53,7 @@ def finetuned(workdir, *names, **overrides):
   ]
   facts = finetune.facts_of(start, tasks)
   workdirs.begin(workdir, workdirs.FINETUNING, config, start.tokenizer, facts)
-  heads = [head_of(data.task) for data in tasks]
+  heads = heads_of([data.task for data in tasks], config)
   abstract = jax.eval_shape(lambda: init_params(start.encoder, heads, 0))
   params = jax.tree_util.tree_map_with_path(
       lambda path, x: 0.2 * x + (1 if path[-1].key == "scale" else 0),

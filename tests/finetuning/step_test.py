@@ -6,7 +6,7 @@ import pytest
 
 from electra_jax.devices import sharding
 from electra_jax.finetuning import finetune
-from electra_jax.finetuning.model import head_of
+from electra_jax.finetuning.model import heads_of
 from electra_jax.finetuning.pretrained_encoder import find_encoder
 from electra_jax.finetuning.task_data import find_tasks, read_task, source_of
 from electra_jax.finetuning.trainer import make_task_trainer
@@ -22,7 +22,7 @@ def few_steps(config, devices, steps=3, **cutting):
   start = find_encoder(config)
   mesh = sharding.make_mesh(devices=devices)
   tasks = [read_task(t, source_of(config)) for t in find_tasks(config)]
-  heads = [head_of(data.task) for data in tasks]
+  heads = heads_of([data.task for data in tasks], config)
   trainer = make_task_trainer(config, start.encoder, heads, mesh, 10)
   features = {
       data.task.name: make_features(

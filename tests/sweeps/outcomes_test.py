@@ -307,6 +307,40 @@ def test_the_plot_has_a_panel_for_every_key(trials, tmp_path):
   assert {orange, green} <= colours_of(image)
 
 
+def test_the_metric_is_drawn_over_another_figure(trials, tmp_path):
+  """Points are joined by colour in the order of that figure."""
+  made = trials.plan(
+      'Sweep("configs/finetune.py:sst,runlocal", grid({'
+      '"bottleneck.dimensions": (4, 8), "bottleneck.beta": (0.1, 1.0)}),'
+      ' against="rate", labels={"rate": "nats"})'
+  )
+  rates = ((30.0, 1.0), (20.0, 2.0))
+  found = [
+      outcomes.Outcome(
+          t,
+          "finished",
+          {0: 80.0 + i, 1: 82.0 + i},
+          {s: {"sst/dev/rate": rates[i // 2][i % 2] + s} for s in (0, 1)},
+      )
+      for i, t in enumerate(made.trials)
+  ]
+  rows = outcomes.ranked(made, found)
+  assert [row.other_median for row in rows] == [2.5, 20.5, 1.5, 30.5]
+  *_, panel = plot.make_figure(made, rows).axes
+  assert panel.get_xlabel() == "nats" and panel.get_xscale() == "log"
+  lines = {line.get_label(): line for line in panel.lines}
+  np.testing.assert_array_equal(lines["4"].get_xdata(), [1.5, 30.5])
+  np.testing.assert_array_equal(lines["4"].get_ydata(), [82.0, 81.0])
+  np.testing.assert_array_equal(lines["8"].get_xdata(), [2.5, 20.5])
+  text = table.make_table(made, rows).splitlines()
+  assert text[0].split()[-1] == "rate" and text[1].split()[-1] == "2.5000"
+  # Trials without the figure leave the panel empty, and nothing fails.
+  none = [dataclasses.replace(x, figures={}) for x in found]
+  rows = outcomes.ranked(made, none)
+  plot.write_plot(made, rows, epath.Path(tmp_path))
+  assert table.make_table(made, rows).splitlines()[1].split()[-1] == "-"
+
+
 def test_a_sweep_of_seeds_alone_has_a_plot(trials, tmp_path):
   made = trials.plan(
       'Sweep("configs/pretrain.py:tiny,runlocal", [{}], seeds=2,'

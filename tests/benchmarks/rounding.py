@@ -1,0 +1,124 @@
+"""int8 and int4 weights by rounding afterwards and by training with rounding.
+
+  python tests/benchmarks/rounding.py RUN FOLDER OUT [NAME ...]
+
+RUN is the workdir of a pre-training run, or tiny-en with --size tiny_en. FOLDER
+holds a folder for each set, with train.tsv and dev.tsv (columns text and label).
+Each set is learnt from its first --texts training texts (shuffled), in float32
+and with int4 weights: same start, texts, seeds and steps. Scores are those of
+the forward pass that LiteRT's files compute. OUT gets the tables, a workdir for
+each, and rounding.json; what is finished there is not run again.
+"""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import random
+import statistics
+import sys
+
+ROOT = pathlib.Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT)]
+
+from etils import epath
+
+import electra_jax
+from electra_jax.devices import sharding
+from electra_jax.finetuning import task_data
+from electra_jax.finetuning.model import TaskPredictor
+from electra_jax.interop.workdir import read_finetuned
+from electra_jax.runs import workdir as workdirs
+
+LENGTH = 64  # Tokens of a text.
+_METRIC = "table/dev/accuracy"
+
+
+def write_tables(source: pathlib.Path, folder: pathlib.Path, count: int):
+  """Writes train.tsv with some of the texts, and dev.tsv."""
+  folder.mkdir(parents=True, exist_ok=True)
+  title, *rows = (source / "train.tsv").read_text().splitlines()
+  random.Random(0).shuffle(rows)
+  (folder / "train.tsv").write_text("\n".join([title, *rows[:count]]) + "\n")
+  (folder / "dev.tsv").write_text((source / "dev.tsv").read_text())
+
+
+def learn(
+    args: argparse.Namespace, name: str, quantization: str
+) -> pathlib.Path:
+  """Fine-tunes with all seeds; returns the workdir."""
+  folder = pathlib.Path(args.out) / name
+  workdir = folder / (quantization or "float32")
+  electra_jax.finetune(
+      f"finetune:task=table,size={args.size}",
+      workdir,
+      overrides={
+          "init_from": args.run,
+          "seeds": args.seeds,
+          "data.folder": str(folder),
+          "data.max_length": LENGTH,
+          "train.num_epochs": args.epochs,
+          "model.quantization": quantization,
+      },
+      quiet=True,
+  )
+  return workdir
+
+
+def scores(workdir: epath.PathLike, seed: int, quantization: str) -> float:
+  """Returns the dev accuracy of a seed's model with weights rounded."""
+  run = workdirs.load(workdir)
+  state = read_finetuned(workdir, run, seed)
+  encoder = dataclasses.replace(state.encoder, quantization=quantization)
+  mesh = sharding.make_mesh()
+  predictor = TaskPredictor(run.config, encoder, run.tokenizer, mesh)
+  (task,) = state.tasks
+  examples = task.read(task_data.source_of(run.config), "dev")
+  answers = predictor.predict(state.params, task, examples)
+  return predictor.score(task, examples, answers)["accuracy"]
+
+
+def measure(args: argparse.Namespace, name: str) -> dict:
+  """Returns the accuracies of one set by how its weights were rounded."""
+  source = pathlib.Path(args.folder) / name
+  write_tables(source, pathlib.Path(args.out) / name, args.texts)
+  plain, trained = (learn(args, name, x) for x in ("", "int4"))
+  seeds = range(args.seeds)
+  return {
+      "set": name,
+      "float32": [scores(plain, seed, "") for seed in seeds],
+      "int8 afterwards": [scores(plain, seed, "int8") for seed in seeds],
+      "int4 afterwards": [scores(plain, seed, "int4") for seed in seeds],
+      "int4 trained": [scores(trained, seed, "int4") for seed in seeds],
+  }
+
+
+def main() -> None:
+  """Measures every set and prints the table as Markdown."""
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument("run")
+  parser.add_argument("folder")
+  parser.add_argument("out")
+  parser.add_argument("names", nargs="*")
+  parser.add_argument("--size", default="tiny", help="of configs/finetune.py")
+  parser.add_argument("--seeds", type=int, default=3)
+  parser.add_argument("--texts", type=int, default=1000)
+  parser.add_argument("--epochs", type=float, default=6.0)
+  args = parser.parse_args()
+  names = args.names or sorted(
+      path.name for path in pathlib.Path(args.folder).iterdir() if path.is_dir()
+  )
+  records = []
+  for name in names:
+    record = measure(args, name)
+    if not records:
+      print("| " + " | ".join(record) + " |\n|" + "---|" * len(record))
+    medians = [f"{statistics.median(x):.1f}" for x in [*record.values()][1:]]
+    print(f"| {name} | " + " | ".join(medians) + " |", flush=True)
+    records.append(record)
+    path = pathlib.Path(args.out) / "rounding.json"
+    path.write_text(json.dumps(records, indent=1))
+
+
+if __name__ == "__main__":
+  main()
