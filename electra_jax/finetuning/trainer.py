@@ -12,10 +12,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from electra_jax.compress.relations import RELATION_LOSS, relation_loss
+from electra_jax.compress.teacher import taught
 from electra_jax.devices import sharding
 from electra_jax.devices.attention import make_attend
 from electra_jax.finetuning import losses as finetuning
+from electra_jax.finetuning.taught import (
+    TaskTeacher,
+    TaughtExamples,
+    labelled_weights,
+    logits_losses,
+)
 from electra_jax.models.config import EncoderConfig
+from electra_jax.models.encoder import Projections, projections_of
+from electra_jax.models.layers import PROJECTIONS
 from electra_jax.models.task_heads import HeadConfig
 from electra_jax.models.task_model import TaskModel
 from electra_jax.runs.finetune_config import FinetuneConfig
@@ -32,6 +42,7 @@ from electra_jax.training.step import (
     abstract_state,
     make_state,
     make_train_step,
+    map_parts,
 )
 
 _INIT_STREAM = 2**32 - 1  # Of fold_in(key(seed), …); no step number is that.
@@ -66,6 +77,7 @@ def make_task_trainer(
     heads: Sequence[HeadConfig],
     mesh: Mesh,
     num_steps: int,
+    teacher: TaskTeacher | None = None,
 ) -> TaskTrainer:
   """Builds the training programs of a fine-tuning config.
 
@@ -75,6 +87,7 @@ def make_task_trainer(
     heads: one for each task.
     mesh: of `sharding.make_mesh`.
     num_steps: updates of a run, T.
+    teacher: of `find_task_teacher`, or None.
 
   Raises:
     UserError: values that do not fit each other.
@@ -100,8 +113,10 @@ def make_task_trainer(
   optimizer = make_optimizer(optimizer_config, rates)
 
   def loss_fn(params, examples, weights):
-    batch, dropout_seeds = examples
-    outputs = apply(model, params, batch, dropout_seeds=dropout_seeds)
+    if teacher is not None:
+      return _taught_loss(config, heads, model, params, examples, weights)
+    batch = examples.batch
+    outputs = apply(model, params, batch, dropout_seeds=examples.dropout_seeds)
     losses = _losses(heads, outputs, batch, config.questions.answerable_weight)
     total = sum(losses[h.name] * weights[h.name] for h in heads)
     counts = _counts(heads, batch)
@@ -110,17 +125,33 @@ def make_task_trainer(
     }
 
   def prepare(rng, batch):
+    params = None
+    if teacher is not None:
+      batch, params = batch
     texts = batch.texts.starts.shape[0]
     seeds = jax.random.bits(rng, (texts,), jnp.uint32)
     weights = _loss_weights(config, heads, batch)
-    return (batch._replace(seed=()), seeds), weights
+    batch = batch._replace(seed=())
+    if teacher is None:
+      return TaughtExamples(batch, seeds, None), weights
+    # Before the gradient is taken, and so without one.
+    answers = map_parts(
+        lambda part: teacher.answer(params, part),
+        batch,
+        config.train.accumulation_steps,
+    )
+    tokens = jnp.sum(batch.texts.owners >= 0, dtype=float)
+    return TaughtExamples(batch, seeds, answers), (weights, tokens)
+
+  def root_key(batch):
+    return jax.random.key((batch if teacher is None else batch.batch).seed)
 
   train_step = make_train_step(
       prepare,
       loss_fn,
       optimizer,
       learning_rate_schedule(optimizer_config),
-      root_key=lambda batch: jax.random.key(batch.seed),
+      root_key=root_key,
       accumulation_steps=config.train.accumulation_steps,
   )
   abstract = abstract_state(lambda: fresh_params(0), optimizer)
@@ -138,8 +169,11 @@ def make_task_trainer(
       mesh=mesh,
       abstract=abstract,
       shardings=shardings,
-      train_step=jax.jit(
-          train_step, donate_argnums=0, out_shardings=(shardings, whole)
+      train_step=taught(
+          jax.jit(
+              train_step, donate_argnums=0, out_shardings=(shardings, whole)
+          ),
+          teacher,
       ),
       init=lambda seed, params: jitted_init(np.uint32(seed), params or {}),
       num_steps=num_steps,
@@ -201,28 +235,55 @@ def apply(
     beam_size: of the search.
     max_answer_length: of the search, in tokens.
   """
-  targets = {
-      head.name: batch.targets.get(head.name, {}) for head in model.heads
-  }
   return model.apply(
       {"params": params},
       *batch.texts,
-      word_places={
-          h.name: targets[h.name]["word_places"]
-          for h in model.heads
-          if h.kind == "tagging"
-      },
-      answer_starts=None
-      if search
-      else {
-          h.name: targets[h.name]["starts"]
-          for h in model.heads
-          if h.kind == "questions"
-      },
+      **_targets_of(model, batch, search=search),
       beam_size=beam_size,
       max_answer_length=max_answer_length,
       dropout_seeds=dropout_seeds,
   )
+
+
+def apply_and_look(
+    model: TaskModel,
+    params: Params,
+    batch: TaskBatch,
+    layer: int,
+    dropout_seeds: jax.Array | None = None,
+) -> tuple[dict[str, Any], Projections]:
+  """Does the same in training; returns what a layer's attention works on, too.
+
+  Args:
+    model: the networks.
+    params: their parameters.
+    batch: of `tasks.batches.Batches`.
+    layer: its number, from 0.
+    dropout_seeds: [B], or None for no dropout.
+  """
+  outputs, kept = model.apply(
+      {"params": params},
+      *batch.texts,
+      **_targets_of(model, batch, search=False),
+      dropout_seeds=dropout_seeds,
+      mutable=[PROJECTIONS],
+  )
+  return outputs, projections_of(kept, layer)
+
+
+def _targets_of(model: TaskModel, batch: TaskBatch, *, search: bool):
+  """Returns where words and gold answers start, as `TaskModel` takes them."""
+  targets = {
+      head.name: batch.targets.get(head.name, {}) for head in model.heads
+  }
+
+  def of_kind(kind, key):
+    return {h.name: targets[h.name][key] for h in model.heads if h.kind == kind}
+
+  return {
+      "word_places": of_kind("tagging", "word_places"),
+      "answer_starts": None if search else of_kind("questions", "starts"),
+  }
 
 
 def _optimizer_config(
@@ -265,6 +326,40 @@ def _losses(heads, outputs, batch, answerable_weight) -> dict[str, Scalar]:
       loss = finetuning.classification_loss(output, targets["labels"])
     losses[head.name] = jnp.sum(loss * batch.weights[head.name])
   return losses
+
+
+def _taught_loss(config, heads, model, params, examples, weights):
+  """Adds up what the labels, the teacher's logits and its relations cost."""
+  (batch, dropout_seeds, answers), distill = examples, config.distill
+  last = model.config.num_layers - 1
+  outputs, ours = apply_and_look(model, params, batch, last, dropout_seeds)
+  factor = config.questions.answerable_weight
+  labelled = batch._replace(weights=labelled_weights(batch))
+  labels = _losses(heads, outputs, labelled, factor)
+  logits = logits_losses(
+      heads,
+      outputs,
+      answers.outputs,
+      batch,
+      temperature=distill.temperature,
+      answerable_weight=factor,
+  )
+  relations, tokens = relation_loss(
+      ours,
+      answers.projections,
+      batch.texts.owners + 1,
+      distill.relation_heads,
+  )
+  weights, all_tokens = weights
+  total = distill.relation_weight * relations / jnp.maximum(all_tokens, 1.0)
+  sums = {RELATION_LOSS: (relations, tokens)}
+  known, counts = _counts(heads, labelled), _counts(heads, batch)
+  for name, weight in weights.items():
+    total += distill.label_weight * labels[name] * weight
+    total += distill.logits_weight * logits[name] * weight
+    sums[f"{name}_loss"] = labels[name], known[name]
+    sums[f"{name}_logits_loss"] = logits[name], counts[name]
+  return total, sums
 
 
 def _counts(heads, batch) -> dict[str, Scalar]:

@@ -127,6 +127,28 @@ class ObjectiveConfig:
   disallow_correct: bool
 
 
+def with_default(default: Any, field: Any) -> Any:
+  """Gives a field of `number` or `choice` a default."""
+  return dataclasses.field(default=default, metadata=field.metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class DistillConfig:
+  """What a run learns from a teacher; see configs/distill.py.
+
+  Attributes:
+    teacher: workdir of the run to learn from, or "" for none.
+    teacher_layer: whose relations are learnt: 1 is the first one, -1 the last.
+    relation_heads: parts that widths are split into, A.
+    relation_weight: factor of the loss of the relations.
+  """
+
+  teacher: str = ""
+  teacher_layer: int = -1
+  relation_heads: int = with_default(1, number(**POSITIVE))
+  relation_weight: float = with_default(1.0, number(least=0))
+
+
 @dataclasses.dataclass(frozen=True)
 class PretrainOptimizerConfig:
   """The optimizer of a pre-training run; see training/optimizer.py."""
@@ -205,6 +227,7 @@ class PretrainConfig:
     mesh: the devices.
     trackers: where figures are sent as well: "wandb", "mlflow", or both with a
       comma between.
+    distill: the teacher, if there is one.
   """
 
   seed: int = number(least=0, most=_LARGEST_SEED)
@@ -218,6 +241,7 @@ class PretrainConfig:
   phases: Mapping[str, Any]
   mesh: MeshConfig
   trackers: str = ""
+  distill: DistillConfig = DistillConfig()
 
 
 def read_pretrain_config(config: Any) -> PretrainConfig:

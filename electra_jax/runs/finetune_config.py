@@ -3,7 +3,13 @@
 import dataclasses
 from typing import Any
 
-from electra_jax.runs.config import POSITIVE, MeshConfig, read_kind
+from electra_jax.runs.config import (
+    POSITIVE,
+    DistillConfig,
+    MeshConfig,
+    read_kind,
+    with_default,
+)
 from electra_jax.runs.sections import choice, number
 
 
@@ -153,6 +159,23 @@ class FinetuneLoopConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class TaskDistillConfig(DistillConfig):
+  """What a run on a task learns from a teacher; see configs/distill.py.
+
+  Attributes:
+    temperature: of both networks' logits.
+    logits_weight: factor of their divergence.
+    label_weight: factor of the loss of the labels.
+    unlabelled: file of texts that have the teacher's logits alone, or "".
+  """
+
+  temperature: float = with_default(1.0, number(above=0))
+  logits_weight: float = with_default(1.0, number(least=0))
+  label_weight: float = with_default(1.0, number(least=0))
+  unlabelled: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class FinetuneConfig:
   """The config of a fine-tuning run.
 
@@ -170,6 +193,7 @@ class FinetuneConfig:
     mesh: the devices.
     trackers: where figures are sent as well: "wandb", "mlflow", or both with a
       comma between.
+    distill: the teacher, if there is one.
   """
 
   task: str
@@ -184,6 +208,7 @@ class FinetuneConfig:
   train: FinetuneLoopConfig
   mesh: MeshConfig
   trackers: str = ""
+  distill: TaskDistillConfig = TaskDistillConfig()
 
 
 def read_finetune_config(config: Any) -> FinetuneConfig:
