@@ -1,16 +1,20 @@
-"""The token store of a pre-training config."""
+"""The token store of a pre-training config, and its teacher."""
 
 import dataclasses
 
 import jax
 from etils import epath
 from jax.experimental import multihost_utils
+from jax.sharding import Mesh
 
+from electra_jax.compress.teacher import Student, Teacher, find_teacher
 from electra_jax.errors import UserError
 from electra_jax.files import absolute
 from electra_jax.preprocessing.synthetic import make_store
 from electra_jax.runs.config import PretrainConfig
+from electra_jax.runs.networks import electra_config
 from electra_jax.store.reader import Store, open_store
+from electra_jax.text.tokenizer import Tokenizer
 
 
 def with_own_store(
@@ -68,3 +72,21 @@ def open_store_to_train(config: PretrainConfig) -> Store:
         f" {store.manifest.validation_percent:g}, or from more text"
     )
   return store
+
+
+def teacher_of(
+    config: PretrainConfig, tokenizer: Tokenizer, mesh: Mesh
+) -> Teacher | None:
+  """Finds the teacher of a pre-training config; None if it names none.
+
+  Raises:
+    UserError: as `find_teacher`.
+  """
+  encoder = electra_config(config, tokenizer.vocab_size).discriminator
+  return find_teacher(
+      config.distill,
+      Student(encoder, tokenizer, config.data.length, "config.data.length"),
+      mesh,
+      dtype=config.model.dtype,
+      attention=config.model.attention,
+  )

@@ -1,6 +1,7 @@
 """Text in, answer out: which tokens were replaced, what fills a gap."""
 
 import dataclasses
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -21,7 +22,11 @@ from electra_jax.pretraining.text_rows import (
     padded_batch,
     text_rows,
 )
-from electra_jax.pretraining.trainer import bind, init_params_of
+from electra_jax.pretraining.trainer import (
+    bind,
+    init_params_of,
+    learns_by_itself,
+)
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.buckets import Buckets
 from electra_jax.runs.networks import (
@@ -35,6 +40,8 @@ from electra_jax.runs.networks import (
 from electra_jax.store.feed import Batch, evaluation_batches
 from electra_jax.store.reader import open_store
 from electra_jax.training.checkpoint import Checkpointer
+
+_log = logging.getLogger(__name__)
 
 
 class Fill(NamedTuple):
@@ -110,6 +117,12 @@ class PretrainedModel:
       raise UserError(
           f"{workdir} holds a finetune run, which detects nothing; open it with"
           " electra_jax.finetuning.model.FinetunedModel"
+      )
+    if run.config.distill.teacher and not learns_by_itself(run.config):
+      _log.warning(
+          "%s has learned from its teacher alone: its heads are random, and so"
+          " are its answers; fine-tune it",
+          workdir,
       )
     self.config = run.config
     self.tokenizer = run.tokenizer

@@ -10,20 +10,21 @@ from typing import Any
 import jax
 import rich.text
 from etils import epath
-from jax.sharding import Mesh
 
 from electra_jax.compress.teacher import (
-    Student,
     Teacher,
     describe_teacher,
-    find_teacher,
     with_absolute_paths,
 )
 from electra_jax.devices import sharding
 from electra_jax.devices.chips import chip_of
 from electra_jax.errors import UserError
 from electra_jax.pretraining import phases
-from electra_jax.pretraining.data import open_store_to_train, with_own_store
+from electra_jax.pretraining.data import (
+    open_store_to_train,
+    teacher_of,
+    with_own_store,
+)
 from electra_jax.pretraining.evaluation import make_evaluate
 from electra_jax.pretraining.explanations import describe_evaluation, explain
 from electra_jax.pretraining.judging import detection_of, render_detection
@@ -39,13 +40,12 @@ from electra_jax.runs import shipped
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.config import PretrainConfig
 from electra_jax.runs.console import Show, shower
-from electra_jax.runs.networks import electra_config, vocabulary_of
+from electra_jax.runs.networks import vocabulary_of
 from electra_jax.runs.parameters import note_parameters
 from electra_jax.runs.start_shapes import with_shapes_of_start
 from electra_jax.runs.tracking import open_trackers
 from electra_jax.store.feed import Feed
 from electra_jax.store.reader import Store
-from electra_jax.text.tokenizer import Tokenizer
 from electra_jax.training import loop
 from electra_jax.training.checkpoint import Checkpointer
 from electra_jax.training.trackers import tracker_names
@@ -200,24 +200,6 @@ def facts_of(
       "sources": store.manifest.sources,
       "unigram_entropy": store.unigram_entropy(),
   }
-
-
-def teacher_of(
-    config: PretrainConfig, tokenizer: Tokenizer, mesh: Mesh
-) -> Teacher | None:
-  """Finds the teacher of a pre-training config; None if it names none.
-
-  Raises:
-    UserError: as `find_teacher`.
-  """
-  encoder = electra_config(config, tokenizer.vocab_size).discriminator
-  return find_teacher(
-      config.distill,
-      Student(encoder, tokenizer, config.data.length, "config.data.length"),
-      mesh,
-      dtype=config.model.dtype,
-      attention=config.model.attention,
-  )
 
 
 def _with_absolute_paths(config: PretrainConfig) -> PretrainConfig:

@@ -257,6 +257,16 @@ def read_pretrain_config(config: Any) -> PretrainConfig:
   return read_kind(PretrainConfig, config, "objective", "configs/pretrain.py")
 
 
+def check_no_teacher(config: PretrainConfig, verb: str) -> None:
+  """Raises a UserError for a config with a teacher, which a verb leaves out."""
+  if config.distill.teacher:
+    raise UserError(
+        f"config.distill.teacher is {config.distill.teacher}, and {verb} counts"
+        " the student's own training alone; leave it out, by --config"
+        " pretrain:SIZE or --config.distill.teacher="
+    )
+
+
 def read_kind(kind: type, config: Any, sign: str, file: str) -> Any:
   """Reads a config of a kind; its errors name the file that is right.
 
