@@ -38,6 +38,14 @@ from electra_jax.tasks.task import Task
 from electra_jax.text.tokenizer import Tokenizer
 from electra_jax.training.checkpoint import Checkpointer
 
+_KINDS = (
+    "classification",
+    "multilabel",
+    "regression",
+    "tagging",
+    "questions",
+)
+
 
 def find_task_teacher(
     config: FinetuneConfig,
@@ -209,6 +217,11 @@ def _tasks_of(config: FinetuneConfig, run: workdirs.Run) -> list[Task]:
 
 def _check_task(config, run, task: Task, learned) -> None:
   theirs, teacher = learned[task.name], config.distill.teacher
+  if task.kind not in _KINDS:
+    raise UserError(
+        f"{task.name} is of the kind {task.kind}, which has no teacher; tasks"
+        f" with one are of {', '.join(_KINDS)}"
+    )
   if theirs.kind != task.kind:
     raise UserError(
         f"the teacher in {teacher} has learned {task.name} as {theirs.kind} and"
