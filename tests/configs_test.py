@@ -13,8 +13,8 @@ from electra_jax.finetuning.trainer import init_params
 from electra_jax.models.config import encoder_config
 from electra_jax.models.task_heads import HeadConfig
 from electra_jax.pretraining.phases import phase_configs
-from electra_jax.pretraining.trainer import learns_by_itself, make_trainer
-from electra_jax.runs.networks import Vocabulary
+from electra_jax.pretraining.trainer import make_trainer
+from electra_jax.runs.networks import Vocabulary, learns_by_itself
 from electra_jax.text.tokenizer import SpecialIds
 from electra_jax.trees import count_parameters
 from tests import helpers

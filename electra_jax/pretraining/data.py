@@ -1,6 +1,7 @@
 """The token store of a pre-training config, and its teacher."""
 
 import dataclasses
+import logging
 
 import jax
 from etils import epath
@@ -12,9 +13,11 @@ from electra_jax.errors import UserError
 from electra_jax.files import absolute
 from electra_jax.preprocessing.synthetic import make_store
 from electra_jax.runs.config import PretrainConfig
-from electra_jax.runs.networks import electra_config
+from electra_jax.runs.networks import electra_config, learns_by_itself
 from electra_jax.store.reader import Store, open_store
 from electra_jax.text.tokenizer import Tokenizer
+
+_log = logging.getLogger(__name__)
 
 
 def with_own_store(
@@ -90,3 +93,15 @@ def teacher_of(
       dtype=config.model.dtype,
       attention=config.model.attention,
   )
+
+
+def warn_of_random_heads(
+    workdir: epath.PathLike, config: PretrainConfig
+) -> None:
+  """Says so of a run that has learned from a teacher alone."""
+  if config.distill.teacher and not learns_by_itself(config):
+    _log.warning(
+        "%s has learned from its teacher alone: its heads are random, and so"
+        " are its answers; fine-tune it",
+        workdir,
+    )

@@ -1,7 +1,6 @@
 """Text in, answer out: which tokens were replaced, what fills a gap."""
 
 import dataclasses
-import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from electra_jax.devices import sharding
 from electra_jax.errors import UserError
 from electra_jax.models.electra import Electra
 from electra_jax.objectives.masking import MaskedRows, mask_rows, unpack_rows
+from electra_jax.pretraining.data import warn_of_random_heads
 from electra_jax.pretraining.judging import Detection, judge, to_detections
 from electra_jax.pretraining.text_rows import (
     MASK,
@@ -22,11 +22,7 @@ from electra_jax.pretraining.text_rows import (
     padded_batch,
     text_rows,
 )
-from electra_jax.pretraining.trainer import (
-    bind,
-    init_params_of,
-    learns_by_itself,
-)
+from electra_jax.pretraining.trainer import bind, init_params_of
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.buckets import Buckets
 from electra_jax.runs.networks import (
@@ -40,8 +36,6 @@ from electra_jax.runs.networks import (
 from electra_jax.store.feed import Batch, evaluation_batches
 from electra_jax.store.reader import open_store
 from electra_jax.training.checkpoint import Checkpointer
-
-_log = logging.getLogger(__name__)
 
 
 class Fill(NamedTuple):
@@ -118,12 +112,7 @@ class PretrainedModel:
           f"{workdir} holds a finetune run, which detects nothing; open it with"
           " electra_jax.finetuning.model.FinetunedModel"
       )
-    if run.config.distill.teacher and not learns_by_itself(run.config):
-      _log.warning(
-          "%s has learned from its teacher alone: its heads are random, and so"
-          " are its answers; fine-tune it",
-          workdir,
-      )
+    warn_of_random_heads(workdir, run.config)
     self.config = run.config
     self.tokenizer = run.tokenizer
     model_config = electra_config(run.config, run.tokenizer.vocab_size)

@@ -28,19 +28,14 @@ from electra_jax.pretraining.data import (
 from electra_jax.pretraining.evaluation import make_evaluate
 from electra_jax.pretraining.explanations import describe_evaluation, explain
 from electra_jax.pretraining.judging import detection_of, render_detection
-from electra_jax.pretraining.trainer import (
-    Trainer,
-    learns_by_itself,
-    make_mesh,
-    make_trainer,
-)
+from electra_jax.pretraining.trainer import Trainer, make_mesh, make_trainer
 from electra_jax.pretraining.warm_start import find_warm_start
 from electra_jax.progress import Progress
 from electra_jax.runs import shipped
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.config import PretrainConfig
 from electra_jax.runs.console import Show, shower
-from electra_jax.runs.networks import vocabulary_of
+from electra_jax.runs.networks import learns_by_itself, vocabulary_of
 from electra_jax.runs.parameters import note_parameters
 from electra_jax.runs.start_shapes import with_shapes_of_start
 from electra_jax.runs.tracking import open_trackers

@@ -36,9 +36,11 @@ from electra_jax.runs.config import PretrainConfig
 from electra_jax.runs.networks import (
     Vocabulary,
     electra_config,
+    learns_by_itself,
     masking_config,
     method_of,
     objective_options,
+    own_loss_weights,
     training_flops,
 )
 from electra_jax.shapes import Params
@@ -198,7 +200,9 @@ def make_trainer(
       **dataclasses.asdict(config.optimizer),
   )
   optimizer = make_optimizer(optimizer_config)
-  loss_weights = _loss_weights(config, method, teacher)
+  loss_weights = own_loss_weights(config)
+  if teacher is not None:
+    loss_weights[RELATION_LOSS] = config.distill.relation_weight
   learns = teacher is None or learns_by_itself(config)
 
   def init_params():
@@ -352,26 +356,6 @@ def _eval_sums(
       held_out.band_counts(vocabulary, masked, outcome),
       held_out.judged_rows(slots, masked, outcome),
   )
-
-
-def learns_by_itself(config: PretrainConfig) -> bool:
-  """Whether an objective is learnt beside what a teacher gives."""
-  factors = _loss_weights(config, method_of(config), None)
-  return any(factors.values())
-
-
-def _loss_weights(
-    config: PretrainConfig, method: Method, teacher: Teacher | None
-) -> dict[str, float]:
-  factors = {
-      "mlm_loss": config.objective.gen_weight,
-      "rtd_loss": config.objective.disc_weight,
-      "token_loss": config.objective.token_weight,
-  }
-  weights = {name: factors[name] for name in method.losses}
-  if teacher is not None:
-    weights[RELATION_LOSS] = config.distill.relation_weight
-  return weights
 
 
 def _compiler_options(config: PretrainConfig, mesh: Mesh) -> dict[str, str]:

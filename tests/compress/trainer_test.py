@@ -11,13 +11,13 @@ from electra_jax.compress.teacher import Teacher
 from electra_jax.devices import sharding
 from electra_jax.models.config import ElectraConfig
 from electra_jax.models.electra import Electra
-from electra_jax.pretraining.trainer import (
-    learns_by_itself,
-    make_mesh,
-    make_trainer,
-)
+from electra_jax.pretraining.trainer import make_mesh, make_trainer
 from electra_jax.runs.config import DistillConfig
-from electra_jax.runs.networks import Vocabulary, electra_config
+from electra_jax.runs.networks import (
+    Vocabulary,
+    electra_config,
+    learns_by_itself,
+)
 from electra_jax.text.tokenizer import SpecialIds
 from electra_jax.trees import path_names
 from tests import helpers
