@@ -11,6 +11,7 @@ _HOMES = {
     "benchmark": "api",
     "convert": "api",
     "demo": "serve.server",
+    "distill": "api",
     "doctor": "runs.doctor",
     "evaluate": "api",
     "export": "api",

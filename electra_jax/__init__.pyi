@@ -5,6 +5,9 @@ from electra_jax.api import (
     convert as convert,
 )
 from electra_jax.api import (
+    distill as distill,
+)
+from electra_jax.api import (
     evaluate as evaluate,
 )
 from electra_jax.api import (

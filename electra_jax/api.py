@@ -8,11 +8,8 @@ below sees a ConfigDict.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-
-from electra_jax.config_files import config_of, load_config
-from electra_jax.errors import UserError
 
 if TYPE_CHECKING:
   from etils import epath
@@ -27,7 +24,6 @@ if TYPE_CHECKING:
   from electra_jax.pretraining.model import PretrainedModel
   from electra_jax.runs.config import PretrainConfig
   from electra_jax.runs.finetune_config import FinetuneConfig
-  from electra_jax.runs.kinds import Kind
   from electra_jax.store.manifest import Manifest
   from electra_jax.training.loop import Result
 
@@ -115,9 +111,9 @@ def pretrain(
       full disk, a loss that is not finite.
   """
   from electra_jax.pretraining.pretrain import pretrain
-  from electra_jax.runs.kinds import PRETRAINING
+  from electra_jax.runs.given import read_given
 
-  read = _read_for(PRETRAINING, config, workdir, overrides)
+  read = read_given("pretrain", config, workdir, overrides)
   return _reported(pretrain(read, workdir, quiet=quiet), workdir, quiet)
 
 
@@ -147,10 +143,42 @@ def finetune(
       missing or broken, a loss that is not finite.
   """
   from electra_jax.finetuning.finetune import finetune
-  from electra_jax.runs.kinds import FINETUNING
+  from electra_jax.runs.given import read_given
 
-  read = _read_for(FINETUNING, config, workdir, overrides)
+  read = read_given("finetune", config, workdir, overrides)
   return _reported(finetune(read, workdir, quiet=quiet), workdir, quiet)
+
+
+def distill(
+    config: AnyConfig | None,
+    workdir: epath.PathLike,
+    *,
+    overrides: Overrides = (),
+    quiet: bool = False,
+) -> Result | FinetuneResult:
+  """Trains a smaller model on what a larger one, its teacher, says.
+
+      distill("distill:small", "student",
+              overrides={"distill.teacher": "base", "data.store": "store"})
+
+  Args:
+    config: as of `pretrain`, of "distill:small", or "distill:small,task=…".
+    workdir: of the student, a run as of `pretrain` or, on a task, `finetune`.
+    overrides: as of `pretrain`.
+    quiet: whether to print nothing.
+
+  Returns:
+    What `pretrain` or `finetune` returns.
+
+  Raises:
+    UserError: there is no teacher, it does not fit the student, or as of the
+      other two.
+  """
+  from electra_jax.runs.given import read_distilled
+
+  verb, read = read_distilled(config, workdir, overrides)
+  verbs = {"pretrain": pretrain, "finetune": finetune}
+  return verbs[verb](read, workdir, quiet=quiet)
 
 
 def evaluate(
@@ -268,10 +296,13 @@ def convert(
   """
   from electra_jax.interop.convert import convert
   from electra_jax.runs.config import read_pretrain_config
+  from electra_jax.runs.given import read_config
 
   recipe = None
   if to in ("workdir", "weights"):
-    recipe = _read(config or "pretrain:small_pp", (), read_pretrain_config)
+    recipe = read_config(
+        config or "pretrain:small_pp", (), read_pretrain_config
+    )
   return convert(source, target, to=to, config=recipe, **options)
 
 
@@ -320,9 +351,10 @@ def plan(
   """
   from electra_jax.performance.plan import plan
   from electra_jax.runs.config import read_pretrain_config
+  from electra_jax.runs.given import read_config
 
   return plan(
-      _read(config, overrides, read_pretrain_config), topology, **options
+      read_config(config, overrides, read_pretrain_config), topology, **options
   )
 
 
@@ -348,8 +380,11 @@ def benchmark(
   """
   from electra_jax.performance.benchmark import benchmark
   from electra_jax.runs.config import read_pretrain_config
+  from electra_jax.runs.given import read_config
 
-  return benchmark(_read(config, overrides, read_pretrain_config), **options)
+  return benchmark(
+      read_config(config, overrides, read_pretrain_config), **options
+  )
 
 
 def _reported(result: Any, workdir: epath.PathLike, quiet: bool) -> Any:
@@ -362,31 +397,3 @@ def _reported(result: Any, workdir: epath.PathLike, quiet: bool) -> Any:
   if result.stopped_by is None and jax.process_index() == 0:
     report_at_end(workdir, shower(quiet))
   return result
-
-
-def _read_for(
-    kind: Kind,
-    config: AnyConfig | None,
-    workdir: epath.PathLike,
-    overrides: Overrides,
-) -> Any:
-  """Reads a config, or what the workdir has recorded where none is given."""
-  if config is not None:
-    return _read(config, overrides, kind.read)
-  from electra_jax.runs.recorded import recorded_config
-
-  values = recorded_config(workdir, kind)
-  return kind.read(config_of(values, f"of {workdir}", overrides))
-
-
-def _read(
-    config: AnyConfig, overrides: Overrides, read: Callable[[Any], Any]
-) -> Any:
-  if isinstance(config, str):
-    return read(load_config(config, overrides))
-  if overrides:
-    raise UserError(
-        "overrides are for a config that is named, as in 'pretrain:small'; set"
-        " the values in this one"
-    )
-  return read(config)

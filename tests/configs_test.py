@@ -14,7 +14,7 @@ from electra_jax.models.config import encoder_config
 from electra_jax.models.task_heads import HeadConfig
 from electra_jax.pretraining.phases import phase_configs
 from electra_jax.pretraining.trainer import make_trainer
-from electra_jax.runs.networks import Vocabulary
+from electra_jax.runs.networks import Vocabulary, learns_by_itself
 from electra_jax.text.tokenizer import SpecialIds
 from electra_jax.trees import count_parameters
 from tests import helpers
@@ -163,9 +163,29 @@ def test_configs_are_locked_and_run_locally(size):
       config.train.num_steps = 3
 
 
+@pytest.mark.parametrize("switch", ["", ",relations_only", ",runlocal"])
+@pytest.mark.parametrize("size", ["small", "minilm", "tiny_en"])
+def test_students_build(size, switch):
+  config = helpers.load_config(f"configs/distill.py:{size}{switch}")
+  assert learns_by_itself(config) == (switch != ",relations_only")
+  assert count_parameters(programs_of(config).abstract.params) > 0
+  heads = config.distill.relation_heads
+  assert config.model.hidden_size % heads == 0
+  assert (128 if size == "tiny_en" else 768) % heads == 0
+
+
+@pytest.mark.parametrize("argument", ["small", "tiny_en", "small,runlocal"])
+def test_a_student_on_a_task_has_the_recipe_of_the_task(argument):
+  config = helpers.load_config(f"configs/distill.py:{argument},task=rte")
+  size = argument.replace("runlocal", "task=rte,runlocal")
+  plain = helpers.load_config(f"configs/finetune.py:task=rte,size={size}")
+  assert config.optimizer == plain.optimizer and config.train == plain.train
+  assert config.distill.temperature == 2.0
+
+
 ROOMS = {
-    "pretrain": ("pretraining", "runs", "performance"),
-    "finetune": ("finetuning", "runs"),
+    "pretrain": ("pretraining", "compress", "runs", "performance"),
+    "finetune": ("finetuning", "compress", "runs"),
 }
 
 

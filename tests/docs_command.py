@@ -36,6 +36,7 @@ SMALL = {
     "plan": PRETRAIN,
     "benchmark": PRETRAIN,
     "finetune": FINETUNE,
+    "distill": PRETRAIN,
 }
 
 

@@ -54,7 +54,12 @@ def verb_flags(verb: str) -> set[str]:
 def known_keys() -> set[str]:
   """All keys of the shipped configs, and their sections."""
   keys = {"help"}
-  for name in ("pretrain:base,staged", "finetune:rte"):
+  for name in (
+      "pretrain:base,staged",
+      "finetune:rte",
+      "distill:small",
+      "distill:small,task=rte",
+  ):
     for key, _ in config_files._flat(config_files.load_config(name)):
       parts = key.split(".")
       keys |= {".".join(parts[:end]) for end in range(1, len(parts) + 1)}

@@ -285,6 +285,11 @@ _VERBS = {
         examples.FINETUNE,
         _add_run,
     ),
+    "distill": (
+        "larger model -> smaller model",
+        examples.DISTILL,
+        _add_run,
+    ),
     "evaluate": ("a checkpoint's metrics", examples.EVALUATE, _add_evaluate),
     "predict": ("text in, answer out", examples.PREDICT, _add_predict),
     "convert": (

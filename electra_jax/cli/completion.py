@@ -23,10 +23,11 @@ _MODELS = ("workdir", "runs")
 _CONFIGS = {
     "pretrain": ("pretrain",),
     "finetune": ("finetune",),
+    "distill": ("distill",),
     "plan": ("pretrain",),
     "benchmark": ("pretrain",),
     "convert": ("pretrain",),
-    "config": ("pretrain", "finetune"),
+    "config": ("pretrain", "finetune", "distill"),
 }
 # bash cuts words at colons and equal signs; shtab wants them whole.
 _WHOLE_WORDS = r"""
@@ -86,8 +87,8 @@ def shown_configs(verb: str) -> list[str]:
     spec = importlib.util.spec_from_file_location(f"electra_jax_{kind}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    if kind == "pretrain":
-      names += [f"pretrain:{size}" for size in module.SIZES]
+    if kind != "finetune":
+      names += [f"{kind}:{size}" for size in module.SIZES]
     else:
       names += [
           f"finetune:task={task},size={size}"

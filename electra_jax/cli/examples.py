@@ -37,6 +37,17 @@ FINETUNE = """examples:
 The same command again resumes, and skips seeds that are finished; so does
   electra-jax finetune --workdir rte
 """
+DISTILL = """examples:
+  electra-jax distill --config distill:small --workdir student \\
+      --config.distill.teacher=base --config.data.store=store
+  electra-jax distill --config distill:tiny_en --workdir student \\
+      --config.distill.teacher=tiny-en --config.data.store=store
+  electra-jax distill --config distill:small,task=rte --workdir small_rte \\
+      --config.distill.teacher=base_rte --config.init_from=student \\
+      --config.data.folder=glue --config.distill.unlabelled=pairs.tsv
+The same command again resumes, and so does
+  electra-jax distill --workdir student
+"""
 EVALUATE = """examples:
   electra-jax evaluate --workdir run --split validation
   electra-jax evaluate --workdir rte --split train --seed 3

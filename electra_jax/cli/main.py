@@ -323,6 +323,7 @@ _MODULES = {
     "prepare": "preprocessing.prepare",
     "pretrain": "pretraining.pretrain",
     "finetune": "finetuning.finetune",
+    "distill": "pretraining.pretrain",
     "evaluate": "pretraining.evaluation",
     "predict": "pretraining.model",
     "benchmark": "performance.benchmark",
@@ -334,6 +335,7 @@ PREFIXES = {
     "prepare": "--beam.",
     "pretrain": "--config.",
     "finetune": "--config.",
+    "distill": "--config.",
     "plan": "--config.",
     "benchmark": "--config.",
 }
@@ -341,6 +343,7 @@ VERBS = {
     "prepare": _prepare,
     "pretrain": _train,
     "finetune": _train,
+    "distill": _train,
     "evaluate": _evaluate,
     "predict": _predict,
     "convert": _convert,

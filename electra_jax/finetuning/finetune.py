@@ -11,6 +11,7 @@ import jax
 from etils import epath
 from jax.experimental import multihost_utils
 
+from electra_jax.compress.teacher import with_absolute_paths
 from electra_jax.devices import sharding
 from electra_jax.disk.scratch import check_no_link_inside, open_scratch
 from electra_jax.errors import UserError
@@ -31,6 +32,13 @@ from electra_jax.finetuning.seeds import (
     write_summary,
 )
 from electra_jax.finetuning.task_data import TaskData
+from electra_jax.finetuning.task_teacher import (
+    find_task_teacher,
+    taught_tasks,
+    training_features,
+    with_unlabelled,
+)
+from electra_jax.finetuning.taught import TaskTeacher
 from electra_jax.finetuning.trainer import TaskTrainer, make_task_trainer
 from electra_jax.progress import Progress
 from electra_jax.runs import shipped
@@ -42,7 +50,6 @@ from electra_jax.runs.sections import replaced
 from electra_jax.runs.tracking import open_trackers
 from electra_jax.runs.weights import SCORES
 from electra_jax.tasks.batches import Batches
-from electra_jax.tasks.features import make_features
 from electra_jax.tasks.scoring import check_packages
 from electra_jax.tasks.synthetic import make_task
 from electra_jax.training import loop
@@ -104,7 +111,11 @@ def finetune(
   _check_length(config, start)
   source = task_data.source_of(config)
   with progress.stage("reading the tasks", "longer the more text there is"):
-    tasks = [task_data.read_task(task, source) for task in named]
+    tasks = [
+        with_unlabelled(config, task_data.read_task(task, source))
+        for task in taught_tasks(config, start, named)
+    ]
+    teacher = find_task_teacher(config, start, [x.task for x in tasks], mesh)
     batches = _training_batches(config, start, tasks, mesh)
   # --- Programs ---
   trainer = make_task_trainer(
@@ -113,6 +124,7 @@ def finetune(
       heads_of([data.task for data in tasks], config),
       mesh,
       batches.steps_of(config.train.num_epochs),
+      teacher,
   )
   encoder_params = start.restore(
       trainer.abstract.params, trainer.shardings.params
@@ -121,12 +133,12 @@ def finetune(
       tasks, TaskPredictor(config, start.encoder, start.tokenizer, mesh)
   )
   # --- Workdir; nothing has been written before this line ---
-  facts = facts_of(start, tasks)
+  facts = facts_of(start, tasks, teacher)
   entered = workdirs.entered(
       workdir, workdirs.FINETUNING, config, start.tokenizer, facts
   )
   with entered as entry:
-    _describe(start, tasks, trainer, batches, show)
+    _describe(start, tasks, teacher, trainer, batches, show)
     if is_first:
       note_parameters(workdir, trainer.abstract.params)
     show_notes(config, tasks, batches.features, evaluator.features, show)
@@ -158,10 +170,14 @@ def finetune(
 
 
 def facts_of(
-    start: PretrainedEncoder, tasks: Sequence[TaskData]
+    start: PretrainedEncoder,
+    tasks: Sequence[TaskData],
+    teacher: TaskTeacher | None = None,
 ) -> dict[str, Any]:
-  """Returns what a workdir keeps of its tasks and its encoder."""
+  """Returns what a workdir keeps of its tasks, its encoder and its teacher."""
+  origin = {} if teacher is None else {"teacher": teacher.origin}
   return {
+      **origin,
       "start": start.origin,
       "examples_digest": task_data.digest_of(tasks),
       "tasks": [task_data.task_to_json(data.task) for data in tasks],
@@ -200,6 +216,7 @@ def _with_absolute_paths(config: FinetuneConfig) -> FinetuneConfig:
   return dataclasses.replace(
       config,
       init_from=shipped.absolute_or_name(config.init_from),
+      distill=with_absolute_paths(config.distill),
       data=dataclasses.replace(
           config.data,
           folder=folder,
@@ -228,13 +245,7 @@ def _training_batches(config, start, tasks, mesh) -> Batches:
   options = task_data.feature_options(config)
   return Batches(
       {
-          data.task.name: make_features(
-              data.task,
-              data.splits["train"],
-              start.tokenizer,
-              options,
-              for_training=True,
-          )
+          data.task.name: training_features(data, start.tokenizer, options)
           for data in tasks
       },
       batch_size=config.train.batch_size,
@@ -360,12 +371,15 @@ def _delete_other_models(workdir, scores, best_seed) -> None:
 def _describe(
     start: PretrainedEncoder,
     tasks: Sequence[TaskData],
+    teacher: TaskTeacher | None,
     trainer: TaskTrainer,
     batches: Batches,
     show: Show,
 ) -> None:
   config, params = trainer.config, trainer.abstract.params
   show(f"parameters   {count_parameters(params):,}, {start.origin}")
+  if teacher is not None:
+    show(f"teacher      {teacher.description}")
   seen = start.trained_length
   if seen is not None and seen < config.data.max_length:
     show(

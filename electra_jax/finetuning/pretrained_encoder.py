@@ -11,13 +11,11 @@ from electra_jax.models.config import (
     EncoderConfig,
     encoder_config,
 )
-from electra_jax.models.electra import discriminator_embeddings
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.finetune_config import FinetuneConfig
-from electra_jax.runs.weights import ENCODER, find_weights, networks_of
+from electra_jax.runs.weights import find_weights, networks_of, read_encoder
 from electra_jax.shapes import Params
 from electra_jax.text.tokenizer import Tokenizer, load_tokenizer
-from electra_jax.training.checkpoint import Checkpointer
 
 _SHAPES = ("num_layers", "hidden_size", "embedding_size")
 
@@ -54,18 +52,7 @@ class PretrainedEncoder:
     """
     if self.checkpoints is None:
       return None
-    like = {name: name for name in ENCODER}
-    if self.networks is not None and self.networks.is_disentangled:
-      like["generator_embeddings"] = "embeddings"
-    with Checkpointer(self.checkpoints) as checkpointer:
-      params = checkpointer.read_params(
-          {name: abstract[other] for name, other in like.items()},
-          {name: shardings[other] for name, other in like.items()},
-      )
-    if self.networks is not None:
-      embeddings = discriminator_embeddings(params, self.networks)
-      params = {**params, "embeddings": embeddings}
-    return {name: params[name] for name in ENCODER}
+    return read_encoder(self.checkpoints, self.networks, abstract, shardings)
 
 
 def find_encoder(config: FinetuneConfig) -> PretrainedEncoder:

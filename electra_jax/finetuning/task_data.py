@@ -15,6 +15,8 @@ from electra_jax.tasks.registry import find_task
 from electra_jax.tasks.squad_scoring import NO_ANSWER_THRESHOLD
 from electra_jax.tasks.task import MissingSplitError, Source, Task
 
+UNLABELLED = "unlabelled"  # A split: texts that a teacher alone answers.
+
 
 @dataclasses.dataclass(frozen=True)
 class TaskData:
@@ -62,6 +64,11 @@ def _check_bottleneck(config: FinetuneConfig, tasks: Sequence[Task]) -> None:
         f"{asked}, and config.model.head is {config.model.head!r}; a bottleneck"
         " has layers of its own: leave --config.model.head out"
     )
+  if config.distill.teacher:
+    raise UserError(
+        f"{asked}, and config.distill.teacher is {config.distill.teacher!r}; a"
+        " teacher's logits are learned without noise: leave one of them out"
+    )
 
 
 def source_of(config: FinetuneConfig) -> Source:
@@ -108,7 +115,8 @@ def digest_of(tasks: Sequence[TaskData]) -> str:
   """Returns a hash of every training and dev example."""
   digest = hashlib.sha256()
   for data in tasks:
-    for split in ("train", *data.task.dev_splits):
+    learnt = [x for x in ("train", UNLABELLED) if x in data.splits]
+    for split in (*learnt, *data.task.dev_splits):
       digest.update(f"{data.task.name} {split}\n".encode())
       for example in data.splits[split]:
         digest.update(repr(example).encode("utf-8", "surrogatepass"))

@@ -18,7 +18,11 @@ from electra_jax.models.config import ElectraConfig, encoder_config
 from electra_jax.pretraining.trainer import Trainer, make_trainer
 from electra_jax.runs import history
 from electra_jax.runs import workdir as workdirs
-from electra_jax.runs.config import DataConfig, PretrainConfig
+from electra_jax.runs.config import (
+    DataConfig,
+    DistillConfig,
+    PretrainConfig,
+)
 from electra_jax.runs.networks import electra_config, method_of, vocabulary_of
 from electra_jax.runs.weights import encoder_of, seed_folder
 from electra_jax.text.tokenizer import Tokenizer
@@ -212,7 +216,9 @@ def write_weights(
   weights.mkdir(parents=True)
   write_weights_file(weights, model.params, model.step)
   data = dataclasses.replace(config.data, store="", synthetic=False)
-  config = dataclasses.replace(config, data=data, init_from="", phases={})
+  config = dataclasses.replace(
+      config, data=data, init_from="", phases={}, distill=DistillConfig()
+  )
   facts = _facts(tokenizer, source)
   workdirs.begin(workdir, workdirs.PRETRAINING, config, tokenizer, facts)
   for name in (workdirs.ENVIRONMENT_FILE, history.HISTORY_FILE):

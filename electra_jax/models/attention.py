@@ -67,7 +67,7 @@ def attend(
     return x.swapaxes(1, 2)  # [B, N, L, H]
 
   scale = jnp.asarray(head_width**-0.5, query.dtype)
-  scores = _scores(heads(query) * scale, heads(key))
+  scores = pair_scores(heads(query) * scale, heads(key))
   bias = attention_score_bias(input_mask, config.is_packed, config.direction)
   probabilities = jax.nn.softmax(scores + bias, axis=-1).astype(query.dtype)
   probabilities = attention_dropout(
@@ -104,14 +104,17 @@ def attention_score_bias(
 
 
 @jax.custom_vjp
-def _scores(query, key):
+def pair_scores(
+    query: Float[Array, "B N L H"], key: Float[Array, "B N M H"]
+) -> Float[Array, "B N L M"]:
+  """Multiplies every query by every key, in float32; gradients in their dtype."""
   return jnp.einsum(
       "bnlh,bnmh->bnlm", query, key, preferred_element_type=jnp.float32
   )
 
 
 def _scores_forward(query, key):
-  return _scores(query, key), (query, key)
+  return pair_scores(query, key), (query, key)
 
 
 def _scores_backward(saved, gradient):
@@ -124,4 +127,4 @@ def _scores_backward(saved, gradient):
   )
 
 
-_scores.defvjp(_scores_forward, _scores_backward)
+pair_scores.defvjp(_scores_forward, _scores_backward)

@@ -1,8 +1,8 @@
 """The encoder: projection of the embeddings and the stack of layers."""
 
 import functools
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from flax import linen as nn
 from electra_jax.models.attention import AttentionConfig, attend
 from electra_jax.models.config import EncoderConfig
 from electra_jax.models.dropout import Seeds, dropout, fold_seeds, token_seeds
-from electra_jax.models.layers import EncoderLayer, Linear
+from electra_jax.models.layers import PROJECTIONS, EncoderLayer, Linear
 from electra_jax.shapes import Array, Float, Hidden, Int, TokenMask
 
 _REMAT_POLICIES = {
@@ -30,6 +30,34 @@ class EncoderOutput(NamedTuple):
 
   sequence: Hidden
   layers: tuple[Hidden, ...]
+
+
+class Projections(NamedTuple):
+  """What the attention of one layer works on, of all heads side by side.
+
+  Attributes:
+    query: [B, L, D].
+    key: [B, L, D].
+    value: [B, L, D].
+  """
+
+  query: Hidden
+  key: Hidden
+  value: Hidden
+
+
+def projections_of(collections: Mapping[str, Any], layer: int) -> Projections:
+  """Returns those of one layer of the discriminator.
+
+  Args:
+    collections: what `apply` gives back with mutable=[PROJECTIONS].
+    layer: its number, from 0.
+  """
+  kept = collections[PROJECTIONS]["discriminator"][f"layer_{layer}"]
+  attention = kept["attention"]
+  return Projections(
+      *(attention[name][0] for name in ("queries", "keys", "values"))
+  )
 
 
 class Encoder(nn.Module):

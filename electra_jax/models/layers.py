@@ -30,6 +30,10 @@ LONGEST_WAVE = 100.0  # Over 2π, in tokens, of the sinusoidal positions.
 
 # attention.attend with its config given.
 Attend = Callable[..., Hidden]
+# The collection that keeps what each layer's attention works on, as
+# `encoder.projections_of` reads it. Where a caller does not make it mutable,
+# nothing is kept, and nothing computed for it.
+PROJECTIONS = "projections"
 
 
 def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -191,10 +195,17 @@ class SelfAttention(nn.Module):
       )
       return layer(hidden)
 
+    query, key = project("query", alike), project("key", alike)
+    value = project("value", init)
+    if not self.is_initializing():
+      for name, projected in zip(
+          ("queries", "keys", "values"), (query, key, value), strict=True
+      ):
+        self.sow(PROJECTIONS, name, projected)
     mixed = self.attend(
-        project("query", alike),
-        project("key", alike),
-        project("value", init),
+        query,
+        key,
+        value,
         input_mask,
         positions,
         fold_seeds(dropout_seeds, 0),

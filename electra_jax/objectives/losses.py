@@ -1,5 +1,6 @@
 """Weighted sums of losses. Dividing by the weight is the caller's."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -71,3 +72,26 @@ def replaced_token_loss(
     wrong = nats + jnp.where(is_replaced, logits, -logits)
     nats = (1 - label_smoothing / 2) * nats + label_smoothing / 2 * wrong
   return WeightedSum(jnp.sum(nats * weights), jnp.sum(weights))
+
+
+def total_loss(
+    loss_weights: Mapping[str, float],
+    losses: Mapping[str, WeightedSum],
+    weights: Mapping[str, Scalar],
+) -> Scalar:
+  """Adds up the means of losses.
+
+  Args:
+    loss_weights: factor of each; one of factor 0 is left out, so that nothing
+      is computed for its gradient.
+    losses: summed nats.
+    weights: what each sum is divided by, of `Method.weigh`.
+  """
+  return sum(
+      (
+          loss_weights[name] * loss.sum / jnp.maximum(weights[name], 1.0)
+          for name, loss in losses.items()
+          if loss_weights[name]
+      ),
+      jnp.zeros(()),
+  )

@@ -32,7 +32,7 @@ from electra_jax.pretraining.phases import one_phase
 from electra_jax.pretraining.trainer import Trainer, make_mesh, make_trainer
 from electra_jax.progress import Progress
 from electra_jax.runs import workdir as workdirs
-from electra_jax.runs.config import PretrainConfig
+from electra_jax.runs.config import PretrainConfig, check_no_teacher
 from electra_jax.runs.networks import Vocabulary, vocabulary_of
 from electra_jax.runs.sections import replaced
 from electra_jax.runs.start_shapes import with_shapes_of_start
@@ -80,6 +80,7 @@ def benchmark(
   if steps < 1:
     raise UserError(f"--steps is {steps}; it must be at least 1")
   config = one_phase(with_shapes_of_start(config), phase)
+  check_no_teacher(config, "benchmark")
   if store is not None:
     changes = {"data.store": str(store), "data.synthetic": False}
     config = replaced(config, changes)

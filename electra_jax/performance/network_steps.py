@@ -19,12 +19,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 from electra_jax.devices import sharding
 from electra_jax.devices.reduction import sum_over_devices
 from electra_jax.objectives.generators import Generated
+from electra_jax.objectives.losses import total_loss
 from electra_jax.objectives.masking import mask_rows, unpack_rows
-from electra_jax.pretraining.trainer import (
-    Trainer,
-    bind,
-    total_loss,
-)
+from electra_jax.pretraining.trainer import Trainer, bind
 from electra_jax.shapes import Params
 from electra_jax.store.feed import Batch
 from electra_jax.training.step import LossFn, TrainState, make_train_step

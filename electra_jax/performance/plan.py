@@ -30,7 +30,7 @@ from electra_jax.performance.plan_result import Plan
 from electra_jax.pretraining.phases import one_phase
 from electra_jax.pretraining.trainer import Trainer, make_mesh, make_trainer
 from electra_jax.progress import Progress
-from electra_jax.runs.config import PretrainConfig
+from electra_jax.runs.config import PretrainConfig, check_no_teacher
 from electra_jax.runs.networks import Vocabulary
 from electra_jax.runs.sections import replaced
 from electra_jax.runs.start_shapes import with_shapes_of_start
@@ -75,6 +75,7 @@ def plan(
   if price is not None and price < 0:
     raise UserError(f"--price is {price:g}; it must not be negative")
   config = one_phase(with_shapes_of_start(config), phase)
+  check_no_teacher(config, "plan")
   progress = Progress(quiet=quiet)
   with progress.stage(f"reading the topology {topology}"):
     devices = devices_of(topology)

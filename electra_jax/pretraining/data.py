@@ -1,16 +1,23 @@
-"""The token store of a pre-training config."""
+"""The token store of a pre-training config, and its teacher."""
 
 import dataclasses
+import logging
 
 import jax
 from etils import epath
 from jax.experimental import multihost_utils
+from jax.sharding import Mesh
 
+from electra_jax.compress.teacher import Student, Teacher, find_teacher
 from electra_jax.errors import UserError
 from electra_jax.files import absolute
 from electra_jax.preprocessing.synthetic import make_store
 from electra_jax.runs.config import PretrainConfig
+from electra_jax.runs.networks import electra_config, learns_by_itself
 from electra_jax.store.reader import Store, open_store
+from electra_jax.text.tokenizer import Tokenizer
+
+_log = logging.getLogger(__name__)
 
 
 def with_own_store(
@@ -68,3 +75,33 @@ def open_store_to_train(config: PretrainConfig) -> Store:
         f" {store.manifest.validation_percent:g}, or from more text"
     )
   return store
+
+
+def teacher_of(
+    config: PretrainConfig, tokenizer: Tokenizer, mesh: Mesh
+) -> Teacher | None:
+  """Finds the teacher of a pre-training config; None if it names none.
+
+  Raises:
+    UserError: as `find_teacher`.
+  """
+  encoder = electra_config(config, tokenizer.vocab_size).discriminator
+  return find_teacher(
+      config.distill,
+      Student(encoder, tokenizer, config.data.length, "config.data.length"),
+      mesh,
+      dtype=config.model.dtype,
+      attention=config.model.attention,
+  )
+
+
+def warn_of_random_heads(
+    workdir: epath.PathLike, config: PretrainConfig
+) -> None:
+  """Says so of a run that has learned from a teacher alone."""
+  if config.distill.teacher and not learns_by_itself(config):
+    _log.warning(
+        "%s has learned from its teacher alone: its heads are random, and so"
+        " are its answers; fine-tune it",
+        workdir,
+    )

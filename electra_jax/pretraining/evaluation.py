@@ -1,18 +1,23 @@
 """Metrics of a checkpoint on a split: of pre-training, or of its tasks."""
 
 import itertools
+import logging
 from collections.abc import Callable
 
 import jax
 import numpy as np
 from etils import epath
+from jax.sharding import Mesh
 
+from electra_jax.compress.teacher import Teacher
 from electra_jax.devices import sharding
 from electra_jax.errors import UserError
 from electra_jax.pretraining import held_out
+from electra_jax.pretraining.data import teacher_of
 from electra_jax.pretraining.trainer import EvalSums, Trainer, make_trainer
 from electra_jax.runs import shipped
 from electra_jax.runs import workdir as workdirs
+from electra_jax.runs.config import PretrainConfig
 from electra_jax.runs.networks import vocabulary_of_run
 from electra_jax.runs.sections import replaced
 from electra_jax.shapes import Params
@@ -22,6 +27,8 @@ from electra_jax.text.tokenizer import Tokenizer
 from electra_jax.training import metrics
 from electra_jax.training.checkpoint import Checkpointer
 from electra_jax.training.loop import Evaluation
+
+_log = logging.getLogger(__name__)
 
 
 def evaluate_run(
@@ -77,7 +84,9 @@ def evaluate_run(
     workdirs.check_rows(run, opened, "name it by --store, if it is meant")
   config = replaced(config, {"data.length": opened.manifest.length})
   mesh = sharding.make_mesh()
-  trainer = make_trainer(config, vocabulary_of_run(run), mesh)
+  vocabulary = vocabulary_of_run(run)
+  teacher = _teacher_if_there(config, workdir, run.tokenizer, mesh)
+  trainer = make_trainer(config, vocabulary, mesh, teacher)
   with Checkpointer(workdirs.checkpoints(workdir)) as checkpointer:
     params = checkpointer.read_params(
         trainer.abstract.params, trainer.shardings.params
@@ -92,6 +101,24 @@ def evaluate_run(
   if entropy is None:  # Converted, so that its training text is not known.
     return figures
   return {**figures, "unigram_entropy": entropy}
+
+
+def _teacher_if_there(
+    config: PretrainConfig,
+    workdir: epath.PathLike,
+    tokenizer: Tokenizer,
+    mesh: Mesh,
+) -> Teacher | None:
+  """Finds the teacher of a run; says so where it is gone."""
+  place = config.distill.teacher
+  if place and not shipped.place_of(place).exists():
+    _log.warning(
+        "the teacher %s of %s is not there any more: relation_loss is left out",
+        place,
+        workdir,
+    )
+    return None
+  return teacher_of(config, tokenizer, mesh)
 
 
 def make_evaluate(

@@ -10,6 +10,8 @@ _MEANINGS = {
     "mlm_accuracy": "share of masked tokens that the generator guesses right;"
     " 1 is perfect",
     "mlm_loss": "nats a masked token costs the generator; 0 is perfect",
+    "relation_loss": "nats a token's relations to its text differ from the"
+    " teacher's; 0 is perfect",
     "replaced_share": "share of tokens that the generator has replaced",
     "rtd_accuracy": "share of tokens rightly called original or replaced",
     "rtd_auc": "chance that a replaced token is more suspect than an original"
@@ -56,6 +58,10 @@ def describe_evaluation(figures: Mapping[str, float]) -> str:
     parts.append(
         f"replaced-token AUC {figures['rtd_auc']:.3f} (0.5 is guessing, 1 is"
         " perfect)"
+    )
+  if "relation_loss" in figures:
+    parts.append(
+        f"relations {figures['relation_loss']:.4f} nats from the teacher's"
     )
   if "token_loss" in figures:
     parts.append(f"token loss {figures['token_loss']:.2f} nats")

@@ -14,6 +14,7 @@ from electra_jax.devices import sharding
 from electra_jax.errors import UserError
 from electra_jax.models.electra import Electra
 from electra_jax.objectives.masking import MaskedRows, mask_rows, unpack_rows
+from electra_jax.pretraining.data import warn_of_random_heads
 from electra_jax.pretraining.judging import Detection, judge, to_detections
 from electra_jax.pretraining.text_rows import (
     MASK,
@@ -111,6 +112,7 @@ class PretrainedModel:
           f"{workdir} holds a finetune run, which detects nothing; open it with"
           " electra_jax.finetuning.model.FinetunedModel"
       )
+    warn_of_random_heads(workdir, run.config)
     self.config = run.config
     self.tokenizer = run.tokenizer
     model_config = electra_config(run.config, run.tokenizer.vocab_size)

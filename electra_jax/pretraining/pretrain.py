@@ -11,11 +11,20 @@ import jax
 import rich.text
 from etils import epath
 
+from electra_jax.compress.teacher import (
+    Teacher,
+    describe_teacher,
+    with_absolute_paths,
+)
 from electra_jax.devices import sharding
 from electra_jax.devices.chips import chip_of
 from electra_jax.errors import UserError
 from electra_jax.pretraining import phases
-from electra_jax.pretraining.data import open_store_to_train, with_own_store
+from electra_jax.pretraining.data import (
+    open_store_to_train,
+    teacher_of,
+    with_own_store,
+)
 from electra_jax.pretraining.evaluation import make_evaluate
 from electra_jax.pretraining.explanations import describe_evaluation, explain
 from electra_jax.pretraining.judging import detection_of, render_detection
@@ -26,7 +35,7 @@ from electra_jax.runs import shipped
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.config import PretrainConfig
 from electra_jax.runs.console import Show, shower
-from electra_jax.runs.networks import vocabulary_of
+from electra_jax.runs.networks import learns_by_itself, vocabulary_of
 from electra_jax.runs.parameters import note_parameters
 from electra_jax.runs.start_shapes import with_shapes_of_start
 from electra_jax.runs.tracking import open_trackers
@@ -78,13 +87,14 @@ def pretrain(
   progress = Progress(quiet=quiet or not is_first)
   # --- Data ---
   config = with_own_store(config, workdir)
-  place = shipped.absolute_or_name(config.init_from)
-  config = dataclasses.replace(config, init_from=place)
+  config = _with_absolute_paths(config)
   store = open_store_to_train(config)
   # --- Programs ---
   vocabulary = vocabulary_of(store.tokenizer(), store)
   mesh = make_mesh(config, vocabulary)
-  trainer = make_trainer(config, vocabulary, mesh)
+  with progress.stage("reading the teacher", "seconds"):
+    teacher = teacher_of(config, store.tokenizer(), mesh)
+  trainer = make_trainer(config, vocabulary, mesh, teacher)
   train_feed = Feed(
       store.split("train"),
       seed=config.seed,
@@ -115,7 +125,7 @@ def pretrain(
             workdirs.PRETRAINING,
             config,
             store.tokenizer(),
-            facts_of(store, origin),
+            facts_of(store, origin, teacher),
         )
     )
     checkpointer = stack.enter_context(
@@ -172,15 +182,26 @@ def pretrain(
   return result
 
 
-def facts_of(store: Store, start: str) -> dict[str, Any]:
-  """Returns what a workdir keeps of its token store and its start."""
+def facts_of(
+    store: Store, start: str, teacher: Teacher | None = None
+) -> dict[str, Any]:
+  """Returns what a workdir keeps of token store, start and teacher."""
+  origin = {} if teacher is None else {"teacher": teacher.origin}
   return {
+      **origin,
       "start": start,
       "rows_digest": store.manifest.rows_digest,
       "tokenizer_digest": store.manifest.tokenizer_digest,
       "sources": store.manifest.sources,
       "unigram_entropy": store.unigram_entropy(),
   }
+
+
+def _with_absolute_paths(config: PretrainConfig) -> PretrainConfig:
+  # They are opened later on, from anywhere.
+  place = shipped.absolute_or_name(config.init_from)
+  distill = with_absolute_paths(config.distill)
+  return dataclasses.replace(config, init_from=place, distill=distill)
 
 
 def _has_checkpoint(workdir: epath.PathLike) -> bool:
@@ -221,6 +242,13 @@ def _describe(
   sizes = {name: count_parameters(tree) for name, tree in params.items()}
   listed = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
   show(f"start        {start}")
+  if trainer.teacher is not None:
+    show(describe_teacher(config.distill, trainer.teacher))
+    if not learns_by_itself(config):
+      show(
+          "note         the run learns from its teacher alone: its heads stay"
+          " random, to be replaced in fine-tuning; predict answers at random"
+      )
   devices = trainer.mesh.devices
   show(f"parameters   {count_parameters(params):,} ({listed})")
   show(

@@ -6,13 +6,15 @@ pre-training, evaluation, planning and benchmarks compile the same programs.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from electra_jax.compress.relations import RELATION_LOSS
+from electra_jax.compress.teacher import Seen, Teacher, taught
 from electra_jax.devices import sharding
 from electra_jax.devices.attention import make_attend
 from electra_jax.devices.chips import memory_of, reduction_options
@@ -21,25 +23,27 @@ from electra_jax.errors import UserError
 from electra_jax.models.config import ElectraConfig
 from electra_jax.models.electra import Electra
 from electra_jax.objectives.generators import Networks, ObjectiveOptions
-from electra_jax.objectives.losses import WeightedSum
+from electra_jax.objectives.losses import WeightedSum, total_loss
 from electra_jax.objectives.masking import (
     MaskedRows,
     MaskingConfig,
     mask_rows,
     unpack_rows,
 )
-from electra_jax.objectives.objective import Method
+from electra_jax.objectives.objective import Method, Outcome
 from electra_jax.pretraining import held_out
 from electra_jax.runs.config import PretrainConfig
 from electra_jax.runs.networks import (
     Vocabulary,
     electra_config,
+    learns_by_itself,
     masking_config,
     method_of,
     objective_options,
+    own_loss_weights,
     training_flops,
 )
-from electra_jax.shapes import Params, Scalar
+from electra_jax.shapes import Params
 from electra_jax.store.feed import Batch
 from electra_jax.training import metrics
 from electra_jax.training.optimizer import (
@@ -52,6 +56,7 @@ from electra_jax.training.step import (
     abstract_state,
     init_state,
     make_train_step,
+    map_parts,
 )
 
 # Streams of fold_in(key(seed), …) that no step number reaches.
@@ -92,6 +97,7 @@ class Trainer:
     eval_step: jitted (params, batch, index) -> EvalSums.
     init: () -> fresh state in its shards.
     loss_weights: factor of each loss in the total.
+    teacher: whose relations are learnt as well, or None.
   """
 
   config: PretrainConfig
@@ -107,11 +113,19 @@ class Trainer:
   eval_step: Callable[[Params, Batch, jax.Array], "EvalSums"]
   init: Callable[[], TrainState]
   loss_weights: dict[str, float]
+  teacher: Teacher | None = None
 
   @property
   def flops_per_step(self) -> int:
     """Model FLOPs of one training step; see models/flops.py."""
-    return training_flops(self.config, self.vocabulary)
+    flops = 0
+    if self.teacher is None or learns_by_itself(self.config):
+      flops = training_flops(self.config, self.vocabulary)
+    if self.teacher is not None:
+      student, length = self.model.config.discriminator, self.config.data.length
+      more = self.teacher.training_flops_per_row(student, length)
+      flops += self.config.train.batch_size * more
+    return flops
 
 
 def make_mesh(
@@ -148,7 +162,10 @@ def make_mesh(
 
 
 def make_trainer(
-    config: PretrainConfig, vocabulary: Vocabulary, mesh: Mesh
+    config: PretrainConfig,
+    vocabulary: Vocabulary,
+    mesh: Mesh,
+    teacher: Teacher | None = None,
 ) -> Trainer:
   """Builds the programs of a pre-training config.
 
@@ -156,6 +173,8 @@ def make_trainer(
     config: as of configs/pretrain.py.
     vocabulary: of `vocabulary_of`.
     mesh: of `make_mesh`.
+    teacher: of `find_teacher`; without one the networks learn by themselves,
+      whatever the config says of a teacher.
 
   Raises:
     UserError: values that do not fit each other; all are checked here, before
@@ -181,8 +200,10 @@ def make_trainer(
       **dataclasses.asdict(config.optimizer),
   )
   optimizer = make_optimizer(optimizer_config)
-  loss_weights = _loss_weights(config, method)
-  eval_batch_size = config.train.eval_batch_size
+  loss_weights = own_loss_weights(config)
+  if teacher is not None:
+    loss_weights[RELATION_LOSS] = config.distill.relation_weight
+  learns = teacher is None or learns_by_itself(config)
 
   def init_params():
     # Initial values do not depend on the mesh: no constraint is needed.
@@ -196,37 +217,45 @@ def make_trainer(
       sum_over_devices, mesh=mesh, shardings=shardings.params
   )
 
-  def prepare(rng, batch):
-    masked = mask_rows(rng, unpack_rows(*batch), masking)
-    return masked, method.weigh(masked)
+  def prepare(rng, batch, parts=config.train.accumulation_steps):
+    rows = unpack_rows(*(batch if teacher is None else batch.batch))
+    masked = mask_rows(rng, rows, masking)
+    weights, seen = method.weigh(masked), None
+    if teacher is not None:
+      look = functools.partial(teacher.look, batch.teacher)
+      seen = map_parts(look, rows, parts)  # Outside of the gradient.
+      weights[RELATION_LOSS] = jnp.sum(rows.input_mask, dtype=float)
+    return Seen(masked, seen), weights
 
-  def outcome_of(params, masked, dropout_seeds):
-    return method.run(bind(model, params, dropout_seeds), masked, options)
+  def outcome_of(params, examples, dropout_seeds, learns=True):
+    masked, outcome = examples.batch, Outcome({}, {})
+    if learns:
+      outcome = method.run(bind(model, params, dropout_seeds), masked, options)
+    if teacher is None:
+      return outcome
+    loss = teacher.loss(model, params, examples, dropout_seeds)
+    losses = {**outcome.losses, RELATION_LOSS: WeightedSum(*loss)}
+    return outcome._replace(losses=losses)
 
-  def loss_fn(params, masked, weights):
-    outcome = outcome_of(pin(params), masked, masked.dropout_seeds)
-    loss = total_loss(loss_weights, outcome.losses, weights)
-    return loss, {**outcome.losses, **outcome.metrics}
+  def loss_fn(params, examples, weights):
+    seeds = examples.batch.dropout_seeds
+    outcome = outcome_of(pin(params), examples, seeds, learns)
+    sums = {**outcome.losses, **outcome.metrics}
+    return total_loss(loss_weights, outcome.losses, weights), sums
 
   def evaluate(params, examples, _):
-    masked, slots = examples
-    outcome = outcome_of(params, masked, None)
-    sums = {**outcome.losses, **outcome.metrics}
-    if outcome.replaced is None:
-      return EvalSums(sums, None, None, None)
-    return EvalSums(
-        sums,
-        metrics.ranking_histogram(*outcome.replaced),
-        held_out.band_counts(vocabulary, masked, outcome),
-        held_out.judged_rows(slots, masked, outcome),
-    )
+    examples, slots = examples
+    outcome = outcome_of(params, examples, None)
+    return _eval_sums(vocabulary, slots, examples.batch, outcome)
 
   def eval_step(params, batch, index):
     rng = jax.random.fold_in(jax.random.key(config.seed), _EVAL_STREAM)
-    masked, _ = prepare(jax.random.fold_in(rng, index), batch)
-    slots = held_out.slots_of(len(batch.input_ids), eval_batch_size)
+    examples, _ = prepare(jax.random.fold_in(rng, index), batch, 1)
+    slots = held_out.slots_of(
+        len(examples.batch.rows.input_ids), config.train.eval_batch_size
+    )
     sums_of = reduce_over_devices(evaluate, has_gradients=False)
-    return sums_of(params, (masked, slots), ())
+    return sums_of(params, (examples, slots), ())
 
   train_step = make_train_step(
       prepare,
@@ -247,15 +276,19 @@ def make_trainer(
       mesh=mesh,
       abstract=abstract,
       shardings=shardings,
-      train_step=jax.jit(
-          train_step,
-          donate_argnums=0,
-          out_shardings=(shardings, whole),
-          compiler_options=_compiler_options(config, mesh),
+      train_step=taught(
+          jax.jit(
+              train_step,
+              donate_argnums=0,
+              out_shardings=(shardings, whole),
+              compiler_options=_compiler_options(config, mesh),
+          ),
+          teacher,
       ),
-      eval_step=jax.jit(eval_step, out_shardings=whole),
+      eval_step=taught(jax.jit(eval_step, out_shardings=whole), teacher),
       init=lambda: init_state(init_params, optimizer, shardings),
       loss_weights=loss_weights,
+      teacher=teacher,
   )
 
 
@@ -308,36 +341,21 @@ def bind(
   return Networks(**encoders, **heads)
 
 
-def total_loss(
-    loss_weights: Mapping[str, float],
-    losses: Mapping[str, WeightedSum],
-    weights: Mapping[str, Scalar],
-) -> Scalar:
-  """Adds up the means of losses.
-
-  Args:
-    loss_weights: factor of each; one of factor 0 is left out, so that nothing
-      is computed for its gradient.
-    losses: summed nats.
-    weights: what each sum is divided by, of `Method.weigh`.
-  """
-  return sum(
-      (
-          loss_weights[name] * loss.sum / jnp.maximum(weights[name], 1.0)
-          for name, loss in losses.items()
-          if loss_weights[name]
-      ),
-      jnp.zeros(()),
+def _eval_sums(
+    vocabulary: Vocabulary,
+    slots: jax.Array,
+    masked: MaskedRows,
+    outcome: Outcome,
+) -> EvalSums:
+  sums = {**outcome.losses, **outcome.metrics}
+  if outcome.replaced is None:
+    return EvalSums(sums, None, None, None)
+  return EvalSums(
+      sums,
+      metrics.ranking_histogram(*outcome.replaced),
+      held_out.band_counts(vocabulary, masked, outcome),
+      held_out.judged_rows(slots, masked, outcome),
   )
-
-
-def _loss_weights(config: PretrainConfig, method: Method) -> dict[str, float]:
-  factors = {
-      "mlm_loss": config.objective.gen_weight,
-      "rtd_loss": config.objective.disc_weight,
-      "token_loss": config.objective.token_weight,
-  }
-  return {name: factors[name] for name in method.losses}
 
 
 def _compiler_options(config: PretrainConfig, mesh: Mesh) -> dict[str, str]:

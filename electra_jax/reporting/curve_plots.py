@@ -53,6 +53,13 @@ PRETRAINING = (
         " the AUC beside it.",
     ),
     Panel(
+        "relation_loss",
+        "Distillation: loss of the relations",
+        "nats per token",
+        "How far the relations of a token to the others of its text are from the"
+        " teacher's; lower is better, 0 is the same.",
+    ),
+    Panel(
         "token_loss",
         "Loss of the head over the vocabulary",
         "nats per token",

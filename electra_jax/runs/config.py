@@ -131,6 +131,28 @@ class ObjectiveConfig:
   disallow_correct: bool
 
 
+def with_default(default: Any, field: Any) -> Any:
+  """Gives a field of `number` or `choice` a default."""
+  return dataclasses.field(default=default, metadata=field.metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class DistillConfig:
+  """What a run learns from a teacher; see configs/distill.py.
+
+  Attributes:
+    teacher: workdir of the run to learn from, or "" for none.
+    teacher_layer: whose relations are learnt: 1 is the first one, -1 the last.
+    relation_heads: parts that widths are split into, A.
+    relation_weight: factor of the loss of the relations.
+  """
+
+  teacher: str = ""
+  teacher_layer: int = -1
+  relation_heads: int = with_default(1, number(**POSITIVE))
+  relation_weight: float = with_default(1.0, number(least=0))
+
+
 @dataclasses.dataclass(frozen=True)
 class PretrainOptimizerConfig:
   """The optimizer of a pre-training run; see training/optimizer.py."""
@@ -209,6 +231,7 @@ class PretrainConfig:
     mesh: the devices.
     trackers: where figures are sent as well: "wandb", "mlflow", or both with a
       comma between.
+    distill: the teacher, if there is one.
   """
 
   seed: int = number(least=0, most=_LARGEST_SEED)
@@ -222,6 +245,7 @@ class PretrainConfig:
   phases: Mapping[str, Any]
   mesh: MeshConfig
   trackers: str = ""
+  distill: DistillConfig = DistillConfig()
 
 
 def read_pretrain_config(config: Any) -> PretrainConfig:
@@ -235,6 +259,16 @@ def read_pretrain_config(config: Any) -> PretrainConfig:
     UserError: it is one of fine-tuning, or a key or value is not right.
   """
   return read_kind(PretrainConfig, config, "objective", "configs/pretrain.py")
+
+
+def check_no_teacher(config: PretrainConfig, verb: str) -> None:
+  """Raises a UserError for a config with a teacher, which a verb leaves out."""
+  if config.distill.teacher:
+    raise UserError(
+        f"config.distill.teacher is {config.distill.teacher}, and {verb} counts"
+        " the student's own training alone; leave it out, by --config"
+        " pretrain:SIZE or --config.distill.teacher="
+    )
 
 
 def read_kind(kind: type, config: Any, sign: str, file: str) -> Any:

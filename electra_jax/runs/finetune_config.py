@@ -3,7 +3,13 @@
 import dataclasses
 from typing import Any
 
-from electra_jax.runs.config import POSITIVE, MeshConfig, read_kind
+from electra_jax.runs.config import (
+    POSITIVE,
+    DistillConfig,
+    MeshConfig,
+    read_kind,
+    with_default,
+)
 from electra_jax.runs.sections import choice, number
 
 
@@ -176,6 +182,23 @@ class BottleneckConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class TaskDistillConfig(DistillConfig):
+  """What a run on a task learns from a teacher; see configs/distill.py.
+
+  Attributes:
+    temperature: of both networks' logits.
+    logits_weight: factor of their divergence.
+    label_weight: factor of the loss of the labels.
+    unlabelled: file of texts that have the teacher's logits alone, or "".
+  """
+
+  temperature: float = with_default(1.0, number(above=0))
+  logits_weight: float = with_default(1.0, number(least=0))
+  label_weight: float = with_default(1.0, number(least=0))
+  unlabelled: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class FinetuneConfig:
   """The config of a fine-tuning run.
 
@@ -194,6 +217,7 @@ class FinetuneConfig:
     trackers: where figures are sent as well: "wandb", "mlflow", or both with a
       comma between.
     bottleneck: between a text's vector and its class.
+    distill: the teacher, if there is one.
   """
 
   task: str
@@ -209,6 +233,7 @@ class FinetuneConfig:
   mesh: MeshConfig
   trackers: str = ""
   bottleneck: BottleneckConfig = BottleneckConfig(0, 1e-5, 1.0, 5, "learned")
+  distill: TaskDistillConfig = TaskDistillConfig()
 
 
 def read_finetune_config(config: Any) -> FinetuneConfig:

@@ -22,6 +22,7 @@ class StoreFacts(NamedTuple):
   tokenizer_digest: str
   sources: list[str]
   unigram_entropy: float | None
+  teacher: str | None = None
 
 
 class TaskFacts(NamedTuple):
@@ -33,6 +34,7 @@ class TaskFacts(NamedTuple):
   examples: dict[str, dict[str, int]]
   tokenizer_digest: str
   encoder: dict[str, Any]
+  teacher: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,10 +73,10 @@ class Kind:
 PRETRAINING = Kind(
     "pretrain",
     "store.json",
-    ("rows_digest", "start"),
+    ("rows_digest", "start", "teacher"),
     (
         *("seed", "data.length", "model.", "objective.", "optimizer.name"),
-        *("train.batch_size", "init_from", "init."),
+        *("train.batch_size", "init_from", "init.", "distill."),
     ),
     read=read_pretrain_config,
     facts=StoreFacts,
@@ -82,7 +84,7 @@ PRETRAINING = Kind(
 FINETUNING = Kind(
     "finetune",
     "task.json",
-    ("start", "tokenizer_digest", "tasks", "examples_digest"),
+    ("start", "tokenizer_digest", "tasks", "examples_digest", "teacher"),
     (
         "task",
         "random_init",
@@ -98,6 +100,7 @@ FINETUNING = Kind(
         "train.batch_size",
         "train.num_epochs",
         "train.loss_reduction",
+        "distill.",
     ),
     read=read_finetune_config,
     facts=TaskFacts,

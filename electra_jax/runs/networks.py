@@ -158,6 +158,21 @@ def method_of(config: PretrainConfig) -> Method:
   return find_method(config.objective.name, config.objective.generator)
 
 
+def own_loss_weights(config: PretrainConfig) -> dict[str, float]:
+  """Returns the factors of the losses that a run learns without a teacher."""
+  factors = {
+      "mlm_loss": config.objective.gen_weight,
+      "rtd_loss": config.objective.disc_weight,
+      "token_loss": config.objective.token_weight,
+  }
+  return {name: factors[name] for name in method_of(config).losses}
+
+
+def learns_by_itself(config: PretrainConfig) -> bool:
+  """Whether any of them counts, beside what a teacher gives."""
+  return any(own_loss_weights(config).values())
+
+
 def masking_config(
     config: PretrainConfig, vocabulary: Vocabulary
 ) -> MaskingConfig:

@@ -63,6 +63,8 @@ def write_whole_config(workdir: epath.PathLike, config: PretrainConfig) -> None:
   """Keeps the config of a run of phases, with paths that hold anywhere."""
   values = dataclasses.asdict(config)
   values["init_from"] = shipped.absolute_or_name(config.init_from)
+  teacher = shipped.absolute_or_name(config.distill.teacher)
+  values["distill"] = {**values["distill"], "teacher": teacher}
   sections = [values, *values["phases"].values()]
   for section in sections:
     if "store" in section.get("data", {}):

@@ -7,9 +7,11 @@ from etils import epath
 from electra_jax.disk.json_files import read_json
 from electra_jax.errors import UserError
 from electra_jax.models.config import ElectraConfig, EncoderConfig
+from electra_jax.models.electra import discriminator_embeddings
 from electra_jax.runs import shipped
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.networks import electra_config
+from electra_jax.shapes import Params
 from electra_jax.training.checkpoint import Checkpointer
 
 SCORES = "scores.json"  # Of one seed, in its folder; of all, above it.
@@ -47,6 +49,38 @@ def find_weights(workdir: epath.PathLike, run: workdirs.Run) -> RunWeights:
   place = workdir if shipped.is_shipped(workdir) else folder
   origin = f"weights of step {step:,} in {place}"
   return RunWeights(folder, origin, length)
+
+
+def read_encoder(
+    folder: epath.Path,
+    networks: ElectraConfig | None,
+    abstract: Params,
+    shardings: Any,
+) -> Params:
+  """Reads a run's discriminator without its head, as it sees the embeddings.
+
+  Args:
+    folder: of `find_weights`.
+    networks: of `networks_of`, or None for ones that are not disentangled.
+    abstract: shapes and dtypes of its parameters at least.
+    shardings: where each is to lie.
+
+  Raises:
+    UserError: no checkpoint, or one of other shapes.
+  """
+  like = {name: name for name in ENCODER}
+  is_sum = networks is not None and networks.is_disentangled
+  if is_sum:
+    like["generator_embeddings"] = "embeddings"
+  with Checkpointer(folder) as checkpointer:
+    params = checkpointer.read_params(
+        {name: abstract[other] for name, other in like.items()},
+        {name: shardings[other] for name, other in like.items()},
+    )
+  if is_sum:
+    embeddings = discriminator_embeddings(params, networks)
+    params = {**params, "embeddings": embeddings}
+  return {name: params[name] for name in ENCODER}
 
 
 def networks_of(run: workdirs.Run) -> ElectraConfig:

@@ -131,10 +131,10 @@ def check_facts(
   # As JSON gives them back: a tuple is a list there.
   old, new = _read_facts(path, kind), json.loads(json.dumps(facts))
   for name in kind.immutable_facts:
-    if old.get(name) != new[name]:
+    if old.get(name) != new.get(name):
       raise UserError(
           f"workdir {workdir} holds a run with another {name.replace('_', ' ')}"
-          f" ({_short(old.get(name))}) than this one's ({_short(new[name])});"
+          f" ({_short(old.get(name))}) than this one's ({_short(new.get(name))});"
           " choose another --workdir, or give what that run was given"
       )
 

@@ -138,6 +138,25 @@ def make_train_step(
   return train_step
 
 
+def map_parts(function: Callable[[Any], Any], examples: Any, parts: int) -> Any:
+  """Applies a function to the parts of `split_rows`, one after the other.
+
+  Args:
+    function: of rows [B / parts, ...], returns as many rows.
+    examples: a tree of arrays [B, ...].
+    parts: how many; more than one need less memory at a time.
+
+  Returns:
+    What it returns, in the order of the examples.
+  """
+  if parts == 1:
+    return function(examples)
+  results = jax.lax.map(function, split_rows(examples, parts))
+  return jax.tree.map(
+      lambda x: x.swapaxes(0, 1).reshape(-1, *x.shape[2:]), results
+  )
+
+
 def split_rows(examples: Any, parts: int) -> Any:
   """Reshapes [B, ...] to [parts, B / parts, ...] with rows dealt in turn.
 

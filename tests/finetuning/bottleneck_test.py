@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from electra_jax.errors import UserError
-from electra_jax.finetuning import finetune, trainer
+from electra_jax.finetuning import finetune, total_loss, trainer
 from electra_jax.finetuning.inputs import parse_inputs
 from electra_jax.finetuning.losses import regression_loss
 from electra_jax.finetuning.model import FinetunedModel, heads_of
@@ -135,7 +135,7 @@ def test_the_loss_is_the_mean_over_samples():
       targets={"sts": {"ratings": ratings}},
       weights={"sts": jnp.asarray([1.0, 0.5])},
   )
-  found = trainer._losses([head], outputs, batch, 0.5)["sts"]
+  found = total_loss.summed_losses([head], outputs, batch, 0.5)["sts"]
   each = [regression_loss(sample, ratings) for sample in logits]
   np.testing.assert_allclose(each, [[0.25, 1.0], [0.25, 1.0]])
   assert float(found) == pytest.approx(0.25 + 0.5)
