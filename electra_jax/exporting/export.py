@@ -141,10 +141,8 @@ def export(
   own, state = read_network(workdir, run, name=network, seed=seed)
   networks = _networks(to, run, own, state, network)
   lengths = _lengths(to, target, own, lengths)
-  trials = [
-      _try_both(one, state, run, check, lengths=lengths, texts=texts)
-      for one in networks
-  ]
+  given = {"lengths": lengths, "texts": texts}
+  trials = [_try_both(one, state, run, check, **given) for one in networks]
   with open_scratch(folder) as scratch:
     with writing(folder):
       place = pathlib.Path(scratch.folder)

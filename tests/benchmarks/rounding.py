@@ -49,7 +49,7 @@ def learn(
   """Fine-tunes with all seeds; returns the workdir."""
   folder = pathlib.Path(args.out) / name
   workdir = folder / (quantization or "float32")
-  electra_jax.finetune(
+  done = electra_jax.finetune(
       f"finetune:task=table,size={args.size}",
       workdir,
       overrides={
@@ -62,6 +62,8 @@ def learn(
       },
       quiet=True,
   )
+  if done.stopped_by is not None:
+    sys.exit(128 + done.stopped_by)
   return workdir
 
 
