@@ -161,7 +161,7 @@ def test_a_run_resumes_answers_and_keeps_its_teacher(
       teacher,
       **{
           "distill.unlabelled": str(texts),
-          "train.num_epochs": 0.2,
+          "train.num_epochs": 1.0,  # Five steps.
           "train.checkpoint_every_steps": 2,
       },
   )
