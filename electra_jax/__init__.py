@@ -12,6 +12,7 @@ _HOMES = {
     "convert": "api",
     "demo": "serve.server",
     "doctor": "runs.doctor",
+    "embed": "embedding.embed",
     "evaluate": "api",
     "export": "api",
     "finetune": "api",

@@ -26,6 +26,7 @@ from electra_jax.api import (
     pretrain as pretrain,
 )
 from electra_jax.config_files import load_config as load_config
+from electra_jax.embedding.embed import embed as embed
 from electra_jax.errors import UserError as UserError
 from electra_jax.finetuning.model import FinetunedModel as FinetunedModel
 from electra_jax.models.config import (

@@ -36,6 +36,9 @@ RULES = (
     (r"generator(_ltr|_rtl)?/.*/kernel", P("fsdp")),
     (r"(generator|discriminator|cloze|token)_head/\w+/kernel", P("fsdp")),
     (r"task_specific/.*kernel", P("fsdp")),
+    # What DiffCSE trains with, and leaves behind.
+    (r"(frozen_generator|detector)/.*embedding", P(None, "fsdp")),
+    (r"(frozen_generator|detector)/.*kernel", P("fsdp")),
 )
 
 

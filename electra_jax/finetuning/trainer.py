@@ -14,7 +14,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from electra_jax.devices import sharding
 from electra_jax.devices.attention import make_attend
+from electra_jax.finetuning import diffcse
 from electra_jax.finetuning import losses as finetuning
+from electra_jax.finetuning.contrast import contrastive_loss
 from electra_jax.models.config import EncoderConfig
 from electra_jax.models.task_heads import HeadConfig
 from electra_jax.models.task_model import TaskModel
@@ -66,6 +68,9 @@ def make_task_trainer(
     heads: Sequence[HeadConfig],
     mesh: Mesh,
     num_steps: int,
+    *,
+    detection: diffcse.Detection | None = None,
+    group: int = 1,
 ) -> TaskTrainer:
   """Builds the training programs of a fine-tuning config.
 
@@ -75,6 +80,8 @@ def make_task_trainer(
     heads: one for each task.
     mesh: of `sharding.make_mesh`.
     num_steps: updates of a run, T.
+    detection: what learns beside a text's vector, or None.
+    group: texts of a batch that belong together.
 
   Raises:
     UserError: values that do not fit each other.
@@ -84,7 +91,7 @@ def make_task_trainer(
   sharding.check_divisible(
       mesh, "number of attention heads", encoder.num_heads, ("tensor",)
   )
-  optimizer_config = _optimizer_config(config, num_steps)
+  optimizer_config = _optimizer_config(config, num_steps, detection)
   model = TaskModel(
       encoder,
       tuple(heads),
@@ -93,27 +100,37 @@ def make_task_trainer(
   )
 
   def fresh_params(seed):
-    return init_params(encoder, heads, seed)
+    params = init_params(encoder, heads, seed)
+    return params | detection.init_params() if detection else params
 
   abstract_params = jax.eval_shape(lambda: fresh_params(0))
-  rates = layerwise_rates(abstract_params, encoder.num_layers, optimizer_config)
+  rates = _rates(abstract_params, encoder, optimizer_config)
   optimizer = make_optimizer(optimizer_config, rates)
 
   def loss_fn(params, examples, weights):
-    batch, dropout_seeds = examples
+    batch, dropout_seeds, masked = examples
     outputs = apply(model, params, batch, dropout_seeds=dropout_seeds)
-    losses = _losses(heads, outputs, batch, config.questions.answerable_weight)
+    losses = _losses(config, heads, outputs, batch, group)
     total = sum(losses[h.name] * weights[h.name] for h in heads)
-    counts = _counts(heads, batch)
-    return total, {
-        f"{h.name}_loss": (losses[h.name], counts[h.name]) for h in heads
-    }
+    counts = _counts(heads, batch, group)
+    sums = {f"{h.name}_loss": (losses[h.name], counts[h.name]) for h in heads}
+    if detection is not None:
+      (head,) = heads
+      condition = outputs[head.name].condition[::group]
+      sums["rtd_loss"] = detection.loss(params, masked, condition)
+      mean = sums["rtd_loss"].sum / jnp.maximum(sums["rtd_loss"].weight, 1.0)
+      share = counts[head.name] * weights[head.name]  # 1 where means are.
+      total += detection.weight * mean * share
+    return total, sums
 
   def prepare(rng, batch):
     texts = batch.texts.starts.shape[0]
     seeds = jax.random.bits(rng, (texts,), jnp.uint32)
-    weights = _loss_weights(config, heads, batch)
-    return (batch._replace(seed=()), seeds), weights
+    weights = _loss_weights(config, heads, batch, group)
+    masked = ()
+    if detection is not None:
+      masked = detection.draw(jax.random.fold_in(rng, 1), batch.texts)
+    return (batch._replace(seed=()), seeds, masked), weights
 
   train_step = make_train_step(
       prepare,
@@ -226,13 +243,18 @@ def apply(
 
 
 def _optimizer_config(
-    config: FinetuneConfig, num_steps: int
+    config: FinetuneConfig,
+    num_steps: int,
+    detection: diffcse.Detection | None,
 ) -> OptimizerConfig:
   numbers = dataclasses.asdict(config.optimizer)
   # Not cut to whole steps: release model/optimization.py:create_optimizer.
   warmup_steps = numbers.pop("warmup_proportion") * num_steps
   return OptimizerConfig(
-      num_train_steps=num_steps, warmup_steps=warmup_steps, **numbers
+      num_train_steps=num_steps,
+      warmup_steps=warmup_steps,
+      frozen="" if detection is None else diffcse.FROZEN,
+      **numbers,
   )
 
 
@@ -244,15 +266,37 @@ def _smallest_call(heads) -> tuple[tuple, dict]:
   return args, {"word_places": tagging, "answer_starts": questions}
 
 
-def _losses(heads, outputs, batch, answerable_weight) -> dict[str, Scalar]:
+def _rates(
+    params: Params, encoder: EncoderConfig, config: OptimizerConfig
+) -> Params:
+  """Returns each parameter's factor; that of a detector is 1."""
+  beside = {n: x for n, x in params.items() if n in diffcse.PARTS}
+  own = {name: part for name, part in params.items() if name not in beside}
+  rates = layerwise_rates(own, encoder.num_layers, config)
+  return rates | jax.tree.map(lambda _: 1.0, beside)
+
+
+def _losses(config, heads, outputs, batch, group) -> dict[str, Scalar]:
   """Returns each task's loss, summed over its texts."""
   losses = {}
   for head in heads:
     output, targets = outputs[head.name], batch.targets[head.name]
+    weights = batch.weights[head.name]
     if head.kind == "questions":
+      answerable_weight = config.questions.answerable_weight
       loss = finetuning.span_loss(
           *output, **targets, answerable_weight=answerable_weight
       )
+    elif head.kind == "embedding":
+      loss = contrastive_loss(
+          output.projected,
+          targets["text_ids"],
+          weights,
+          group=group,
+          temperature=config.embedding.temperature,
+          prefixes=config.embedding.dimensions,
+      )
+      weights = weights[::group]
     elif head.kind == "tagging":
       loss = finetuning.tagging_loss(
           output, targets["labels"], targets["weights"]
@@ -263,25 +307,25 @@ def _losses(heads, outputs, batch, answerable_weight) -> dict[str, Scalar]:
       loss = finetuning.multilabel_loss(output, targets["labels"])
     else:
       loss = finetuning.classification_loss(output, targets["labels"])
-    losses[head.name] = jnp.sum(loss * batch.weights[head.name])
+    losses[head.name] = jnp.sum(loss * weights)
   return losses
 
 
-def _counts(heads, batch) -> dict[str, Scalar]:
+def _counts(heads, batch, group) -> dict[str, Scalar]:
   """Returns how many texts each task has; of tags, how many words.
 
   A window counts as its share of a text.
   """
   counts = {}
   for head in heads:
-    each = batch.weights[head.name]
+    each = batch.weights[head.name][::group]
     if head.kind == "tagging":
       each *= jnp.sum(batch.targets[head.name]["weights"], axis=-1)
     counts[head.name] = jnp.sum(each)
   return counts
 
 
-def _loss_weights(config, heads, batch) -> dict[str, Scalar]:
+def _loss_weights(config, heads, batch, group) -> dict[str, Scalar]:
   """Returns the factor of each task's summed loss in the total.
 
   The mean is over texts, and over words where tags are learned; of several
@@ -292,10 +336,10 @@ def _loss_weights(config, heads, batch) -> dict[str, Scalar]:
   """
   if config.train.loss_reduction == "sum":
     return {head.name: jnp.ones(()) for head in heads}
-  texts = {h.name: jnp.sum(batch.weights[h.name]) for h in heads}
+  texts = {h.name: jnp.sum(batch.weights[h.name][::group]) for h in heads}
   all_texts = sum(texts.values())
   shares = {}
-  for name, count in _counts(heads, batch).items():
+  for name, count in _counts(heads, batch, group).items():
     # Not max(…, 1): windows of long texts may be less than one text together.
     whole = all_texts * count
     shares[name] = texts[name] / jnp.where(whole > 0, whole, 1.0)

@@ -10,7 +10,7 @@ import numpy as np
 from etils import epath
 
 from electra_jax.errors import UserError
-from electra_jax.models.electra import Electra
+from electra_jax.models.electra import Electra, discriminator_embeddings
 from electra_jax.objectives.masking import MaskedRows, mask_rows, unpack_rows
 from electra_jax.pretraining.judging import Detection, judge, to_detections
 from electra_jax.pretraining.trainer import bind, init_params_of
@@ -24,6 +24,7 @@ from electra_jax.runs.networks import (
     vocabulary_of,
     vocabulary_of_run,
 )
+from electra_jax.runs.vectors import EmbedsTexts, VectorOptions
 from electra_jax.store.feed import Batch, evaluation_batches
 from electra_jax.store.reader import open_store
 from electra_jax.training.checkpoint import Checkpointer
@@ -70,7 +71,7 @@ class Score(NamedTuple):
   total: float
 
 
-class PretrainedModel:
+class PretrainedModel(EmbedsTexts):
   """A pre-trained run, ready to answer."""
 
   def __init__(
@@ -272,6 +273,16 @@ class PretrainedModel:
         Score(*pair, math.fsum(pair[1]))
         for pair in zip(tokens, log_likelihoods, strict=True)
     ]
+
+  def _embedding_parts(self):
+    networks = self._model.config
+    params = {
+        "embeddings": discriminator_embeddings(self._params, networks),
+        "discriminator": self._params["discriminator"],
+    }
+    length = self.config.data.length
+    parts = networks.discriminator, params, self.tokenizer, length
+    return *parts, VectorOptions()
 
   def _rows_of(self, texts: Sequence[str]) -> tuple[list[list[int]], list[int]]:
     """Returns rows of ids and, for each, the text it is a part of."""

@@ -16,7 +16,7 @@ CONFIG = str(helpers.ROOT / "configs/pretrain.py")
     "verb",
     [
         *("prepare", "pretrain", "finetune", "evaluate", "predict"),
-        *("convert", "benchmark", "demo", "doctor", "completion"),
+        *("convert", "benchmark", "demo", "doctor", "embed", "completion"),
     ],
 )
 def test_every_verb_explains_itself_with_an_example(verb, capsys):
