@@ -238,6 +238,7 @@ PLAN = [
     "exporting.findings",
     "exporting.trials",
     "exporting.task_trials",
+    "exporting.embedders",
     "exporting.examples",
     "exporting.manifest",
     "exporting.targets",

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from typing import Any
 
 from electra_jax.cli.shared_arguments import add_compilation_cache
 
@@ -31,6 +32,21 @@ def add_embed(verb: argparse.ArgumentParser) -> None:
       default="text",
       help="of .jsonl, .csv, .tsv, .parquet: what holds the text (%(default)s)",
   )
+  add_vector_flags(verb)
+  verb.add_argument(
+      "--windows",
+      choices=("mean", "max", "first"),
+      help="of a text that is longer than a row of the run: the mean (default)"
+      " or max over the vectors of all its parts, or the first part's",
+  )
+  verb.add_argument(
+      "--seed", type=int, help="finetune: whose model (the best one's)"
+  )
+  add_compilation_cache(verb)
+
+
+def add_vector_flags(verb: argparse.ArgumentParser) -> None:
+  """Adds what says how a text becomes a vector."""
   verb.add_argument(
       "--layer",
       type=int,
@@ -53,16 +69,16 @@ def add_embed(verb: argparse.ArgumentParser) -> None:
   verb.add_argument(
       "--raw", action="store_true", help="do not scale vectors to length 1"
   )
-  verb.add_argument(
-      "--windows",
-      choices=("mean", "max", "first"),
-      help="of a text that is longer than a row of the run: the mean (default)"
-      " or max over the vectors of all its parts, or the first part's",
-  )
-  verb.add_argument(
-      "--seed", type=int, help="finetune: whose model (the best one's)"
-  )
-  add_compilation_cache(verb)
+
+
+def vector_options(args: argparse.Namespace) -> dict[str, Any]:
+  """Returns what those flags say; None for what was not given."""
+  return {
+      "layer": args.layer,
+      "pooling": args.pooling,
+      "dimensions": args.dimensions,
+      "normalized": False if args.raw else None,
+  }
 
 
 def run_embed(args: argparse.Namespace, rest: Sequence[str]) -> int:
@@ -78,11 +94,8 @@ def run_embed(args: argparse.Namespace, rest: Sequence[str]) -> int:
       args.output,
       field=args.field,
       seed=args.seed,
-      layer=args.layer,
-      pooling=args.pooling,
-      dimensions=args.dimensions,
-      normalized=not args.raw,
       windows=args.windows,
+      **vector_options(args),
   )
   print(f"{args.output}: {done.count:,} vectors of {done.dimensions} numbers")
   return 0

@@ -236,6 +236,7 @@ class FinetunedModel(EmbedsTexts):
       self._params = checkpointer.read_params(
           abstract, sharding.params_shardings(mesh, abstract)
       )
+      self.step = checkpointer.restored_step
 
   def task(self, name: str | None = None) -> Task:
     """Returns one of the tasks; the name may be left out where there is one.

@@ -101,6 +101,7 @@ class PretrainedModel(EmbedsTexts):
     abstract = jax.eval_shape(lambda: init_params_of(self._model, 0))
     with Checkpointer(workdirs.checkpoints(workdir)) as checkpointer:
       self._params = checkpointer.read_params(abstract)
+      self.step = checkpointer.restored_step
     self._run = run
     self._buckets = buckets
     self._recipe = method_of(run.config)

@@ -61,6 +61,9 @@ class Embedder:
   Attributes:
     dimensions: numbers of a vector.
     options: how a text becomes one.
+    encoder: the layers that are computed.
+    params: "embeddings" and "discriminator".
+    length: tokens of a row at most.
   """
 
   def __init__(
@@ -95,8 +98,9 @@ class Embedder:
         dtype="float32",
         remat="none",
     )
+    self.encoder = encoder
     model = TextEncoder(encoder, options.pooling)
-    self._params = {
+    self.params = {
         name: params[name] for name in ("embeddings", "discriminator")
     }
     self._run = jax.jit(
@@ -104,7 +108,7 @@ class Embedder:
     )
     self._special = tokenizer.special
     self._encode = tokenizer.encode_batch
-    self._length = length
+    self.length = length
 
   def embed(self, texts: Sequence[str]) -> Float[np.ndarray, "n D"]:
     """Returns a vector of each text, in float32; zeros of a blank one."""
@@ -125,9 +129,9 @@ class Embedder:
   def _embed_chunk(self, texts: list[str]) -> np.ndarray:
     rows, owners = [], []
     for owner, pieces in enumerate(self._encode(texts)):
-      parts = range(0, len(pieces), self._length - 2)
+      parts = range(0, len(pieces), self.length - 2)
       for start in parts[:1] if self.options.windows == "first" else parts:
-        rows.append(pieces[start : start + self._length - 2])
+        rows.append(pieces[start : start + self.length - 2])
         owners.append(owner)
     if not rows:
       return self._zeros(len(texts))
@@ -145,7 +149,7 @@ class Embedder:
       batch = self._batch([rows[i] for i in numbers], lengths[numbers[-1]])
       if len(found) > 1:  # What is queued stays bounded.
         found[-2] = np.asarray(found[-2])
-      found.append(self._run(self._params, *batch))
+      found.append(self._run(self.params, *batch))
     places = np.argsort(order)
     return np.concatenate([np.asarray(x) for x in found])[: len(rows)][places]
 
@@ -154,7 +158,7 @@ class Embedder:
     length = _SHORTEST
     while length < longest:
       length *= 2
-    length = min(length, self._length)
+    length = min(length, self.length)
     count = _BATCH_ROWS if len(rows) > 8 else 8 if len(rows) > 1 else 1
     ids = np.full((count, length), self._special.pad, np.int32)
     mask = np.zeros_like(ids)
