@@ -198,8 +198,8 @@ def _has_file(
 
 
 def _held_out(
-    examples: Sequence[TextExample], percent: float, *, is_held_out: bool
-) -> list[TextExample]:
+    examples: Sequence[Any], percent: float, *, is_held_out: bool
+) -> list[Any]:
   """Returns the examples on one side of the split by a hash of their texts.
 
   The side of a row depends on nothing but its texts: neither on its place nor
@@ -216,7 +216,7 @@ def _held_out(
   return kept
 
 
-def _place(example: TextExample) -> float:
+def _place(example: Any) -> float:
   """Returns a number in [0, 1) that depends on the texts alone."""
   texts = repr(("dev", example.text, example.other_text))
   digest = hashlib.sha256(texts.encode("utf-8", "surrogatepass")).digest()
