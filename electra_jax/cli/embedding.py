@@ -86,16 +86,18 @@ def run_embed(args: argparse.Namespace, rest: Sequence[str]) -> int:
   del rest
   from electra_jax.devices import compilation_cache
   from electra_jax.embedding.embed import embed
+  from electra_jax.progress import Progress
 
   compilation_cache.enable(args.compilation_cache)
-  done = embed(
-      args.workdir,
-      args.input,
-      args.output,
-      field=args.field,
-      seed=args.seed,
-      windows=args.windows,
-      **vector_options(args),
-  )
+  with Progress().stage("embedding"):
+    done = embed(
+        args.workdir,
+        args.input,
+        args.output,
+        field=args.field,
+        seed=args.seed,
+        windows=args.windows,
+        **vector_options(args),
+    )
   print(f"{args.output}: {done.count:,} vectors of {done.dimensions} numbers")
   return 0

@@ -215,7 +215,7 @@ def _networks(
     to: str,
     run: workdirs.Run,
     own: Network,
-    state: PretrainedState | FinetunedState,
+    state: PretrainedState | FinetunedState | None,
     asked: str | None,
 ) -> list[Network]:
   """Returns what is exported: of a page, the generator as well."""
@@ -232,7 +232,7 @@ def _networks(
 
 def _try(
     network: Network,
-    state: PretrainedState | FinetunedState,
+    state: PretrainedState | FinetunedState | None,
     run: workdirs.Run,
     check: int | None,
     **given: Any,

@@ -65,7 +65,10 @@ def what_runs_start_from(tmp_path_factory, tokenizer):
 
 
 def config_of(start, **changes):
-  return helpers.finetune_config("embedding", **start | changes)
+  task = changes.pop("task", "embedding")
+  return helpers.override(
+      helpers.finetune_config("embedding", **start | changes), {"task": task}
+  )
 
 
 def steps_of(config, devices, steps=2):
@@ -221,7 +224,7 @@ def test_made_up_texts_are_learned_by_the_shipped_recipe(tmp_path):
         ({"embedding.dimensions": (8, 65)}, "dimensions is 65 .* 64 numbers"),
         (
             {"embedding.dimensions": (8,), "embedding.projection": True},
-            r"dimensions=\(8,\) are prefixes .* projection=false",
+            r"dimensions=\(8,\) are prefixes .*projection=false",
         ),
         (
             {"embedding.method": "pairs", "table.other_text": ""},
