@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
@@ -115,7 +116,7 @@ def try_embedder(
     origin = f"{len(texts):,} rows of {whose}"
   else:
     rows, origin = rows_of_run(run, count, texts)
-  rows = jax.device_get(unpack_rows(*map(np.asarray, rows)))
+  rows = jax.device_get(unpack_rows(*map(jnp.asarray, rows)))
   model = TextEncoder(network.config, network.heads[0].pooling)
   head = network.heads[0]
 
