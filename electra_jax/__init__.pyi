@@ -30,6 +30,7 @@ from electra_jax.api import (
 )
 from electra_jax.bulk.predicting import predict as predict
 from electra_jax.config_files import load_config as load_config
+from electra_jax.embedding.embed import embed as embed
 from electra_jax.errors import UserError as UserError
 from electra_jax.finetuning.model import FinetunedModel as FinetunedModel
 from electra_jax.models.config import (

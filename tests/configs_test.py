@@ -210,7 +210,8 @@ def test_every_key_is_read(name):
     if section in whole:
       assert whole[section] in text, f"config.{section} is never read"
     elif section == "table":
-      table = (package / "tasks/table.py").read_text()
+      files = (package / f"tasks/{n}.py" for n in ("table", "text_pairs"))
+      table = "".join(file.read_text() for file in files)
       for key in values:
         assert f'"{key}"' in table, f"config.table.{key} is never read"
     elif not isinstance(values, dict) or section == "phases":

@@ -92,6 +92,13 @@ class StandIns:
       text = file.read_text()
       file.write_text(text.replace("text,label", "review,stars"))
 
+  def _make_pairs(self, path):
+    path.mkdir()
+    for split in ("train", "dev"):
+      rows = [f"who saw river {i}\tthe cat saw river {i}" for i in range(20)]
+      text = "\n".join(["question\tanswer", *rows]) + "\n"
+      (path / f"{split}.tsv").write_text(text)
+
   def _make_questions(self, path):
     write_synthetic_task("squad", path)
 

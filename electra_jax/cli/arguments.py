@@ -4,6 +4,7 @@ import argparse
 
 from electra_jax import __version__
 from electra_jax.cli import examples
+from electra_jax.cli.embedding import add_embed
 from electra_jax.cli.exporting import add_export
 from electra_jax.cli.prepare_arguments import add_prepare
 from electra_jax.cli.report_arguments import add_report
@@ -292,6 +293,7 @@ _VERBS = {
     ),
     "evaluate": ("a checkpoint's metrics", examples.EVALUATE, _add_evaluate),
     "predict": ("text in, answer out", examples.PREDICT, _add_predict),
+    "embed": ("texts -> vectors", examples.EMBED, add_embed),
     "convert": (
         "workdir, TensorFlow 1, Hugging Face: any to any",
         examples.CONVERT,

@@ -67,6 +67,15 @@ blank line keeps its number and has no answer. What a long text loses, or in how
 many windows it is read, is said beside its answer. With --output memory does not
 grow with the number of lines, and the same command goes on where it was killed.
 """
+EMBED = """examples:
+  electra-jax embed run --input texts.txt --output vectors.npy
+  electra-jax embed tiny-en --input books.csv --field title --layer -2 \\
+      --output titles.parquet
+  electra-jax embed pairs --input texts.txt --dimensions 32 --output short.npy
+Row i of the vectors is that of text i; a blank line has zeros. Vectors have
+length 1, so that a product of two is their cosine. What tells texts apart best
+is seldom the last layer of a run that was not trained to embed.
+"""
 EXPORT = """examples:
   electra-jax export run phone --to litert --int8 --lengths 32,128
   electra-jax export sst server --to onnx --int8

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 from electra_jax import api
+from electra_jax.cli.embedding import add_vector_flags, vector_options
 from electra_jax.cli.typed import read_typed
 from electra_jax.errors import UserError
 
@@ -34,10 +35,11 @@ def add_export(verb: argparse.ArgumentParser) -> None:
   )
   verb.add_argument(
       "--network",
-      choices=("discriminator", "generator"),
+      choices=("discriminator", "generator", "embedder"),
       help="pretrain: which one; the discriminator, where there is one, if"
-      " unset",
+      " unset; any run: the embedder, which gives vectors of texts",
   )
+  add_vector_flags(verb)
   verb.add_argument(
       "--seed", type=int, help="finetune: whose model (the best one's)"
   )
@@ -89,6 +91,7 @@ def run_export(args: argparse.Namespace, rest: Sequence[str]) -> int:
       texts=texts,
       check=args.check,
       runtime=args.runtime,
+      **vector_options(args),
   )
   print(f"{done.folder}: the {done.network} of step {done.step:,}")
   print(done.table())

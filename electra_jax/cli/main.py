@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from electra_jax import api
 from electra_jax.cli.arguments import make_parser
+from electra_jax.cli.embedding import run_embed
 from electra_jax.cli.exporting import run_export
 from electra_jax.cli.interrupts import Interrupts
 from electra_jax.cli.messages import set_up_messages
@@ -326,6 +327,7 @@ _MODULES = {
     "distill": "pretraining.pretrain",
     "evaluate": "pretraining.evaluation",
     "predict": "pretraining.model",
+    "embed": "pretraining.model",
     "benchmark": "performance.benchmark",
     "report": "reporting.page",
     "demo": "serve.server",
@@ -348,6 +350,7 @@ VERBS = {
     "predict": _predict,
     "convert": _convert,
     "export": run_export,
+    "embed": run_embed,
     "plan": _plan,
     "benchmark": _benchmark,
     "report": _report,

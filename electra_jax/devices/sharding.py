@@ -37,6 +37,9 @@ RULES = (
     (r"(generator|discriminator|cloze|token)_head/\w+/kernel", P("fsdp")),
     (r"task_specific/.*kernel", P("fsdp")),
     (r"task_specific/\w+/prior_\w+", P()),
+    # What DiffCSE trains with, and leaves behind.
+    (r"(frozen_generator|detector)/.*embedding", P(None, "fsdp")),
+    (r"(frozen_generator|detector)/.*kernel", P("fsdp")),
 )
 
 

@@ -1,6 +1,11 @@
 """example.py: a folder's model asked in a few lines, without this package."""
 
-from electra_jax.exporting.networks import DETECTION, MASKED_LM, Network
+from electra_jax.exporting.networks import (
+    DETECTION,
+    EMBEDDING,
+    MASKED_LM,
+    Network,
+)
 
 EXAMPLE_FILE = "example.py"
 
@@ -275,7 +280,24 @@ if __name__ == "__main__":
   print(json.dumps(answer({arguments}), ensure_ascii=False))
 """
 _OF_TEXT = _MAIN.format(arguments='*sys.argv[1].split("\\t")')
+_COMPARE = """
+
+def embed(text):
+  row = tokenizer.encode(text)
+  inputs = {
+      "input_ids": np.array([row.ids], np.int32),
+      "input_mask": np.array([row.attention_mask], np.int32),
+      "segment_ids": np.array([row.type_ids], np.int32),
+  }
+  vector = run(inputs)["vectors"][0]
+  return vector / np.linalg.norm(vector)
+
+
+one, other = embed(sys.argv[1]), embed(sys.argv[2])
+print(f"cosine {float(one @ other):.4f}")
+"""
 _SHOW = {
+    EMBEDDING: _COMPARE,
     DETECTION: _TEXT + _DETECT,
     MASKED_LM: _TEXT + _GUESS,
     "classification": _PAIR + _CLASSES + _OF_TEXT,
@@ -284,7 +306,11 @@ _SHOW = {
     "tagging": _SCHEME + _TAGS + _MAIN.format(arguments="split(sys.argv[1])"),
     "questions": _QUESTIONS + _MAIN.format(arguments="*sys.argv[1:3]"),
 }
-_USAGE = {"tagging": '"some words"', "questions": '"a question" "a context"'}
+_USAGE = {
+    EMBEDDING: '"a text" "another"',
+    "tagging": '"some words"',
+    "questions": '"a question" "a context"',
+}
 # What the runtimes share: a name written out in a text is text, as in training.
 _TOKENIZER = "tokenizer.encode_special_tokens = {splits}  # As in training."
 _CUT = '\ntokenizer.enable_truncation(manifest["lengths"]["example"])'

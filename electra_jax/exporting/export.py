@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from etils import epath
@@ -11,6 +11,12 @@ from etils import epath
 from electra_jax.disk.scratch import new_folder, open_scratch
 from electra_jax.errors import UserError
 from electra_jax.exporting import web
+from electra_jax.exporting.embedders import (
+    EMBEDDER,
+    is_embedder,
+    read_embedder,
+    try_embedder,
+)
 from electra_jax.exporting.examples import EXAMPLE_FILE, example_of
 from electra_jax.exporting.findings import Finding, check_finding
 from electra_jax.exporting.manifest import Facts, ModelFile, write_manifest
@@ -102,6 +108,7 @@ def export(
     texts: Sequence[str] | None = None,
     check: int | None = None,
     runtime: str | os.PathLike | None = None,
+    **vectors: Any,
 ) -> Export:
   """Writes a network of a run for another runtime, and tries it out.
 
@@ -120,13 +127,16 @@ def export(
     lengths: of "litert": tokens of the rows that it takes; by default the
       longest row that the run was trained on.
     network: of a pretrain run: "discriminator" or "generator"; by default the
-      discriminator where there is one.
+      discriminator where there is one. Of any run: "embedder", for vectors of
+      texts, which a run of task=embedding has by default.
     seed: of a finetune run, whose model; by default the best.
     texts: lines to compare on, as `predict` takes them, in place of the rows or
       examples that training has held out.
     check: how many of them; ROWS, and of each dev split EXAMPLES, by default.
     runtime: of "web": a folder with the files of onnxruntime-web; by default
       npm fetches them.
+    **vectors: of an embedder: `layer`, `pooling`, `dimensions`, `normalized`,
+      as of `runs.vectors.EmbedsTexts.embedder`.
 
   Raises:
     UserError: an argument or the run is at fault, a package is missing, or the
@@ -138,7 +148,7 @@ def export(
   _check_arguments(to, check, runtime)
   run = workdirs.load(workdir)
   check_exportable(run.tokenizer)
-  own, state = read_network(workdir, run, name=network, seed=seed)
+  own, state = _read(workdir, run, network, seed, vectors)
   networks = _networks(to, run, own, state, network)
   lengths = _lengths(to, target, own, lengths)
   given = {"lengths": lengths, "texts": texts}
@@ -190,16 +200,39 @@ def _check_arguments(
     web.check_npm()
 
 
+def _read(workdir, run, network, seed, vectors: Mapping[str, Any]):
+  """Reads the network that is asked for; an embedder has no other state."""
+  given = {name: x for name, x in vectors.items() if x is not None}
+  if is_embedder(run, network):
+    return read_embedder(workdir, run, seed, given), None
+  _check_no_vectors(given)
+  return read_network(workdir, run, name=network, seed=seed)
+
+
+def _check_no_vectors(given: Mapping[str, Any]) -> None:
+  for name in given:
+    flag = "--raw" if name == "normalized" else f"--{name}"
+    raise UserError(
+        f"{flag} has no meaning for a network that gives no vectors; add"
+        f" --network {EMBEDDER}, or leave it out"
+    )
+
+
 def _networks(
     to: str,
     run: workdirs.Run,
     own: Network,
-    state: PretrainedState | FinetunedState,
+    state: PretrainedState | FinetunedState | None,
     asked: str | None,
 ) -> list[Network]:
   """Returns what is exported: of a page, the generator as well."""
   if to != "web":
     return [own]
+  if own.name == EMBEDDER:
+    raise UserError(
+        "--to web shows what a network says of tokens or tasks, and an embedder"
+        " gives vectors; choose --to onnx, which a browser runs, too"
+    )
   web.check_page(run)
   return [own, *(_generator_beside(own, state) if asked is None else ())]
 
@@ -230,11 +263,13 @@ def _try_both(network, state, run, check, **given) -> _Trials:
 
 def _try(
     network: Network,
-    state: PretrainedState | FinetunedState,
+    state: PretrainedState | FinetunedState | None,
     run: workdirs.Run,
     check: int | None,
     **given: Any,
 ) -> PretrainedTrials | TaskTrials:
+  if network.name == EMBEDDER:
+    return try_embedder(network, run, count=check or ROWS, **given)
   if isinstance(state, FinetunedState):
     return try_finetuned(
         network, state.params, run, count=check or EXAMPLES, **given

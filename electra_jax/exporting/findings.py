@@ -16,7 +16,7 @@ class Finding(NamedTuple):
   Attributes:
     largest: difference of a logit, or of a log-probability of spans.
     differing: how many answers differ: verdicts on tokens, likeliest tokens,
-      classes, sets of labels, ratings by over 1 % of their range, tags of
+      nearest texts, classes, sets of labels, ratings by over 1 % of their range, tags of
       words, answers to questions.
     answers: how many were compared.
     scores: of a fine-tuned model on what was compared, by name; empty where

@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from electra_jax.exporting.networks import (
     DETECTION,
+    EMBEDDING,
     MASKED_LM,
     Head,
     Network,
@@ -103,6 +104,18 @@ class Operations(Protocol):
   def stack(self, parts: list[Value]) -> Value:
     """[B, L] each -> [B, S, L]."""
 
+  def mean_token(self, x: Value, mask: Value) -> Value:
+    """[B, L, D] and [B, L] -> [B, D], over the tokens alone."""
+
+  def largest_token(self, x: Value, mask: Value) -> Value:
+    """The same, the largest of each column."""
+
+  def first_columns(self, x: Value, count: int) -> Value:
+    """[B, D] -> [B, count]."""
+
+  def unit(self, x: Value) -> Value:
+    """[B, D] -> vectors of length 1."""
+
 
 def forward(
     ops: Operations,
@@ -124,6 +137,9 @@ def forward(
   hidden = _encode(ops, network, params, inputs)
   outputs = {}
   for head in network.heads:
+    if head.kind == EMBEDDING:
+      outputs["vectors"] = _vectors(ops, head, hidden, inputs["input_mask"])
+      continue
     of_head = params[network.parts[2]]
     if head.name:
       of_head = of_head[head.name]
@@ -175,6 +191,17 @@ def _attend(ops, hidden, bias, params, num_heads) -> Value:
       ops.softmax(ops.add(scores, bias)), ops.heads(value, num_heads)
   )
   return _linear(ops, ops.join_heads(mixed), params["output"])
+
+
+def _vectors(ops, head: Head, hidden, mask) -> Value:
+  if head.pooling == "cls":
+    pooled = ops.first_token(hidden)
+  elif head.pooling == "max":
+    pooled = ops.largest_token(hidden, mask)
+  else:
+    pooled = ops.mean_token(hidden, mask)
+  kept = ops.first_columns(pooled, head.size)
+  return ops.unit(kept) if head.is_normalized else kept
 
 
 def _logits(ops, head: Head, params, hidden, inputs, table) -> Value:

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from electra_jax.models.attention import attention_score_bias
 from electra_jax.models.config import LAYER_NORM_EPSILON
 from electra_jax.models.layers import gelu
+from electra_jax.models.pooling import pool_tokens, unit_vectors
 
 
 class JaxOperations:
@@ -98,3 +99,15 @@ class JaxOperations:
 
   def stack(self, parts):
     return jnp.stack(parts, axis=1)
+
+  def mean_token(self, x, mask):
+    return pool_tokens(x, mask, "mean")
+
+  def largest_token(self, x, mask):
+    return pool_tokens(x, mask, "max")
+
+  def first_columns(self, x, count):
+    return x[:, :count]
+
+  def unit(self, x):
+    return unit_vectors(x)

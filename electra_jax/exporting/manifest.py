@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from electra_jax import __version__
 from electra_jax.exporting.findings import TOLERANCE, Finding
-from electra_jax.exporting.networks import Head, Network, Port
+from electra_jax.exporting.networks import EMBEDDING, Head, Network, Port
 from electra_jax.files import to_json, write_whole
 from electra_jax.finetuning.task_data import decode_options
 from electra_jax.runs import workdir as workdirs
@@ -106,6 +106,7 @@ def write_manifest(
           "example": trained,
       },
       "head": network.heads[0].kind if network.heads[0].task is None else None,
+      "vectors": _vectors(network.heads[0]),
       "tasks": [
           task_facts(network, head, facts.run)
           for head in network.heads
@@ -160,6 +161,18 @@ def task_facts(
         "doc_stride": config.data.doc_stride,
     }
   return record
+
+
+def _vectors(head: Head) -> dict[str, Any] | None:
+  """Returns how an embedder makes vectors; None of another network."""
+  if head.kind != EMBEDDING:
+    return None
+  return {
+      "layer": head.layer,
+      "pooling": head.pooling,
+      "dimensions": head.size,
+      "normalized": head.is_normalized,
+  }
 
 
 def _tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:

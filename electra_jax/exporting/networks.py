@@ -25,6 +25,7 @@ from electra_jax.tasks.task import Task
 
 NETWORKS = ("discriminator", "generator")
 DETECTION, MASKED_LM = "detection", "masked_lm"  # Heads beside tasks'.
+EMBEDDING = "embedding"  # Vectors of texts; no parameters of its own.
 # Axes whose lengths the caller chooses.
 BATCH, LENGTH, SLOTS = "batch", "length", "slots"
 POSITIONS = "positions"  # The input that masked LM alone has.
@@ -52,10 +53,13 @@ class Head:
 
   Attributes:
     name: of its parameters, under `scope`: "" for those of pre-training.
-    kind: DETECTION, MASKED_LM, or the kind of a task.
+    kind: DETECTION, MASKED_LM, EMBEDDING, or the kind of a task.
     size: outputs of a text, a token or a position.
     prefix: what its outputs' names begin with.
     task: what a head of fine-tuning has learned, else None.
+    pooling: of an embedding; see `models.pooling`.
+    layer: of an embedding, as it was asked for.
+    is_normalized: of an embedding: whether vectors have length 1.
   """
 
   name: str
@@ -63,6 +67,9 @@ class Head:
   size: int
   prefix: str = ""
   task: Task | None = None
+  pooling: str = ""
+  layer: int = -1
+  is_normalized: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +77,7 @@ class Network:
   """One encoder with its heads, in float32.
 
   Attributes:
-    name: "discriminator" or "generator".
+    name: "discriminator", "generator" or "embedder".
     config: shapes of the encoder.
     parts: names in `params` of the embeddings, the encoder and the heads.
     params: numpy arrays by the paths of the run, the embeddings as the encoder
@@ -138,6 +145,8 @@ def _outputs(head: Head, beam_size: int) -> tuple[Port, ...]:
         port("end_index", pairs, "their places in the row"),
         port("impossible", (), "log-odds that there is no answer"),
     )
+  if head.kind == EMBEDDING:
+    return (port("vectors", (head.size,), "of the texts"),)
   shape, meaning = {
       DETECTION: ((LENGTH,), "log-odds that each token was replaced"),
       MASKED_LM: ((SLOTS, head.size), "of every token of the vocabulary"),

@@ -138,6 +138,25 @@ class OnnxOperations:
     parts = [self._unsqueeze(part, 1) for part in parts]
     return self._add("Concat", *parts, axis=1)
 
+  def mean_token(self, x, mask):
+    mask = self._float(mask)
+    count = self._add("ReduceSum", mask, self._axes(1), keepdims=1)
+    shares = self._unsqueeze(self._add("Div", mask, count), 1)  # [B, 1, L]
+    return self._add("Squeeze", self._add("MatMul", shares, x), self._axes(1))
+
+  def largest_token(self, x, mask):
+    padding = self._add("Sub", self._scalar(1.0), self._float(mask))
+    never = self._unsqueeze(self.scale(padding, _NEVER), -1)
+    x = self._add("Add", x, never)
+    return self._add("ReduceMax", x, self._axes(1), keepdims=0)
+
+  def first_columns(self, x, count):
+    return self._slice(x, 1, 0, self._axes(count))
+
+  def unit(self, x):
+    norm = self._add("ReduceL2", x, self._axes(-1), keepdims=1)
+    return self._add("Div", x, self._add("Max", norm, self._scalar(1e-12)))
+
   def name_output(self, value: str, name: str) -> None:
     """Gives a value the name of an output."""
     import onnx.helper
@@ -200,5 +219,6 @@ class OnnxOperations:
     return self._add("Unsqueeze", x, self._axes(*axes))
 
 
+_NEVER = -1e30  # Added to the states of padding, which are compared.
 # Of onnx.TensorProto.
 _TYPES = {"float32": 1, "int32": 6, "int64": 7}

@@ -1,7 +1,7 @@
 """Pre-trained networks tried out: rows, and what our own model says of them."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -13,6 +13,7 @@ from electra_jax.errors import UserError
 from electra_jax.exporting.findings import NOTHING, Finding
 from electra_jax.exporting.networks import (
     DETECTION,
+    EMBEDDING,
     MASKED_LM,
     POSITIONS,
     Network,
@@ -66,9 +67,9 @@ class PretrainedTrials:
 
   def of(self, runtime: Runtime) -> Finding:
     """Compares an exported file."""
-    found = NOTHING
+    found, (port,) = NOTHING, self.network.outputs
     for trial in self.batches:
-      found += _compare(self.network, trial, runtime(trial.inputs)["logits"])
+      found += _compare(self.network, trial, runtime(trial.inputs)[port.name])
     return found
 
 
@@ -94,7 +95,7 @@ def try_pretrained(
   Raises:
     UserError: the run's store is gone, or holds no such rows.
   """
-  batch, origin = _rows(run, count, texts)
+  batch, origin = rows_of_run(run, count, texts)
   rows = jax.device_get(unpack_rows(*map(jnp.asarray, batch)))
   longest = rows.input_ids.shape[1]
   batches = []
@@ -109,9 +110,16 @@ def try_pretrained(
   return PretrainedTrials(network, batches, origin)
 
 
-def _rows(run, count, texts) -> tuple[Batch, str]:
+def rows_of_run(
+    run: workdirs.Run, count: int, texts: Sequence[str] | None
+) -> tuple[Batch, str]:
+  """Returns rows that pre-training has held out, or of texts; and of which.
+
+  Raises:
+    UserError: the run's store is gone, or holds no such rows.
+  """
   if texts is not None:
-    batch = _rows_of_texts(run.tokenizer, texts[:count], run.config.data.length)
+    batch = rows_of_texts(run.tokenizer, texts[:count], run.config.data.length)
     return batch, f"{len(batch.input_ids):,} rows of given texts"
   fix = "give --texts FILE with a text on each line"
   path = run.config.data.store
@@ -137,7 +145,7 @@ def _rows(run, count, texts) -> tuple[Batch, str]:
   return batch, f"{held:,} rows of the validation split of {name}"
 
 
-def _rows_of_texts(
+def rows_of_texts(
     tokenizer: Tokenizer, texts: Sequence[str], length: int
 ) -> Batch:
   """Makes a row of the beginning of each text."""
@@ -200,9 +208,24 @@ def run_own(
         method="token_logits",
     )
 
+  return run_batches(logits, params, inputs)
+
+
+def run_batches(
+    outputs: Callable[[Params, Arrays], jax.Array],
+    params: Params,
+    inputs: Arrays,
+) -> Iterator[Trial]:
+  """Yields batches of rows with what a function gives for them.
+
+  Args:
+    outputs: (params, inputs of a batch) -> [b, ...].
+    params: its first argument.
+    inputs: of all rows.
+  """
   # Other devices multiply float32 in fewer digits.
   with jax.default_device(jax.local_devices(backend="cpu")[0]):
-    program = jax.jit(logits)
+    program = jax.jit(outputs)
     for start in range(0, len(inputs["input_ids"]), _BATCH_ROWS):
       part = {n: x[start : start + _BATCH_ROWS] for n, x in inputs.items()}
       yield Trial(part, np.asarray(program(params, part)))
@@ -226,7 +249,16 @@ def _compare(network: Network, trial: Trial, logits: np.ndarray) -> Finding:
     is_token = trial.inputs["input_mask"] > 0
     logits, expected = logits[is_token], expected[is_token]
     differs = (logits > 0) != (expected > 0)
+  elif network.heads[0].kind == EMBEDDING:
+    differs = _nearest(logits) != _nearest(expected)
   else:
     differs = logits.argmax(-1) != expected.argmax(-1)
   largest = float(np.max(np.abs(logits - expected)))
   return Finding(largest, int(differs.sum()), differs.size)
+
+
+def _nearest(vectors: np.ndarray) -> np.ndarray:
+  """Returns, for each text, the nearest other one of its batch."""
+  likeness = vectors @ vectors.T
+  np.fill_diagonal(likeness, -np.inf)
+  return likeness.argmax(axis=1)

@@ -66,6 +66,8 @@ def show_notes(
 def _way_out(task: Task, options: FeatureOptions) -> str:
   if task.kind == "questions":
     return "set a larger --config.data.max_query_length"
+  if task.kind == "embedding":
+    return "set a larger --config.data.max_length"
   if options.windows == "first":
     return (
         "set --config.data.windows=mean (or max) to read all of a text, or a"

@@ -14,14 +14,14 @@ from jax.experimental import multihost_utils
 from electra_jax.compress.teacher import with_absolute_paths
 from electra_jax.devices import sharding
 from electra_jax.disk.scratch import check_no_link_inside, open_scratch
-from electra_jax.errors import UserError
 from electra_jax.files import absolute, to_json, write_whole
-from electra_jax.finetuning import task_data
+from electra_jax.finetuning import diffcse, task_data
 from electra_jax.finetuning.data_notes import show_labels, show_notes
 from electra_jax.finetuning.evaluation import Evaluator
 from electra_jax.finetuning.model import TaskPredictor, heads_of
 from electra_jax.finetuning.pretrained_encoder import (
     PretrainedEncoder,
+    check_length,
     find_encoder,
 )
 from electra_jax.finetuning.seeds import (
@@ -108,7 +108,9 @@ def finetune(
     config = _with_synthetic_task(config, workdir)
   config = _with_absolute_paths(config)
   start = find_encoder(config)
-  _check_length(config, start)
+  check_length(config, start)
+  task_data.check_vectors(named, start.encoder)
+  detection = diffcse.make_detection(config, start)
   source = task_data.source_of(config)
   with progress.stage("reading the tasks", "longer the more text there is"):
     tasks = [
@@ -125,10 +127,14 @@ def finetune(
       mesh,
       batches.steps_of(config.train.num_epochs),
       teacher,
+      detection=detection,
+      group=batches.group,
   )
   encoder_params = start.restore(
       trainer.abstract.params, trainer.shardings.params
   )
+  if detection is not None:
+    encoder_params |= diffcse.restore(detection, start, mesh)
   evaluator = Evaluator(
       tasks, TaskPredictor(config, start.encoder, start.tokenizer, mesh)
   )
@@ -231,24 +237,16 @@ def _with_absolute_paths(config: FinetuneConfig) -> FinetuneConfig:
   )
 
 
-def _check_length(config: FinetuneConfig, start: PretrainedEncoder) -> None:
-  longest = start.encoder.max_position_embeddings
-  if config.data.max_length > longest:
-    raise UserError(
-        f"config.data.max_length {config.data.max_length} exceeds the"
-        f" {longest} positions of the checkpoint; set"
-        f" --config.data.max_length={longest}"
-    )
-
-
 def _training_batches(config, start, tasks, mesh) -> Batches:
   options = task_data.feature_options(config)
+  features = {
+      data.task.name: training_features(data, start.tokenizer, options)
+      for data in tasks
+  }
+  group = max(some.group for some in features.values())
   return Batches(
-      {
-          data.task.name: training_features(data, start.tokenizer, options)
-          for data in tasks
-      },
-      batch_size=config.train.batch_size,
+      features,
+      batch_size=config.train.batch_size * group,
       row_length=config.data.max_length,
       pad_id=start.tokenizer.special.pad,
       is_packed=config.data.packing,
@@ -394,7 +392,7 @@ def _describe(
       show(f"tags         {data.task.tag_scheme} in the data, learnt as BIOES")
   rows = " or ".join(map(str, batches.row_counts))
   show(
-      f"batch        {config.train.batch_size} texts in {rows} rows of"
+      f"batch        {batches.batch_size} texts in {rows} rows of"
       f" {config.data.max_length} tokens; {trainer.num_steps:,} steps for each"
       f" of {config.seeds} seed{'s' if config.seeds > 1 else ''}"
   )

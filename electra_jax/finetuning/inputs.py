@@ -109,6 +109,11 @@ def parse_fields(
   Raises:
     UserError: a field is missing or of the wrong type.
   """
+  if task.kind == "embedding":
+    raise UserError(
+        f"this run has learned vectors of texts ({task.name}) and no answers;"
+        " turn texts into vectors by electra-jax embed"
+    )
   name = str(fields.get("id", name))
   _check_characters(name, "id", place)
   if task.kind == "questions":

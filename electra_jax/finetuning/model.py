@@ -25,12 +25,14 @@ from electra_jax.models.task_heads import HeadConfig
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.buckets import Buckets
 from electra_jax.runs.finetune_config import FinetuneConfig
+from electra_jax.runs.vectors import EmbedsTexts, VectorOptions
 from electra_jax.runs.weights import encoder_of, seed_folder
 from electra_jax.shapes import Params
 from electra_jax.tasks import predictions
 from electra_jax.tasks.batches import Batches
 from electra_jax.tasks.examples import (
     Example,
+    PairExample,
     QuestionExample,
     TaggedExample,
     TextExample,
@@ -51,6 +53,16 @@ def head_of(
 ) -> HeadConfig:
   """Returns the head that a task trains, of a shape of `task_heads.SHAPES`."""
   size = 1 if task.kind == "regression" else len(task.labels)
+  if task.kind == "embedding":
+    return HeadConfig(
+        task.name,
+        task.kind,
+        size,
+        layer=task.vectors.layer,
+        pooling=task.vectors.pooling,
+        has_projection=task.vectors.has_projection,
+        has_condition=task.vectors.method == "diffcse",
+    )
   return HeadConfig(task.name, task.kind, size, shape, bottleneck)
 
 
@@ -157,7 +169,9 @@ class TaskPredictor:
       if len(outputs) > 1:
         outputs[-2] = jax.device_get(outputs[-2])
       batch = sharding.rows_to_global(self.mesh, batch)
-      outputs.append(predict_step(params, batch)[task.name])
+      found = predict_step(params, batch)[task.name]
+      # Of an embedding what training alone needs is left out.
+      outputs.append(found.vector if task.kind == "embedding" else found)
     outputs = jax.device_get(outputs)
     return jax.tree.map(
         lambda *parts: np.concatenate(parts)[: len(features)], *outputs
@@ -197,7 +211,7 @@ class TaskPredictor:
     )
 
 
-class FinetunedModel:
+class FinetunedModel(EmbedsTexts):
   """One seed's model of a finetune run, ready to answer.
 
   Attributes:
@@ -237,7 +251,7 @@ class FinetunedModel:
         record["name"]: task_data.task_from_json(record, run.config)
         for record in run.facts["tasks"]
     }
-    encoder = encoder_of(run)
+    encoder = self._encoder = encoder_of(run)
     mesh = sharding.make_mesh()
     self.predictor = TaskPredictor(
         run.config, encoder, run.tokenizer, mesh, buckets
@@ -249,6 +263,7 @@ class FinetunedModel:
       self.params = checkpointer.read_params(
           abstract, sharding.params_shardings(mesh, abstract)
       )
+      self.step = checkpointer.restored_step
 
   def task(self, name: str | None = None) -> Task:
     """Returns one of the tasks; the name may be left out where there is one.
@@ -345,6 +360,15 @@ class FinetunedModel:
       raise UserError("there is no text to predict on; give some")
     return self.predictor.predict(self.params, self.task(task), examples)
 
+  def _embedding_parts(self):
+    length = self.config.data.max_length
+    parts = self._encoder, self.params, self.tokenizer, length
+    learned = [task.vectors for task in self.tasks.values() if task.vectors]
+    options = [
+        VectorOptions(one.layer, one.pooling, one.dimensions) for one in learned
+    ]
+    return *parts, next(iter(options), VectorOptions())
+
   def warm_up(self, rows: int, length: int) -> None:
     """Compiles every task's program on one of the buckets' shapes."""
     for task in self.tasks.values():
@@ -356,4 +380,6 @@ def _smallest_example(task: Task) -> Example:
     return TaggedExample("", ("a",), None)
   if task.kind == "questions":
     return QuestionExample("", "a", "a", (), has_gold=False)
+  if task.kind == "embedding":
+    return PairExample("", "a", "a", None, None)
   return TextExample("", "a", "a" if task.takes_pairs else None, None)

@@ -131,3 +131,14 @@ def _check_tokenizer(config: FinetuneConfig, own: Tokenizer) -> None:
         f" {own.vocab_size} that {config.init_from} was trained with; leave it"
         " empty to use that run's own"
     )
+
+
+def check_length(config: FinetuneConfig, start: PretrainedEncoder) -> None:
+  """Raises a UserError where texts are longer than what an encoder reads."""
+  longest = start.encoder.max_position_embeddings
+  if config.data.max_length > longest:
+    raise UserError(
+        f"config.data.max_length {config.data.max_length} exceeds the"
+        f" {longest} positions of the checkpoint; set"
+        f" --config.data.max_length={longest}"
+    )

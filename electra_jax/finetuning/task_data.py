@@ -7,13 +7,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from electra_jax.errors import UserError
+from electra_jax.models.config import EncoderConfig
+from electra_jax.models.pooling import check_dimensions, layers_below
 from electra_jax.runs.finetune_config import FinetuneConfig
 from electra_jax.tasks.examples import Example
 from electra_jax.tasks.features import FeatureOptions, with_labels
 from electra_jax.tasks.predictions import DecodeOptions
 from electra_jax.tasks.registry import find_task
 from electra_jax.tasks.squad_scoring import NO_ANSWER_THRESHOLD
-from electra_jax.tasks.task import MissingSplitError, Source, Task
+from electra_jax.tasks.task import (
+    LearntVectors,
+    MissingSplitError,
+    Source,
+    Task,
+)
 
 UNLABELLED = "unlabelled"  # A split: texts that a teacher alone answers.
 
@@ -44,16 +51,27 @@ def find_tasks(config: FinetuneConfig) -> list[Task]:
   names = config.task.split("+")
   if len(set(names)) < len(names):
     raise UserError(f"config.task {config.task!r} names a task twice")
-  tasks = [find_task(name, dataclasses.asdict(config.table)) for name in names]
+  tasks = [_find_task(name, config) for name in names]
   if config.bottleneck.dimensions:
     _check_bottleneck(config, tasks)
+  if len(tasks) > 1 and any(task.vectors for task in tasks):
+    raise UserError(
+        f"config.task {config.task!r} learns vectors beside another task, and"
+        " their batches differ; learn task=embedding by itself"
+    )
+  if config.distill.teacher and any(task.vectors for task in tasks):
+    raise UserError(
+        f"config.task is {config.task!r}, and config.distill.teacher is"
+        f" {config.distill.teacher!r}; vectors have no teacher: leave one of"
+        " them out"
+    )
   return tasks
 
 
 def _check_bottleneck(config: FinetuneConfig, tasks: Sequence[Task]) -> None:
   asked = f"config.bottleneck.dimensions is {config.bottleneck.dimensions}"
   for task in tasks:
-    if task.kind in ("tagging", "questions"):
+    if task.kind in ("tagging", "questions", "embedding"):
       raise UserError(
           f"{asked}, and {task.name} is a task of {task.kind}, whose answers are"
           " read from many tokens; a bottleneck is for classes and ratings of"
@@ -68,6 +86,16 @@ def _check_bottleneck(config: FinetuneConfig, tasks: Sequence[Task]) -> None:
     raise UserError(
         f"{asked}, and config.distill.teacher is {config.distill.teacher!r}; a"
         " teacher's logits are learned without noise: leave one of them out"
+    )
+
+
+def check_vectors(tasks: Sequence[Task], encoder: EncoderConfig) -> None:
+  """Raises a UserError where vectors are asked for that no layer gives."""
+  section = "config.embedding"
+  for vectors in (task.vectors for task in tasks if task.vectors):
+    layers_below(vectors.layer, encoder.num_layers, f"{section}.layer")
+    check_dimensions(
+        vectors.dimensions, encoder.hidden_size, f"{section}.dimensions"
     )
 
 
@@ -165,10 +193,51 @@ def task_to_json(task: Task) -> dict[str, Any]:
 def task_from_json(record: Mapping[str, Any], config: FinetuneConfig) -> Task:
   """Returns the task of a fine-tuned model."""
   return dataclasses.replace(
-      find_task(record["name"], dataclasses.asdict(config.table)),
+      _find_task(record["name"], config),
       labels=tuple(record["labels"]),
       label_range=record["label_range"] and tuple(record["label_range"]),
       takes_pairs=record["takes_pairs"],
       tag_scheme=record["tag_scheme"],
       word_unit=record["word_unit"],
   )
+
+
+def _find_task(name: str, config: FinetuneConfig) -> Task:
+  task = find_task(name, dataclasses.asdict(config.table))
+  if task.kind != "embedding":
+    return task
+  how = config.embedding
+  if how.method == "pairs" and not task.takes_pairs:
+    raise UserError(
+        "config.embedding.method is 'pairs' and config.table.other_text is"
+        " empty; name the column of what belongs to a text by"
+        " --config.table.other_text, or learn from texts alone by"
+        " --config.embedding.method=simcse"
+    )
+  if how.projection and how.dimensions:
+    raise UserError(
+        f"config.embedding.dimensions={how.dimensions} are prefixes of the vector"
+        " that is used, and config.embedding.projection puts a layer between it"
+        " and the loss; set --config.embedding.projection=false"
+    )
+  for key, one_way in (
+      (f"data.windows={config.data.windows}", config.data.windows == "first"),
+      (
+          f"train.accumulation_steps={config.train.accumulation_steps}",
+          config.train.accumulation_steps == 1,
+      ),
+  ):
+    if not one_way:
+      raise UserError(
+          f"config.{key} has no meaning for task=embedding, which compares the"
+          " first config.data.max_length tokens of all texts of a batch with"
+          " each other; leave it out"
+      )
+  vectors = LearntVectors(
+      how.method,
+      how.layer,
+      how.pooling,
+      how.projection,
+      max(how.dimensions, default=0),
+  )
+  return dataclasses.replace(task, vectors=vectors)

@@ -35,11 +35,13 @@ class TaughtExamples(NamedTuple):
     batch: without its seed.
     dropout_seeds: [B] one of each text.
     answers: the teacher's, or None without one.
+    masked: what a detection draws of the texts, or () without one.
   """
 
   batch: TaskBatch
   dropout_seeds: jax.Array
-  answers: Answers | None
+  answers: Answers | None = None
+  masked: Any = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

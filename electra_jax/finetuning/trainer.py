@@ -15,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from electra_jax.compress.teacher import taught
 from electra_jax.devices import sharding
 from electra_jax.devices.attention import make_attend
+from electra_jax.finetuning import diffcse
 from electra_jax.finetuning.forward import apply
 from electra_jax.finetuning.taught import (
     TaskTeacher,
@@ -79,6 +80,9 @@ def make_task_trainer(
     mesh: Mesh,
     num_steps: int,
     teacher: TaskTeacher | None = None,
+    *,
+    detection: diffcse.Detection | None = None,
+    group: int = 1,
 ) -> TaskTrainer:
   """Builds the training programs of a fine-tuning config.
 
@@ -89,6 +93,8 @@ def make_task_trainer(
     mesh: of `sharding.make_mesh`.
     num_steps: updates of a run, T.
     teacher: of `find_task_teacher`, or None.
+    detection: what learns beside a text's vector, or None.
+    group: texts of a batch that belong together.
 
   Raises:
     UserError: values that do not fit each other.
@@ -98,7 +104,7 @@ def make_task_trainer(
   sharding.check_divisible(
       mesh, "number of attention heads", encoder.num_heads, ("tensor",)
   )
-  optimizer_config = _optimizer_config(config, num_steps)
+  optimizer_config = _optimizer_config(config, num_steps, detection)
   model = TaskModel(
       encoder,
       tuple(heads),
@@ -107,15 +113,17 @@ def make_task_trainer(
   )
 
   def fresh_params(seed):
-    return init_params(encoder, heads, seed)
+    params = init_params(encoder, heads, seed)
+    return params | detection.init_params() if detection else params
 
   abstract_params = jax.eval_shape(lambda: fresh_params(0))
-  rates = layerwise_rates(abstract_params, encoder.num_layers, optimizer_config)
+  rates = _rates(abstract_params, encoder, optimizer_config)
   optimizer = make_optimizer(optimizer_config, rates)
 
   def loss_fn(params, examples, weights):
     summed = plain_loss if teacher is None else taught_loss
-    return summed(config, heads, model, params, examples, weights)
+    more = {"group": group, "detection": detection} if teacher is None else {}
+    return summed(config, heads, model, params, examples, weights, **more)
 
   def prepare(rng, batch):
     params = None
@@ -123,10 +131,13 @@ def make_task_trainer(
       batch, params = batch
     texts = batch.texts.starts.shape[0]
     seeds = jax.random.bits(rng, (texts,), jnp.uint32)
-    weights = LossWeights(loss_weights(config, heads, batch))
+    weights = LossWeights(loss_weights(config, heads, batch, group))
     batch = batch._replace(seed=())
     if teacher is None:
-      return TaughtExamples(batch, seeds, None), weights
+      masked = ()
+      if detection is not None:
+        masked = detection.draw(jax.random.fold_in(rng, 1), batch.texts)
+      return TaughtExamples(batch, seeds, masked=masked), weights
     # Before the gradient is taken, and so without one.
     answers = map_parts(
         lambda part: teacher.answer(params, part),
@@ -223,13 +234,18 @@ def make_predict_step(
 
 
 def _optimizer_config(
-    config: FinetuneConfig, num_steps: int
+    config: FinetuneConfig,
+    num_steps: int,
+    detection: diffcse.Detection | None,
 ) -> OptimizerConfig:
   numbers = dataclasses.asdict(config.optimizer)
   # Not cut to whole steps: release model/optimization.py:create_optimizer.
   warmup_steps = numbers.pop("warmup_proportion") * num_steps
   return OptimizerConfig(
-      num_train_steps=num_steps, warmup_steps=warmup_steps, **numbers
+      num_train_steps=num_steps,
+      warmup_steps=warmup_steps,
+      frozen="" if detection is None else diffcse.FROZEN,
+      **numbers,
   )
 
 
@@ -239,3 +255,13 @@ def _smallest_call(heads) -> tuple[tuple, dict]:
   questions = {h.name: text for h in heads if h.kind == "questions"}
   args = (row, row, text, jnp.full((1, 2), 2, jnp.int32))
   return args, {"word_places": tagging, "answer_starts": questions}
+
+
+def _rates(
+    params: Params, encoder: EncoderConfig, config: OptimizerConfig
+) -> Params:
+  """Returns each parameter's factor; that of a detector is 1."""
+  beside = {n: x for n, x in params.items() if n in diffcse.PARTS}
+  own = {name: part for name, part in params.items() if name not in beside}
+  rates = layerwise_rates(own, encoder.num_layers, config)
+  return rates | jax.tree.map(lambda _: 1.0, beside)

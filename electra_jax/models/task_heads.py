@@ -38,6 +38,10 @@ class HeadConfig:
     shape: one of SHAPES; tags have the same head in both.
     bottleneck: through which a text's class or rating is read, or None; it
       has layers of its own, whatever the shape.
+    layer: of an embedding: whose states are pooled, as in `models.pooling`.
+    pooling: how they are.
+    has_projection: whether a layer stands on the vector in training.
+    has_condition: whether the vector is told to a detector.
   """
 
   name: str
@@ -45,6 +49,25 @@ class HeadConfig:
   size: int
   shape: str = "released"
   bottleneck: Bottleneck | None = None
+  layer: int = -1
+  pooling: str = "mean"
+  has_projection: bool = False
+  has_condition: bool = False
+
+
+class TextVectors(NamedTuple):
+  """What an embedding learns by.
+
+  Attributes:
+    vector: of each text, not scaled.
+    projected: what is compared in training; the same without a projection.
+    condition: what a detector sees in place of the first token's embedding, or
+      None.
+  """
+
+  vector: Float[Array, "B D"]
+  projected: Float[Array, "B D"]
+  condition: Float[Array, "B E"] | None
 
 
 class SpanLogits(NamedTuple):
@@ -281,6 +304,30 @@ class SeparateSpanHead(nn.Module):
     )
 
 
+class VectorHead(nn.Module):
+  """What stands on a text's vector in training alone.
+
+  Source: SimCSE (Gao et al., 2021), §3, for the projection. The condition is
+  ours: DiffCSE puts the vector itself in the place of the first token's
+  embedding, which has another width here.
+  """
+
+  head: HeadConfig
+  config: EncoderConfig
+
+  @nn.compact
+  def __call__(self, vector: Float[Array, "B D"]) -> TextVectors:
+    projected, condition = vector, None
+    if self.head.has_projection:
+      width = vector.shape[-1]
+      dense = Linear(width, "float32", _GLOROT, name="projection")
+      projected = jnp.tanh(dense(vector))
+    if self.head.has_condition:
+      width = self.config.embedding_size
+      condition = Linear(width, "float32", _GLOROT, name="condition")(vector)
+    return TextVectors(vector, projected, condition)
+
+
 class PairLinear(nn.Module):
   """A linear layer over [one, other] that never builds the pair."""
 
@@ -320,6 +367,8 @@ class TaskHeads(nn.Module):
       return SeparateSpanHead(rounding)
     if head.kind == "tagging":
       return TokenHead(head.size, rounding)
+    if head.kind == "embedding":
+      return VectorHead(head, self.config)
     if head.bottleneck is not None:
       return BottleneckHead(head.size, head.bottleneck, self.config)
     if is_released:

@@ -13,8 +13,9 @@ from flax import linen as nn
 from electra_jax.models.attention import attend
 from electra_jax.models.config import EncoderConfig
 from electra_jax.models.dropout import fold_seeds
-from electra_jax.models.encoder import Encoder
+from electra_jax.models.encoder import Encoder, EncoderOutput
 from electra_jax.models.layers import Embeddings
+from electra_jax.models.pooling import pool_tokens
 from electra_jax.models.task_heads import HeadConfig, TaskHeads
 from electra_jax.shapes import Array, Hidden, Int, RowSeeds
 
@@ -74,16 +75,17 @@ class TaskModel(nn.Module):
 
     Returns:
       By task: [B, C] logits, BottleneckOutput of a head that has a bottleneck,
-      [B, W, C] logits of tags, SpanLogits in training and SpanBeam in a search;
-      all in float32.
+      [B, W, C] logits of tags, SpanLogits in training and SpanBeam in a search,
+      TextVectors of an embedding; all in float32.
     """
-    hidden = self._encode(
+    encoded = self._encode(
         input_ids,
         owners,
         starts,
         lengths,
         fold_seeds(dropout_seeds, _ENCODER_PLACE),
     )
+    hidden = encoded.sequence
     tokens = hidden.reshape(-1, hidden.shape[-1])  # [R * L, D]
     outputs = {}
     for head in self.heads:
@@ -104,26 +106,34 @@ class TaskModel(nn.Module):
       elif head.kind == "tagging":
         places = starts[:, None] + word_places[head.name]
         outputs[head.name] = run(tokens[_bounded(places, tokens)])
+      elif head.kind == "embedding":
+        states = (*encoded.layers, hidden)[head.layer]
+        tokens_there = states.reshape(-1, states.shape[-1])
+        places = jnp.arange(input_ids.shape[1])[None]
+        rows = tokens_there[_bounded(starts[:, None] + places, tokens)]
+        mask = (places < lengths[:, 1:]).astype(jnp.int32)
+        outputs[head.name] = run(pool_tokens(rows, mask, head.pooling))
       else:
         outputs[head.name] = run(
             tokens[starts], fold_seeds(dropout_seeds, _HEAD_PLACE)
         )
     return outputs
 
-  def _encode(self, input_ids, owners, starts, lengths, dropout_seeds):
+  def _encode(
+      self, input_ids, owners, starts, lengths, dropout_seeds
+  ) -> EncoderOutput:
     is_token = owners >= 0
     place = jnp.arange(owners.size).reshape(owners.shape)
     positions = jnp.where(is_token, place - starts[owners], 0)
     segments = is_token & (positions >= lengths[:, 0][owners])
     if dropout_seeds is not None:
       dropout_seeds = dropout_seeds[owners]  # [R, L]
-    output = self.discriminator(
+    return self.discriminator(
         self.embeddings(input_ids, segments.astype(jnp.int32), positions),
         owners + 1,
         positions=positions,
         dropout_seeds=dropout_seeds,
     )
-    return output.sequence
 
 
 def _bounded(places, tokens):

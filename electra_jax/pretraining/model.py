@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,8 +12,9 @@ from jax.sharding import Mesh
 
 from electra_jax.devices import sharding
 from electra_jax.errors import UserError
-from electra_jax.models.electra import Electra
+from electra_jax.models.electra import Electra, discriminator_embeddings
 from electra_jax.objectives.masking import MaskedRows, mask_rows, unpack_rows
+from electra_jax.pretraining.answers import Fill, MaskedRow, Score
 from electra_jax.pretraining.data import warn_of_random_heads
 from electra_jax.pretraining.judging import Detection, judge, to_detections
 from electra_jax.pretraining.text_rows import (
@@ -33,51 +34,13 @@ from electra_jax.runs.networks import (
     vocabulary_of,
     vocabulary_of_run,
 )
+from electra_jax.runs.vectors import EmbedsTexts, VectorOptions
 from electra_jax.store.feed import Batch, evaluation_batches
 from electra_jax.store.reader import open_store
 from electra_jax.training.checkpoint import Checkpointer
 
 
-class Fill(NamedTuple):
-  """The generator's guesses for one [MASK].
-
-  Attributes:
-    tokens: the likeliest first.
-    probabilities: of each.
-  """
-
-  tokens: list[str]
-  probabilities: list[float]
-
-
-class MaskedRow(NamedTuple):
-  """A row in which the generator fills one place.
-
-  Attributes:
-    input_ids: with the special tokens, and [MASK] in that place.
-    place: of it in the row.
-  """
-
-  input_ids: list[int]
-  place: int
-
-
-class Score(NamedTuple):
-  """How likely a text is.
-
-  Attributes:
-    tokens: of the text.
-    log_likelihoods: of each given all others, in nats; of an 'electric' run
-      they are unnormalised.
-    total: their sum, the pseudo-log-likelihood.
-  """
-
-  tokens: list[str]
-  log_likelihoods: list[float]
-  total: float
-
-
-class PretrainedModel:
+class PretrainedModel(EmbedsTexts):
   """A pre-trained run, ready to answer.
 
   Attributes:
@@ -121,6 +84,7 @@ class PretrainedModel:
     with Checkpointer(workdirs.checkpoints(workdir)) as checkpointer:
       where = mesh and sharding.params_shardings(mesh, abstract)
       self.params = checkpointer.read_params(abstract, where)
+      self.step = checkpointer.restored_step
     self._mesh = mesh
     self._run = run
     self._buckets = buckets
@@ -336,6 +300,16 @@ class PretrainedModel:
         Score(*pair, math.fsum(pair[1]))
         for pair in zip(tokens, log_likelihoods, strict=True)
     ]
+
+  def _embedding_parts(self):
+    networks = self._model.config
+    params = {
+        "embeddings": discriminator_embeddings(self.params, networks),
+        "discriminator": self.params["discriminator"],
+    }
+    length = self.config.data.length
+    parts = networks.discriminator, params, self.tokenizer, length
+    return *parts, VectorOptions()
 
   def rows_of(self, texts: Sequence[str]) -> RowsOfTexts:
     """Cuts texts into rows of the training's length at most.

@@ -13,6 +13,11 @@ from electra_jax.runs.config import (
 from electra_jax.runs.sections import choice, number
 
 
+def _default(value: Any, field: Any) -> Any:
+  """Returns a checked field that configs written before it may lack."""
+  return dataclasses.field(default=value, metadata=field.metadata)
+
+
 @dataclasses.dataclass(frozen=True)
 class TaskDataConfig:
   """The texts of a fine-tuning run; see configs/finetune.py.
@@ -62,6 +67,34 @@ class TableConfig:
   separator: str
   labels: tuple[str, ...]
   label_range: tuple[float, ...]
+  negative: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddingConfig:
+  """How task=embedding learns vectors of texts.
+
+  Attributes:
+    method: "simcse", "diffcse" or "pairs"; see finetuning/contrast.py.
+    layer: whose states are pooled: 0 is what the first layer reads, -1 the
+      last one.
+    pooling: of the states of a text's tokens.
+    temperature: that cosines are divided by.
+    projection: whether a layer stands on the vector in training alone.
+    dimensions: Matryoshka prefixes, each of which learns to be a vector by
+      itself; none for the whole vector alone.
+    detection_weight: diffcse: of the loss of detecting replaced tokens.
+    detection_mask_prob: diffcse: share of tokens that the generator fills.
+  """
+
+  method: str = _default("simcse", choice("simcse", "diffcse", "pairs"))
+  layer: int = -1
+  pooling: str = _default("mean", choice("mean", "cls", "max"))
+  temperature: float = _default(0.05, number(above=0))
+  projection: bool = False
+  dimensions: tuple[int, ...] = ()
+  detection_weight: float = _default(0.005, number(least=0))
+  detection_mask_prob: float = _default(0.3, number(above=0, below=1))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,6 +251,7 @@ class FinetuneConfig:
       comma between.
     bottleneck: between a text's vector and its class.
     distill: the teacher, if there is one.
+    embedding: how task=embedding learns.
   """
 
   task: str
@@ -234,6 +268,7 @@ class FinetuneConfig:
   trackers: str = ""
   bottleneck: BottleneckConfig = BottleneckConfig(0, 1e-5, 1.0, 5, "learned")
   distill: TaskDistillConfig = TaskDistillConfig()
+  embedding: EmbeddingConfig = EmbeddingConfig()
 
 
 def read_finetune_config(config: Any) -> FinetuneConfig:

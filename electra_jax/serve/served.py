@@ -224,6 +224,11 @@ def open_models(
   for workdir in runs:
     name = _name_of(workdir, {one.name for one in served})
     run = workdirs.load(workdir)
+    if run.kind is workdirs.FINETUNING and run.config.task == "embedding":
+      raise UserError(
+          f"{workdir} has learned vectors of texts, which no page shows; leave it"
+          " out, and turn texts into vectors by electra-jax embed"
+      )
     if run.kind is workdirs.FINETUNING:
       buckets = make_buckets(run.config.data.max_length, limits.batch)
       model = FinetunedModel(workdir, seed=seed, buckets=buckets)

@@ -42,6 +42,7 @@ class Batches:
     features: by task.
     batch_size: texts of a batch over all processes.
     num_texts: of all tasks.
+    group: texts that a batch holds all or none of.
     row_counts: how many rows a batch may have.
   """
 
@@ -72,6 +73,7 @@ class Batches:
       UserError: a task has no text.
     """
     self.features = features
+    (self.group,) = {some.group for some in features.values()}
     self.batch_size = batch_size
     self._row_length = row_length
     self._pad_id = pad_id
@@ -148,18 +150,20 @@ class Batches:
     return TaskBatch(_deal(packed), weights, targets, np.uint32(seed))
 
   def _numbers(self, seed: int, step: int) -> np.ndarray:
-    positions = step * self.batch_size + np.arange(self.batch_size)
-    epochs, places = np.divmod(positions, self.num_texts)
-    return np.concatenate(
+    size = self.batch_size // self.group
+    positions = step * size + np.arange(size)
+    epochs, places = np.divmod(positions, self.num_texts // self.group)
+    groups = np.concatenate(
         [
             self._order(seed, int(epoch))[places[epochs == epoch]]
             for epoch in np.unique(epochs)
         ]
     )
+    return (groups[:, None] * self.group + np.arange(self.group)).ravel()
 
   @functools.lru_cache(maxsize=4)  # noqa: B019  # Lives as long as the run.
   def _order(self, seed: int, epoch: int) -> np.ndarray:
-    return permutation(self.num_texts, seed, epoch)
+    return permutation(self.num_texts // self.group, seed, epoch)
 
   def _place_parts(self, numbers: np.ndarray) -> list[tuple[np.ndarray, int]]:
     """Returns, for each part of a batch, the texts' starts and its rows."""

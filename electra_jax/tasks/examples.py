@@ -72,4 +72,23 @@ class QuestionExample(NamedTuple):
   has_gold: bool = True
 
 
-Example = TextExample | TaggedExample | QuestionExample
+class PairExample(NamedTuple):
+  """A text to embed, and what its vector is to be near to and far from.
+
+  Attributes:
+    id: the file's own identifier, or the row number from 0 as text.
+    text: the text.
+    other_text: what belongs to it, or None.
+    negative: what looks like that and does not belong to it, or None.
+    label: how much alike text and other_text are, on the scale of the data, or
+      None.
+  """
+
+  id: str
+  text: str
+  other_text: str | None
+  negative: str | None
+  label: float | None
+
+
+Example = PairExample | TextExample | TaggedExample | QuestionExample

@@ -21,6 +21,11 @@ from electra_jax.tasks.alignment import TextPieces
 from electra_jax.tasks.examples import Example, TaggedExample
 from electra_jax.tasks.span_features import SpanFeature, make_span_features
 from electra_jax.tasks.task import Task
+from electra_jax.tasks.text_groups import (
+    make_groups,
+    pair_of,
+    training_groups,
+)
 from electra_jax.tasks.text_windows import text_windows
 from electra_jax.text.tokenizer import Tokenizer
 
@@ -63,6 +68,8 @@ class Features:
     contexts: of questions, one for each example.
     weights: [n] how much each text counts in the loss, so that the windows of
       one example count once together; None where each counts once.
+    group: texts that belong together and stand behind each other: of an
+      embedding a text, its partner and, where there is one, its negative.
     cut_pieces: [m] how many pieces of each example are in none of the texts:
       of a text to classify or to rate, or of a question; None for tags.
   """
@@ -75,6 +82,7 @@ class Features:
   contexts: Sequence[TextPieces] = ()
   weights: np.ndarray | None = None
   cut_pieces: np.ndarray | None = None
+  group: int = 1
 
   def __len__(self) -> int:
     return len(self.texts)
@@ -104,6 +112,8 @@ def make_features(
     return _tagging_features(task, examples, tokenizer, options)
   if task.kind == "questions":
     return _span_features(examples, tokenizer, options, for_training)
+  if task.kind == "embedding":
+    return _group_features(task, examples, tokenizer, options, for_training)
   return _text_features(
       task,
       examples,
@@ -123,6 +133,8 @@ def with_labels(task: Task, examples: Sequence[Example]) -> Task:
   Raises:
     UserError: fewer than two labels are found.
   """
+  if task.kind == "embedding":
+    return task
   if task.kind not in ("tagging", "questions"):
     takes_pairs = any(example.other_text is not None for example in examples)
     task = dataclasses.replace(task, takes_pairs=takes_pairs)
@@ -225,6 +237,26 @@ def _text_features(task, examples, tokenizer, options, *, doubled) -> Features:
       {name: values[numbers] for name, values in targets.items()},
       weights=np.asarray(weights, np.float32),
       cut_pieces=cut_pieces,
+  )
+
+
+def _group_features(
+    task, examples, tokenizer, options, for_training
+) -> Features:
+  found = make_groups(
+      training_groups(task, examples)
+      if for_training
+      else [pair_of(example) for example in examples],
+      tokenizer,
+      options.max_length,
+  )
+  return Features(
+      found.texts,
+      np.asarray([len(text) for text in found.texts], np.int32),
+      np.repeat(np.arange(len(examples), dtype=np.int32), found.group),
+      {"text_ids": found.text_ids},
+      cut_pieces=found.cut_pieces,
+      group=found.group,
   )
 
 

@@ -9,8 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from electra_jax.tasks import scoring, squad_scoring, tag_schemes
-from electra_jax.tasks.examples import Example, QuestionExample, TaggedExample
+from electra_jax.tasks import retrieval, scoring, squad_scoring, tag_schemes
+from electra_jax.tasks.examples import (
+    Example,
+    PairExample,
+    QuestionExample,
+    TaggedExample,
+)
 from electra_jax.tasks.features import Features, learnt_tags
 from electra_jax.tasks.span_answers import (
     QuestionAnswer,
@@ -47,7 +52,8 @@ class Predictions(NamedTuple):
 
   Attributes:
     values: as `scoring.score` takes them: classes, tuples of them, ratings,
-      tags as learnt, or the texts of answers ("" for none).
+      tags as learnt, or the texts of answers ("" for none); of an embedding,
+      what `retrieval.find_partners` returns.
     records: the same with text, probability and gold, for people; tags in the
       scheme of the data; of a long text also how many `windows` of it were
       read, or how many of its tokens were not (`cut_tokens`).
@@ -83,6 +89,8 @@ def decode(
     return _decode_answers(task, examples, features, outputs, options)
   if task.kind == "tagging":
     return _decode_tags(task, examples, features, outputs)
+  if task.kind == "embedding":
+    return _decode_pairs(task, examples, features, outputs)
 
   def pooled(values):
     return pool(values, features.examples, options.windows)
@@ -124,6 +132,8 @@ def score(
     return squad_scoring.score_v2(
         examples, best, null_odds, threshold=options.null_threshold
     )
+  if task.kind == "embedding":
+    return retrieval.score_partners(task.metrics, examples, predictions.values)
   if task.kind == "tagging":
     gold = [list(learnt_tags(task, example)) for example in examples]
   else:
@@ -221,6 +231,16 @@ def _decode_tags(task, examples, features, logits) -> Predictions:
   return Predictions(values, records)
 
 
+def _decode_pairs(task, examples, features, vectors) -> Predictions:
+  kept = task.vectors.dimensions or vectors.shape[1]
+  found = retrieval.find_partners(
+      vectors[:: features.group, :kept],
+      vectors[1 :: features.group, :kept],
+      features.targets["text_ids"][1 :: features.group],
+  )
+  return Predictions(found, retrieval.records_of(examples, found))
+
+
 def _decode_answers(task, examples, features, beam, options) -> Predictions:
   scores = [
       SpanScores(*(part[i] for part in beam[:-1]), float(beam[-1][i]))
@@ -277,6 +297,8 @@ def _gold(example: Example) -> Any:
     return example.tags
   if isinstance(example, QuestionExample):
     return True if example.has_gold else None
+  if isinstance(example, PairExample):
+    return True  # Who belongs to whom, the file tells.
   return example.label
 
 

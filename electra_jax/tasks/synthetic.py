@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from etils import epath
 
-from electra_jax.tasks import glue, table
+from electra_jax.tasks import glue, table, text_pairs
 from electra_jax.tasks.question_files import SQUAD_VERSIONS
 from electra_jax.tasks.registry import find_task
 from electra_jax.tasks.reviews import REVIEW_TASKS
@@ -60,7 +60,7 @@ def write_synthetic_task(
 
   Args:
     name: a key of `TASKS`, or "table" for CSV files with the columns text and
-      label; of "reviews", which brings its own data, nothing is written.
+      label, or "embedding" for texts in lines; of "reviews", which brings its own data, nothing is written.
     folder: gets a folder of the task's name, as the release has it.
     num_train: examples to train on.
     num_dev: examples of each split that is scored.
@@ -68,6 +68,8 @@ def write_synthetic_task(
     seed: another seed gives other examples by the same rule.
   """
   table_columns = {"kind": "classification", "text": "text", "label": "label"}
+  if name == text_pairs.NAME:
+    table_columns = {"text": "text"}
   task = find_task(name, table_columns)
   # The diagnostic set is only predicted.
   sizes = {"train": num_train} if task.dev_splits else {}
@@ -79,6 +81,9 @@ def write_synthetic_task(
     rng = random.Random(f"{seed} {name} {split}")
     if name == table.NAME:
       _write_table(folder / f"{split}.csv", rng, size)
+    elif name == text_pairs.NAME:
+      lines = (f"{_sentence(rng)} {_sentence(rng)}" for _ in range(size))
+      _write(folder / f"{split}.txt", lines)
     elif task.kind == "tagging":
       _write_tagging(folder / f"{split}.txt", name, rng, size)
     elif name in REVIEW_TASKS:
@@ -219,6 +224,8 @@ def make_task(names: list[str], folder: epath.PathLike) -> None:
   for name in names:
     write_synthetic_task(name, folder)
     options = {"kind": "classification", "text": "text", "label": "label"}
+    if name == text_pairs.NAME:
+      options = {"text": "text"}
     task = find_task(name, options)
     for example in task.read(Source(folder, options=options), "train"):
       fields = [x for x in example[1:3] if x is not None]

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from electra_jax.errors import UserError
@@ -128,25 +128,37 @@ def read_table(source: Source, split: str) -> list[TextExample]:
     source: its options are those of `table_task`.
     split: "train", "dev" or "test"; only "test" may lack labels.
 
-  Returns:
-    The examples.
-
   Raises:
     MissingSplitError: no file is named, and none is found in the folder.
     UserError: a file, column or value is missing or not of the form.
   """
-  options = source.options
-  percent = float(options.get("dev_percent") or 0)
-  if split == "dev" and percent and not _has_file(source, "dev"):
-    return _held_out(_read(source, "train"), percent, is_held_out=True)
-  examples = _read(source, split)
-  if split == "train" and percent and not _has_file(source, "dev"):
+  return read_split(source, split, _read, find_split)
+
+
+def read_split(
+    source: Source,
+    split: str,
+    read: Callable[[Source, str], list[Any]],
+    find: Callable[[Source, str], pathlib.Path],
+) -> list[Any]:
+  """Reads a split, which `dev_percent` may cut out of the training file.
+
+  Args:
+    source: its options are those of `table_task`.
+    split: which one.
+    read, find: the file of a split.
+  """
+  percent = float(source.options.get("dev_percent") or 0)
+  if split == "dev" and percent and not _has_file(source, "dev", find):
+    return _held_out(read(source, "train"), percent, is_held_out=True)
+  examples = read(source, split)
+  if split == "train" and percent and not _has_file(source, "dev", find):
     return _held_out(examples, percent, is_held_out=False)
   return examples
 
 
 def _read(source: Source, split: str) -> list[TextExample]:
-  path = _find(source, split)
+  path = find_split(source, split)
   options = {**source.options, "labels": _named_labels(source.options)}
   columns = [options.get(k) for k in ("text", "other_text", "label", "id")]
   rows = table_files.read_rows(path, [column for column in columns if column])
@@ -175,17 +187,19 @@ def _check_answer(
     )
 
 
-def _has_file(source: Source, split: str) -> bool:
+def _has_file(
+    source: Source, split: str, find: Callable[[Source, str], pathlib.Path]
+) -> bool:
   try:
-    _find(source, split)
+    find(source, split)
   except MissingSplitError:
     return False
   return True
 
 
 def _held_out(
-    examples: Sequence[TextExample], percent: float, *, is_held_out: bool
-) -> list[TextExample]:
+    examples: Sequence[Any], percent: float, *, is_held_out: bool
+) -> list[Any]:
   """Returns the examples on one side of the split by a hash of their texts.
 
   The side of a row depends on nothing but its texts: neither on its place nor
@@ -202,7 +216,7 @@ def _held_out(
   return kept
 
 
-def _place(example: TextExample) -> float:
+def _place(example: Any) -> float:
   """Returns a number in [0, 1) that depends on the texts alone."""
   texts = repr(("dev", example.text, example.other_text))
   digest = hashlib.sha256(texts.encode("utf-8", "surrogatepass")).digest()
@@ -214,23 +228,48 @@ def _check(
 ) -> list[str]:
   """Returns notes on a table; see `table_checks.check_table`."""
   options = source.options
-  percent = float(options.get("dev_percent") or 0)
-  if percent and _has_file(source, "dev"):
-    raise UserError(
-        f"config.table.dev_percent is {percent:g} and dev has a file,"
-        f" {_find(source, 'dev')}; set --config.table.dev_percent=0 to use the"
-        " file, or move it away"
-    )
+  check_one_dev(source, find_split)
   return check_table({**options, "labels": _named_labels(options)}, splits)
 
 
-def _find(source: Source, split: str) -> pathlib.Path:
+def check_one_dev(
+    source: Source, find: Callable[[Source, str], pathlib.Path]
+) -> None:
+  """Raises a UserError where dev has a file and is a share of train, too."""
+  percent = float(source.options.get("dev_percent") or 0)
+  if percent and _has_file(source, "dev", find):
+    raise UserError(
+        f"config.table.dev_percent is {percent:g} and dev has a file,"
+        f" {find(source, 'dev')}; set --config.table.dev_percent=0 to use the"
+        " file, or move it away"
+    )
+
+
+def find_split(
+    source: Source,
+    split: str,
+    *,
+    name: str = NAME,
+    suffixes: Sequence[str] = SUFFIXES,
+) -> pathlib.Path:
+  """Finds the file of a split.
+
+  Args:
+    source: names it, or the folder that holds it or its task's folder.
+    split: which one.
+    name: of the task.
+    suffixes: of files.
+
+  Raises:
+    MissingSplitError: there is none.
+    UserError: the named file is none, or of another kind.
+  """
   if named := source.options.get(split):
     path = pathlib.Path(named)
-    if path.suffix.lower() not in SUFFIXES:
+    if path.suffix.lower() not in suffixes:
       raise UserError(
           f"config.table.{split} is {named!r}, whose name ends with none of"
-          f" {', '.join(SUFFIXES)}; convert it or rename it"
+          f" {', '.join(suffixes)}; convert it or rename it"
       )
     if not path.is_file():
       raise UserError(
@@ -245,17 +284,17 @@ def _find(source: Source, split: str) -> pathlib.Path:
     )
   if source.folder is None:
     raise MissingSplitError(
-        f"the task {NAME!r} has no {split!r} file; name it by"
+        f"the task {name!r} has no {split!r} file; name it by"
         f" --config.table.{split}=PATH, or name a folder that holds {split}.csv"
         f" by --config.data.folder{hint}"
     )
   try:
     return task_files.find_file(
         source,
-        NAME,
+        name,
         split,
-        folders=(NAME,),
-        names=tuple(f"{split}{suffix}" for suffix in SUFFIXES),
+        folders=(name,),
+        names=tuple(f"{split}{suffix}" for suffix in suffixes),
     )
   except MissingSplitError as error:
     raise MissingSplitError(f"{error}{hint}") from error
@@ -271,17 +310,20 @@ def _make_example(
   other_text, name = options.get("other_text"), options.get("id")
   label = None
   if split != "test" or row.get(options["label"]) not in (None, ""):
-    label = _parse_label(options, _cell(row, options["label"], place), place)
+    label = _parse_label(
+        options, read_cell(row, options["label"], place), place
+    )
   return TextExample(
-      id=_text(_cell(row, name, place)) if name else number,
-      text=_read_text(row, options["text"], place),
-      other_text=_read_text(row, other_text, place) if other_text else None,
+      id=_text(read_cell(row, name, place)) if name else number,
+      text=read_text(row, options["text"], place),
+      other_text=read_text(row, other_text, place) if other_text else None,
       label=label,
   )
 
 
-def _read_text(row: Mapping[str, Any], column: str, place: str) -> str:
-  value = _cell(row, column, place)
+def read_text(row: Mapping[str, Any], column: str, place: str) -> str:
+  """Returns a cell as text, or raises a UserError that names the place."""
+  value = read_cell(row, column, place)
   if isinstance(value, (list, dict, bytes)):
     raise UserError(
         f"{place} has a {type(value).__name__} in the column {column!r}; write"
@@ -290,7 +332,8 @@ def _read_text(row: Mapping[str, Any], column: str, place: str) -> str:
   return _text(value)
 
 
-def _cell(row: Mapping[str, Any], column: str, place: str) -> Any:
+def read_cell(row: Mapping[str, Any], column: str, place: str) -> Any:
+  """Returns a cell, or raises a UserError where there is none."""
   if column not in row:
     raise UserError(
         f"{place} has no column {column!r}, only {list(row)}; name one of them"
@@ -306,7 +349,7 @@ def _parse_label(
     options: Mapping[str, Any], value: Any, place: str
 ) -> str | tuple[str, ...] | float:
   if options["kind"] == "regression":
-    return _number(value, place)
+    return read_number(value, place)
   labels = options["labels"]
   if options["kind"] == "multilabel" and isinstance(value, list):
     found = tuple(_label_text(cell, place).strip() for cell in value)
@@ -334,7 +377,8 @@ def _label_text(value: Any, place: str) -> str:
   return _text(value)
 
 
-def _number(value: Any, place: str) -> float:
+def read_number(value: Any, place: str) -> float:
+  """Returns a cell as a finite number, or raises a UserError."""
   # Python reads "1_000", too, and takes a truth value for a number.
   is_odd = isinstance(value, bool) or "_" in str(value)
   try:

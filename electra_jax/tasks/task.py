@@ -32,13 +32,32 @@ class Source:
 
 
 @dataclasses.dataclass(frozen=True)
+class LearntVectors:
+  """How a task that learns vectors of texts learns them.
+
+  Attributes:
+    method: "simcse" or "diffcse", from texts alone, or "pairs".
+    layer: whose states are pooled; see `models.pooling`.
+    pooling: of the states of a text's tokens; see there.
+    has_projection: whether a layer stands on the vector in training alone.
+    dimensions: of a vector that is used: its first so many numbers; 0 for all.
+  """
+
+  method: str
+  layer: int
+  pooling: str
+  has_projection: bool
+  dimensions: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Task:
   """One task.
 
   Attributes:
     name: as in `config.task`; also the scope of its head.
-    kind: "classification", "multilabel", "regression", "tagging" or
-      "questions".
+    kind: "classification", "multilabel", "regression", "tagging", "questions"
+      or "embedding".
     metrics: names of scores, in `scoring.METRICS` or, of questions, in
       `squad_scoring`; the first one selects the best seed.
     read: (source, split) -> examples; raises MissingSplitError, or a UserError
@@ -64,6 +83,7 @@ class Task:
       raises a UserError for what surely is; None where nothing is looked at.
     learns_dev_labels: whether labels of dev that training lacks are classes,
       too.
+    vectors: of an embedding, how it is learned; the config tells it.
   """
 
   name: str
@@ -85,3 +105,4 @@ class Task:
       None
   )
   learns_dev_labels: bool = False
+  vectors: LearntVectors | None = None

@@ -16,7 +16,8 @@ CONFIG = str(helpers.ROOT / "configs/pretrain.py")
     "verb",
     [
         *("prepare", "pretrain", "finetune", "evaluate", "predict"),
-        *("distill", "convert", "benchmark", "demo", "doctor", "completion"),
+        *("distill", "convert", "benchmark", "demo", "doctor", "embed"),
+        "completion",
     ],
 )
 def test_every_verb_explains_itself_with_an_example(verb, capsys):

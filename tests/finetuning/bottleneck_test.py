@@ -135,7 +135,7 @@ def test_the_loss_is_the_mean_over_samples():
       targets={"sts": {"ratings": ratings}},
       weights={"sts": jnp.asarray([1.0, 0.5])},
   )
-  found = total_loss.summed_losses([head], outputs, batch, 0.5)["sts"]
+  found = total_loss.summed_losses(None, [head], outputs, batch)["sts"]
   each = [regression_loss(sample, ratings) for sample in logits]
   np.testing.assert_allclose(each, [[0.25, 1.0], [0.25, 1.0]])
   assert float(found) == pytest.approx(0.25 + 0.5)

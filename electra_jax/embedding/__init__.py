@@ -1,0 +1,1 @@
+"""Texts to vectors: one model of them for every kind of run."""
