@@ -120,9 +120,11 @@ def plain_loss(
 
 def taught_loss(config, heads, model, params, examples, weights):
   """Adds up what the labels, the teacher's logits and its relations cost."""
-  (batch, dropout_seeds, answers), distill = examples, config.distill
+  batch, answers, distill = examples.batch, examples.answers, config.distill
   last = model.config.num_layers - 1
-  outputs, ours = apply_and_look(model, params, batch, last, dropout_seeds)
+  outputs, ours = apply_and_look(
+      model, params, batch, last, examples.dropout_seeds
+  )
   factor = config.questions.answerable_weight
   labelled = batch._replace(weights=labelled_weights(batch))
   labels = summed_losses(config, heads, outputs, labelled)

@@ -236,7 +236,7 @@ def make_predict_step(
 def _optimizer_config(
     config: FinetuneConfig,
     num_steps: int,
-    detection: diffcse.Detection | None,
+    detection: diffcse.Detection | None = None,
 ) -> OptimizerConfig:
   numbers = dataclasses.asdict(config.optimizer)
   # Not cut to whole steps: release model/optimization.py:create_optimizer.
