@@ -130,11 +130,9 @@ def export(
       discriminator where there is one. Of any run: "embedder", for vectors of
       texts, which a run of task=embedding has by default.
     seed: of a finetune run, whose model; by default the best.
-    texts: lines to compare on, as `predict` takes them, in place of the rows or
-      examples that training has held out.
+    texts: lines for `predict` to compare on; by default what was held out.
     check: how many of them; ROWS, and of each dev split EXAMPLES, by default.
-    runtime: of "web": a folder with the files of onnxruntime-web; by default
-      npm fetches them.
+    runtime: of "web": a folder of onnxruntime-web; by default npm fetches it.
     **vectors: of an embedder: `layer`, `pooling`, `dimensions`, `normalized`,
       as of `runs.vectors.EmbedsTexts.embedder`.
 
@@ -147,7 +145,6 @@ def export(
   folder = _free(output)
   _check_arguments(to, check, runtime)
   run = workdirs.load(workdir)
-  check_exportable(run.tokenizer)
   own, state = _read(workdir, run, network, seed, vectors)
   networks = _networks(to, run, own, state, network)
   lengths = _lengths(to, target, own, lengths)
@@ -202,6 +199,7 @@ def _check_arguments(
 
 def _read(workdir, run, network, seed, vectors: Mapping[str, Any]):
   """Reads the network that is asked for; an embedder has no other state."""
+  check_exportable(run.tokenizer)
   given = {name: x for name, x in vectors.items() if x is not None}
   if is_embedder(run, network):
     return read_embedder(workdir, run, seed, given), None
