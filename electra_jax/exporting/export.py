@@ -251,7 +251,7 @@ class _Trials(NamedTuple):
 
 def _try_both(network, state, run, check, **given) -> _Trials:
   plain = _try(network, state, run, check, **given)
-  quantization = state.encoder.quantization
+  quantization = "" if state is None else state.encoder.quantization
   if not quantization:
     return _Trials(plain, plain, quantization)
   config = dataclasses.replace(network.config, quantization=quantization)

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -98,7 +99,10 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn():
   assert not learns_by_itself(config)
   mesh = make_mesh(config, VOCABULARY, jax.devices()[:1])
   fresh = make_trainer(config, VOCABULARY, mesh).init()
-  teacher = teacher_of(config, mesh, params=fresh.params)
+  # The step donates its state, and so the teacher has arrays of its own.
+  teacher = teacher_of(
+      config, mesh, params=jax.tree.map(jnp.copy, fresh.params)
+  )
   trainer = make_trainer(config, VOCABULARY, mesh, teacher)
   batch = sharding.to_global(mesh, helpers.batch_of(8))
   _, sums = trainer.train_step(fresh, batch)

@@ -353,7 +353,7 @@ def test_lengths_are_checked(run, tasks, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("target", list(TARGETS))
 def test_a_missing_package_is_named(target, run, tmp_path, monkeypatch, capsys):
-  needed = TARGETS[target].needs(int8=bool(TARGETS[target].quantize))
+  needed = TARGETS[target].needs(bool(TARGETS[target].quantize))
   flags = ["--int8"] if TARGETS[target].quantize else []
   find = targets_module.importlib.util.find_spec
   for package, module in needed.items():

@@ -37,7 +37,7 @@ def own_states(model: PretrainedModel, text: str):
   ids = jnp.asarray([ids], jnp.int32)
   networks = Electra(model._model.config)
   output = networks.apply(
-      {"params": model._params},
+      {"params": model.params},
       ids,
       jnp.ones_like(ids),
       jnp.zeros_like(ids),
