@@ -5,6 +5,7 @@ import pty
 import select
 import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -90,6 +91,13 @@ def read_until(shell, word) -> str:
   return shown.decode()
 
 
+def wait_for(path, secs=60.0) -> None:
+  end = time.monotonic() + secs
+  while not path.exists():
+    assert time.monotonic() < end, f"{path.name} does not come"
+    time.sleep(0.02)
+
+
 def completed(file, line, folder) -> list[str]:
   done = subprocess.run(
       ["bash", "-c", _TRY, "bash", str(file), line],
@@ -145,9 +153,10 @@ def test_zsh_offers_what_there_is(things, tmp_path):
     os.write(shell, _ZSH.format(folder=tmp_path).encode())
     read_until(shell, "BEGIN")
     for number, (line, offered) in enumerate(_LINES):
-      # Tab; then the line is deleted, and another one tells that it is done.
-      keys = f"{line}\t\x15print -r -- EN''D_{number}_\n"
-      os.write(shell, keys.encode())
+      os.write(shell, f"{line}\t".encode())
+      wait_for(tmp_path / "offered")
+      # The line is deleted, and another one tells that it is done.
+      os.write(shell, f"\x15print -r -- EN''D_{number}_\n".encode())
       read_until(shell, f"END_{number}_")
       words = (tmp_path / "offered").read_text().split()
       assert sorted({word.rstrip("/") for word in words}) == offered, line
