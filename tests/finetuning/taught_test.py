@@ -180,9 +180,8 @@ def test_a_run_resumes_answers_and_keeps_its_teacher(
   whole, resumed = (
       FinetunedModel(tmp_path / name) for name in ("whole", "resumed")
   )
-  helpers.assert_equal_trees(resumed._params, whole._params)
-  (answer,) = whole.predict([TextExample("0", "a good thing", None, None)])
-  assert answer is not None
+  helpers.assert_equal_trees(resumed.params, whole.params)
+  assert whole.predict([TextExample("0", "a good thing", None, None)])
   facts = helpers.read_json(tmp_path / "whole/task.json")
   assert "weights of step" in facts["teacher"]
   assert facts["examples"]["sst"]["unlabelled"] == 2
