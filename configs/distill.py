@@ -18,10 +18,11 @@ Sizes:
   minilm     6 layers of 384, from the same.
   tiny_en    2 layers of 64, from tiny-en, in minutes on a CPU.
 
-Beside the relations the student learns the objective of its recipe in
-configs/pretrain.py, so that it also finds replaced tokens and fills gaps.
-`,relations_only` behind the size leaves that out, as in the paper: a step is
-cheaper, and the heads stay random until the run is fine-tuned.
+The relations are all that the student learns, as in the paper; its heads stay
+random until it is fine-tuned, and `predict` says so. `,with_objective` behind
+the size adds the objective of its recipe in configs/pretrain.py, so that it
+also finds replaced tokens and fills gaps; a step then costs more, and in short
+trials the encoder became worse (docs/distill.md).
 
 On a task, from a teacher that is fine-tuned on it; the student is a
 fine-tuning run:
@@ -57,23 +58,23 @@ SIZES = {
 
 
 def get_config(arg=None):
-  """Returns the config of "SIZE[,relations_only]" or "SIZE,task=TASK"."""
+  """Returns the config of "SIZE[,with_objective]" or "SIZE,task=TASK"."""
   args = parse_arg(
-      arg, size="small", task="", relations_only=False, runlocal=False
+      arg, size="small", task="", with_objective=False, runlocal=False
   )
   if args["size"] not in SIZES:
     raise ValueError(f"size {args['size']!r} is not one of {', '.join(SIZES)}")
   if args["task"]:
-    if args["relations_only"]:
+    if args["with_objective"]:
       raise ValueError(
-          "relations_only is for a token store; on a task set"
-          " config.distill.logits_weight and label_weight to 0"
+          "with_objective is for a token store; on a task the labels and the"
+          " teacher's logits are learned, see config.distill"
       )
     return _on_task(**args)
   return _on_text(**args)
 
 
-def _on_text(size, relations_only, runlocal, **_):
+def _on_text(size, with_objective, runlocal, **_):
   recipe, layers, width, embedding, heads = SIZES[size]
   config = load_config(f"pretrain:{recipe}{',runlocal' if runlocal else ''}")
   config.unlock()
@@ -89,7 +90,7 @@ def _on_text(size, relations_only, runlocal, **_):
   if size == "tiny_en":
     config.model.initializer_range = 0.125  # 1/√64.
     config.train.num_steps = 1_500
-  if relations_only:
+  if not with_objective:
     config.objective.gen_weight = 0.0
     config.objective.disc_weight = 0.0
   return config

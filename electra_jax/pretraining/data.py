@@ -105,3 +105,13 @@ def warn_of_random_heads(
         " are its answers; fine-tune it",
         workdir,
     )
+
+
+def check_learns(config: PretrainConfig) -> None:
+  """Raises a UserError for a run with neither a loss nor a teacher."""
+  if not config.distill.teacher and not learns_by_itself(config):
+    raise UserError(
+        "config.objective.gen_weight and the other weights of its losses are 0"
+        " and config.distill.teacher is empty, so that nothing is learned; give"
+        " one of them"
+    )

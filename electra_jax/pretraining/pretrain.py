@@ -21,6 +21,7 @@ from electra_jax.devices.chips import chip_of
 from electra_jax.errors import UserError
 from electra_jax.pretraining import phases
 from electra_jax.pretraining.data import (
+    check_learns,
     open_store_to_train,
     teacher_of,
     with_own_store,
@@ -94,6 +95,7 @@ def pretrain(
   mesh = make_mesh(config, vocabulary)
   with progress.stage("reading the teacher", "seconds"):
     teacher = teacher_of(config, store.tokenizer(), mesh)
+  check_learns(config)
   trainer = make_trainer(config, vocabulary, mesh, teacher)
   train_feed = Feed(
       store.split("train"),

@@ -32,7 +32,7 @@ ARMS = ("plain", "distilled", "relations")
 
 def train_student(arm: str, args: argparse.Namespace) -> pathlib.Path:
   """Trains one student, unless that is done already; returns its workdir."""
-  switch = ",relations_only" if arm == "relations" else ""
+  switch = "" if arm == "relations" else ",with_objective"
   teacher = "" if arm == "plain" else args.teacher
   flags = [
       f"--config.data.store={args.store}",

@@ -47,7 +47,7 @@ def values_of(store, teacher, **more):
 def command(workdir, store, teacher):
   values = values_of(store, teacher)
   flags = [f"--config.{name}={value}" for name, value in values.items()]
-  config = helpers.ROOT / "configs/distill.py:small,runlocal"
+  config = helpers.ROOT / "configs/distill.py:small,with_objective,runlocal"
   return "distill", "--workdir", workdir, "--config", config, *flags
 
 
@@ -55,7 +55,7 @@ def command(workdir, store, teacher):
 def uninterrupted(tmp_path_factory, store, tiny_run):
   workdir = tmp_path_factory.mktemp("runs") / "student"
   api.distill(
-      "distill:small,runlocal",
+      "distill:small,with_objective,runlocal",
       workdir,
       overrides=values_of(store, tiny_run),
       quiet=True,
@@ -230,3 +230,10 @@ def test_plans_and_benchmarks_have_no_figures_for_a_teacher():
   for call in (api.benchmark, lambda config: api.plan(config, "here")):
     with pytest.raises(UserError, match=r"config.distill.teacher is tiny-en,"):
       call(config)
+
+
+def test_a_run_that_has_nothing_to_learn(tmp_path, store):
+  with pytest.raises(UserError, match="so that nothing is learned; give one"):
+    api.pretrain(
+        "distill:small,runlocal", tmp_path, overrides=values_of(store, "")
+    )
