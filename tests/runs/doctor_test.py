@@ -96,8 +96,9 @@ def test_the_extras_are_those_of_setup_py():
       # Upper bounds and platforms aside.
       bare = (re.split("[,;]", extra)[0] for extra in extras[name])
       assert sorted(requirements) == sorted(bare)
-  # Those of hardware and of development are told by what fails without them.
-  others = {"gpu", "tpu", "quickstart", "notebooks", "test"}
+  # Those of hardware and of development are told by what fails without them;
+  # search is for scripts of one's own.
+  others = {"gpu", "tpu", "quickstart", "notebooks", "search", "test"}
   assert set(extras) == set(doctor.EXTRAS) | others
   for _, requirements in doctor.EXTRAS.values():
     assert all(re.fullmatch(r"[\w-]+(>=[\d.]+)?", r) for r in requirements)

@@ -19,6 +19,7 @@ from electra_jax.errors import UserError
 from electra_jax.progress import Progress
 from electra_jax.serve import asgi, server
 from electra_jax.serve.limits import Limits
+from electra_jax.serve.served import ServedFinetuned
 
 
 def post(url, **body):
@@ -56,14 +57,16 @@ def test_places_that_cannot_be_listened_at_are_told():
 
 def test_compiling_before_the_url_is_a_stage(capsys):
   compiled = []
-  model = types.SimpleNamespace(
-      name="rte",
-      buckets=types.SimpleNamespace(shapes=lambda: [(1, 8), (4, 8)]),
-      model=types.SimpleNamespace(
-          warm_up=lambda *shape: compiled.append(shape)
-      ),
-  )
-  server._warm_up([model], Progress())
+
+  class Noted(ServedFinetuned):
+    name = "rte"
+    buckets = types.SimpleNamespace(shapes=lambda: [(1, 8), (4, 8)])
+    model = types.SimpleNamespace(warm_up=lambda *shape: compiled.append(shape))
+
+    def __init__(self):
+      """Has no model behind it."""
+
+  server._warm_up([Noted()], Progress())
   assert compiled == [(1, 8), (4, 8)]
   told = capsys.readouterr().err
   assert "rte: compiling for 2 shapes of input … the next start" in told
