@@ -177,3 +177,16 @@ def test_classes_and_ratings_are_learned_together(tmp_path):
   config = helpers.finetune_config("sst+sts", **SMALL)
   summary = finetune.finetune(config, tmp_path / "two", quiet=True).summary
   assert {"sst/dev/rate", "sts/dev/rate"} <= set(summary["median"])
+
+
+def test_a_teacher_and_a_bottleneck_are_refused_together():
+  both = {"bottleneck.dimensions": 8, "distill.teacher": "runs/teacher"}
+  with pytest.raises(UserError, match=r"teacher is 'runs/teacher'.* leave one"):
+    find_tasks(helpers.finetune_config("sst", **both))
+
+
+def test_vectors_have_no_teacher():
+  with pytest.raises(UserError, match="vectors have no teacher: leave one"):
+    find_tasks(
+        helpers.finetune_config("embedding", **{"distill.teacher": "a/run"})
+    )
