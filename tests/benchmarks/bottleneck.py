@@ -13,27 +13,16 @@ not run again. Prints the table as Markdown.
 import argparse
 import json
 import pathlib
-import random
 import sys
 
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
 import electra_jax
+from tests.benchmarks import sets
 
 EPOCHS = {200: 20.0, 500: 12.0, 1000: 8.0}  # By the number of texts.
 LENGTH = 64  # Tokens of a text.
-
-
-def write_tables(source: pathlib.Path, folder: pathlib.Path) -> None:
-  """Writes train_NUMBER.tsv, a smaller one within a larger one, and dev.tsv."""
-  folder.mkdir(parents=True, exist_ok=True)
-  title, *rows = (source / "train.tsv").read_text().splitlines()
-  random.Random(0).shuffle(rows)
-  for number in EPOCHS:
-    lines = [title, *rows[:number]]
-    (folder / f"train_{number}.tsv").write_text("\n".join(lines) + "\n")
-  (folder / "dev.tsv").write_text((source / "dev.tsv").read_text())
 
 
 def measure(args: argparse.Namespace, name: str, number: int, width: int):
@@ -70,25 +59,19 @@ def measure(args: argparse.Namespace, name: str, number: int, width: int):
 
 def main() -> None:
   """Measures every set and prints the table."""
-  parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument("run")
-  parser.add_argument("folder")
-  parser.add_argument("out")
-  parser.add_argument("names", nargs="*")
-  parser.add_argument("--size", default="tiny", help="of configs/finetune.py")
+  parser = sets.make_parser(__doc__)
   parser.add_argument("--seeds", type=int, default=5)
   parser.add_argument("--dimensions", type=int, default=16)
   parser.add_argument("--beta", type=float, default=1e-5)
   args = parser.parse_args()
-  names = args.names or sorted(
-      path.name for path in pathlib.Path(args.folder).iterdir() if path.is_dir()
-  )
   records = []
   print("| set | texts | without | with | gain | nats | share |")
   print(f"|{'---|' * 7}")
-  for name in names:
-    write_tables(
-        pathlib.Path(args.folder) / name, pathlib.Path(args.out) / name
+  for name in sets.names_of(args):
+    sets.write_few_texts(
+        pathlib.Path(args.folder) / name,
+        pathlib.Path(args.out) / name,
+        {f"train_{number}": number for number in EPOCHS},
     )
     for number in EPOCHS:
       without, with_it = (

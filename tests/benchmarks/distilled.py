@@ -20,12 +20,11 @@ import pathlib
 import sys
 
 ROOT = pathlib.Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests/benchmarks")]
-
-from labelled_sets import accuracies
+sys.path[:0] = [str(ROOT)]
 
 from electra_jax import api, config_files
-from electra_jax.runs.finetune_config import read_finetune_config
+from tests.benchmarks import sets
+from tests.benchmarks.labelled_sets import accuracies
 
 ARMS = ("plain", "distilled", "relations")
 
@@ -63,14 +62,14 @@ def few_texts(folder: pathlib.Path, out: pathlib.Path, count: int) -> None:
 
 def finetune(student: pathlib.Path, name: str, args: argparse.Namespace):
   """Returns the accuracies of a student on a set."""
-  sets = pathlib.Path(args.out) / "sets" / name
-  if not sets.exists():
-    few_texts(pathlib.Path(args.folder) / name, sets, args.texts)
+  tables = pathlib.Path(args.out) / "sets" / name
+  if not tables.exists():
+    few_texts(pathlib.Path(args.folder) / name, tables, args.texts)
   config = config_files.load_config(
       str(ROOT / "configs/finetune.py:task=table,size=tiny_en,from_init"),
       [
           f"--config.init_from={student}",
-          f"--config.data.folder={sets}",
+          f"--config.data.folder={tables}",
           "--config.data.max_length=64",
           f"--config.seeds={args.seeds}",
           f"--config.train.num_epochs={args.epochs}",
@@ -78,7 +77,7 @@ def finetune(student: pathlib.Path, name: str, args: argparse.Namespace):
       ],
   )
   workdir = pathlib.Path(args.out) / f"{name}_{student.name}"
-  return accuracies(read_finetune_config(config), workdir)
+  return accuracies(config, workdir)
 
 
 def main() -> None:
@@ -95,15 +94,12 @@ def main() -> None:
   parser.add_argument("--epochs", type=float, default=5.0)
   parser.add_argument("--seeds", type=int, default=3)
   args = parser.parse_args()
-  names = args.names or sorted(
-      path.name for path in pathlib.Path(args.folder).iterdir() if path.is_dir()
-  )
   out = pathlib.Path(args.out)
   out.mkdir(parents=True, exist_ok=True)
   students = {arm: train_student(arm, args) for arm in ARMS}
   records = []
   print(f"| set | {' | '.join(ARMS)} |\n|{'---|' * (len(ARMS) + 1)}")
-  for name in names:
+  for name in sets.names_of(args):
     found = {arm: finetune(students[arm], name, args) for arm in ARMS}
     told = " | ".join(str(found[arm]) for arm in ARMS)
     print(f"| {name} | {told} |", flush=True)

@@ -20,6 +20,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
 from electra_jax import config_files, finetune
+from tests.benchmarks import sets
 
 SEEDS = 3
 # Long or large sets are passed over less often; all others as the config says.
@@ -90,20 +91,12 @@ def measure(name: str, args: argparse.Namespace) -> dict:
 
 def main() -> None:
   """Measures every set and prints the table."""
-  parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument("run")
-  parser.add_argument("folder")
-  parser.add_argument("out")
-  parser.add_argument("names", nargs="*")
-  parser.add_argument("--size", default="tiny", help="of configs/finetune.py")
+  parser = sets.make_parser(__doc__)
   args = parser.parse_args()
-  names = args.names or sorted(
-      path.name for path in pathlib.Path(args.folder).iterdir() if path.is_dir()
-  )
   pathlib.Path(args.out).mkdir(parents=True, exist_ok=True)
   records = []
   print(f"| set | epochs | pre-trained | random | gain |\n|{'---|' * 5}")
-  for name in names:
+  for name in sets.names_of(args):
     record = measure(name, args)
     trained, random = record["pretrained"], record["random"]
     print(

@@ -14,7 +14,6 @@ import argparse
 import dataclasses
 import json
 import pathlib
-import random
 import statistics
 import sys
 
@@ -29,18 +28,10 @@ from electra_jax.finetuning import task_data
 from electra_jax.finetuning.model import TaskPredictor
 from electra_jax.interop.workdir import read_finetuned
 from electra_jax.runs import workdir as workdirs
+from tests.benchmarks import sets
 
 LENGTH = 64  # Tokens of a text.
 _METRIC = "table/dev/accuracy"
-
-
-def write_tables(source: pathlib.Path, folder: pathlib.Path, count: int):
-  """Writes train.tsv with some of the texts, and dev.tsv."""
-  folder.mkdir(parents=True, exist_ok=True)
-  title, *rows = (source / "train.tsv").read_text().splitlines()
-  random.Random(0).shuffle(rows)
-  (folder / "train.tsv").write_text("\n".join([title, *rows[:count]]) + "\n")
-  (folder / "dev.tsv").write_text((source / "dev.tsv").read_text())
 
 
 def learn(
@@ -83,7 +74,8 @@ def scores(workdir: epath.PathLike, seed: int, quantization: str) -> float:
 def measure(args: argparse.Namespace, name: str) -> dict:
   """Returns the accuracies of one set by how its weights were rounded."""
   source = pathlib.Path(args.folder) / name
-  write_tables(source, pathlib.Path(args.out) / name, args.texts)
+  tables = pathlib.Path(args.out) / name
+  sets.write_few_texts(source, tables, {"train": args.texts})
   plain, trained = (learn(args, name, x) for x in ("", "int4"))
   seeds = range(args.seeds)
   return {
@@ -97,21 +89,13 @@ def measure(args: argparse.Namespace, name: str) -> dict:
 
 def main() -> None:
   """Measures every set and prints the table as Markdown."""
-  parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument("run")
-  parser.add_argument("folder")
-  parser.add_argument("out")
-  parser.add_argument("names", nargs="*")
-  parser.add_argument("--size", default="tiny", help="of configs/finetune.py")
+  parser = sets.make_parser(__doc__)
   parser.add_argument("--seeds", type=int, default=3)
   parser.add_argument("--texts", type=int, default=1000)
   parser.add_argument("--epochs", type=float, default=6.0)
   args = parser.parse_args()
-  names = args.names or sorted(
-      path.name for path in pathlib.Path(args.folder).iterdir() if path.is_dir()
-  )
   records = []
-  for name in names:
+  for name in sets.names_of(args):
     record = measure(args, name)
     if not records:
       print("| " + " | ".join(record) + " |\n|" + "---|" * len(record))
