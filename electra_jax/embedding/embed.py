@@ -57,8 +57,8 @@ def embed(
       then.
   """
   output = os.fspath(output)
-  check_output(output)
   path = None if source is None else os.fspath(source)
+  check_output(output, path)
   embedder = _open(workdir, seed).embedder(**options)
   chunks = embedder.stream(read_texts(path, field))
   count = write_vectors(output, chunks, embedder.dimensions)

@@ -1,6 +1,8 @@
 """Files of texts to embed, and files of their vectors."""
 
 import contextlib
+import io
+import os
 import pathlib
 import secrets
 import sys
@@ -55,8 +57,13 @@ def read_texts(path: str | None, field: str = "text") -> Iterator[str]:
     yield from (text or "" for text in texts)
 
 
-def check_output(path: str) -> None:
-  """Raises a UserError unless vectors can be written there."""
+def check_output(path: str, source: str | None = None) -> None:
+  """Raises a UserError unless vectors can be written there.
+
+  Args:
+    path: a local file, in place of one that is there.
+    source: the file that texts are read from, which stays as it is.
+  """
   if pathlib.Path(path).suffix.lower() not in OUTPUTS:
     raise UserError(
         f"--output {path} ends with none of {', '.join(OUTPUTS)}; rename it"
@@ -67,6 +74,12 @@ def check_output(path: str) -> None:
     )
   if pathlib.Path(path).is_dir():
     raise UserError(f"--output {path} is a folder; give a file in it")
+  both_there = source and os.path.exists(path) and os.path.exists(source)
+  if both_there and os.path.samefile(path, source):
+    raise UserError(
+        f"--output {path} is the file that --input names, and would replace it;"
+        " give another name"
+    )
   if path.lower().endswith(".parquet"):
     try:
       import pyarrow  # noqa: F401
@@ -152,10 +165,10 @@ def _write_npy(file: _Written, chunks, dimensions: int) -> int:
 
 
 def _npy_header(count: int, dimensions: int) -> bytes:
-  text = repr(
-      {"descr": "<f4", "fortran_order": False, "shape": (count, dimensions)}
-  )
-  return b"\x93NUMPY\x01\x00\x76\x00" + text.encode().ljust(117) + b"\n"
+  told = {"descr": "<f4", "fortran_order": False, "shape": (count, dimensions)}
+  header = io.BytesIO()
+  np.lib.format.write_array_header_1_0(header, told)
+  return header.getvalue()
 
 
 def _write_jsonl(file: _Written, chunks, dimensions: int) -> int:

@@ -7,6 +7,7 @@ told the vector (diffcse.py). "pairs": the partner is the data's.
 
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 
 from electra_jax.models.pooling import unit_vectors
@@ -61,7 +62,5 @@ def contrastive_loss(
     logits = anchors @ others.T / temperature  # [n, m]
     logits = jnp.where(is_compared, logits, _NEVER)
     partner = jnp.sum(jnp.where(is_own, logits, 0.0), axis=1)
-    largest = jnp.max(logits, axis=1, keepdims=True)
-    total = jnp.sum(jnp.exp(logits - largest), axis=1)
-    losses += jnp.log(total) + largest[:, 0] - partner
+    losses += jax.nn.logsumexp(logits, axis=1) - partner
   return losses

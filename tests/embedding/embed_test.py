@@ -69,6 +69,7 @@ def test_texts_are_read_from_what_people_have(tmp_path, monkeypatch):
         (["--input", "a.csv", "--output", "v.txt"], "ends with none of .npy"),
         (["--input", "a.csv", "--output", "gs://b/v.npy"], "not a local file"),
         (["--input", "a.csv", "--output", "no/v.npy", "--field=t"], "cannot be"),
+        (["--input", "a.jsonl", "--output", "./a.jsonl"], "would replace it"),
         (["--output", "v.npy", "--layer", "9"], "this model has 3 layers"),
         (["--output", "v.npy", "--dimensions", "129"], "have 128 numbers"),
         (["--output", "v.npy", "--seed", "1"], "--seed"),
@@ -78,11 +79,13 @@ def test_mistakes_end_with_one_sentence(
     words, message, tmp_path, monkeypatch, capsys
 ):
   monkeypatch.chdir(tmp_path)
-  (tmp_path / "a.csv").write_text("t\na\n")
+  texts = {"a.csv": "t\na\n", "a.jsonl": '{"text": "a", "mine": 1}\n'}
+  for name, content in texts.items():
+    (tmp_path / name).write_text(content)
   command("tiny-en", *words, status=2)
   error = capsys.readouterr().err
   assert message in error and error.count("\n") == 1
-  assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+  assert {x.name: x.read_text() for x in tmp_path.iterdir()} == texts
 
 
 def test_a_file_that_breaks_off_leaves_the_old_one(tmp_path):
