@@ -43,8 +43,8 @@ def relation_loss(
   Source: MiniLMv2 (Wang et al., 2021), §3, equations 1 to 6.
   """
   is_token = text_numbers > 0
+  # Padding is related to padding alone, and is_token leaves it out.
   is_related = text_numbers[:, :, None] == text_numbers[:, None, :]
-  is_related &= is_token[:, None, :]
   total = jnp.zeros(())
   for ours, theirs in zip(student, teacher, strict=True):
     total += _divergence(
