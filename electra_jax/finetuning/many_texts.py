@@ -10,6 +10,7 @@ import numpy as np
 
 from electra_jax.devices import sharding
 from electra_jax.finetuning.model import FinetunedModel
+from electra_jax.models.bottleneck import without_rate
 from electra_jax.tasks import predictions
 from electra_jax.tasks.examples import Example
 from electra_jax.tasks.features import Features
@@ -53,7 +54,7 @@ class ManyTexts:
       features: Features,
       on_batch: Callable[[int], None] = lambda texts: None,
   ) -> Any:
-    """Returns what the network says of every text, as `TaskModel` has it.
+    """Returns what the network says of every text, as `decode` takes it.
 
     Args:
       features: of the texts.
@@ -79,7 +80,7 @@ class ManyTexts:
     ):
       batch = sharding.rows_to_global(self._mesh, batch)
       found = predict_step(self._model.params, batch)[self.task.name]
-      waiting.append((numbers, found))
+      waiting.append((numbers, without_rate(found)))
       if len(waiting) > _IN_FLIGHT:
         take()
     while waiting:

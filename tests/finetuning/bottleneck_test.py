@@ -12,6 +12,7 @@ from electra_jax.errors import UserError
 from electra_jax.finetuning import finetune, total_loss, trainer
 from electra_jax.finetuning.inputs import parse_inputs
 from electra_jax.finetuning.losses import regression_loss
+from electra_jax.finetuning.many_texts import ManyTexts
 from electra_jax.finetuning.model import FinetunedModel, heads_of
 from electra_jax.finetuning.task_data import find_tasks
 from electra_jax.interop import google
@@ -85,6 +86,20 @@ def test_answers_are_of_the_mean_and_do_not_change(whole):
   scores = helpers.read_json(whole / "scores.json")["median"]
   found = model.evaluate()
   assert found == pytest.approx(scores, rel=1e-4)
+
+
+def test_answers_to_many_texts_are_the_same(whole):
+  model = FinetunedModel(whole)
+  many = ManyTexts(model, model.task(), 512)
+  lines = ["a fine film", "what a bore", "fine"]
+  examples = parse_inputs(model.task(), lines)
+  features = many.features(examples)
+  found = many.decode(examples, features, many.outputs(features))
+  for one, other in zip(
+      found.records, model.predict(examples).records, strict=True
+  ):
+    assert one["label"] == other["label"]
+    assert one["probability"] == pytest.approx(other["probability"], rel=1e-5)
 
 
 def test_devices_and_packing_change_nothing(synthetic_task):
