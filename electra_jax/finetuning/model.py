@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -135,9 +136,10 @@ class TaskPredictor:
     """Returns the batches of a split; of few texts, no larger than they."""
     shards = sharding.batch_shards(self.mesh)
     size = min(self._config.train.eval_batch_size, len(features))
+    multiple = math.lcm(shards, features.group)
     return Batches(
         {task.name: features},
-        batch_size=-(-size // shards) * shards,
+        batch_size=-(-size // multiple) * multiple,
         row_length=self._config.data.max_length,
         pad_id=self._tokenizer.special.pad,
         is_packed=self._config.data.packing,

@@ -220,6 +220,11 @@ def _find_task(name: str, config: FinetuneConfig) -> Task:
         " that is used, and config.embedding.projection puts a layer between it"
         " and the loss; set --config.embedding.projection=false"
     )
+  if min(how.dimensions, default=1) < 1:
+    raise UserError(
+        f"config.embedding.dimensions is {how.dimensions}, and a prefix of a"
+        " vector has 1 number at least; leave out what is smaller"
+    )
   for key, one_way in (
       (f"data.windows={config.data.windows}", config.data.windows == "first"),
       (

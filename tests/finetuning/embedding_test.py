@@ -12,7 +12,7 @@ from electra_jax.devices import sharding
 from electra_jax.errors import UserError
 from electra_jax.finetuning import diffcse, finetune
 from electra_jax.finetuning.inputs import parse_inputs
-from electra_jax.finetuning.model import head_of
+from electra_jax.finetuning.model import TaskPredictor, head_of
 from electra_jax.finetuning.pretrained_encoder import find_encoder
 from electra_jax.finetuning.task_data import find_tasks, read_task, source_of
 from electra_jax.finetuning.trainer import make_task_trainer
@@ -209,6 +209,18 @@ def test_a_run_embeds_as_it_was_trained(trained):
     parse_inputs(model.task(), [text])
 
 
+def test_one_text_a_batch_is_scored(start, tokenizer):
+  config = config_of(start, **{"train.eval_batch_size": 1})
+  (task,) = find_tasks(config)
+  encoder = find_encoder(config).encoder
+  mesh = sharding.make_mesh(devices=jax.devices()[:1])
+  predictor = TaskPredictor(config, encoder, tokenizer, mesh)
+  features = predictor.features(task, task.read(source_of(config), "dev"))
+  batches = list(predictor.batches(task, features).in_order())
+  assert len(batches) == 12
+  assert {len(batch.texts.starts) for batch in batches} == {2}
+
+
 @pytest.mark.slow
 def test_made_up_texts_are_learned_by_the_shipped_recipe(tmp_path):
   config = helpers.finetune_config("embedding", **{"train.num_epochs": 4.0})
@@ -222,6 +234,7 @@ def test_made_up_texts_are_learned_by_the_shipped_recipe(tmp_path):
     [
         ({"embedding.layer": 7}, "config.embedding.layer is 7 .* 2 layers"),
         ({"embedding.dimensions": (8, 65)}, "dimensions is 65 .* 64 numbers"),
+        ({"embedding.dimensions": (0, 8)}, r"\(0, 8\), and a prefix of"),
         (
             {"embedding.dimensions": (8,), "embedding.projection": True},
             r"dimensions=\(8,\) are prefixes .*projection=false",
