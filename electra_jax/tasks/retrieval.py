@@ -11,6 +11,7 @@ from electra_jax.tasks.examples import PairExample
 from electra_jax.tasks.text_groups import pair_of
 
 _ROWS = 1024  # Of the table of all cosines that are held at a time.
+_ROUNDING = 2e-6  # Of a cosine in float32, whose sum has any order.
 
 
 class Found(NamedTuple):
@@ -44,7 +45,8 @@ def find_partners(
   for start in range(0, len(vectors), _ROWS):
     part = slice(start, start + _ROWS)
     # As near is nearer: equal vectors of all texts find nothing.
-    nearer = vectors[part] @ partners.T >= cosines[part, None]
+    least = cosines[part, None] - _ROUNDING
+    nearer = vectors[part] @ partners.T >= least
     nearer &= text_ids[part, None] != text_ids[None]
     ranks = 1 + nearer.sum(axis=1)
     found += [

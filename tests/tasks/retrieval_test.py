@@ -29,6 +29,14 @@ def test_equal_vectors_of_all_texts_find_nothing():
   assert [one.rank for one in found([EAST] * 3, [EAST] * 3)] == [3, 3, 3]
 
 
+@pytest.mark.parametrize("width", [2, 63, 768])
+def test_rounding_brings_no_partner_nearer(width):
+  vectors = np.random.default_rng(0).normal(size=(20, width))
+  for vector in vectors:
+    ranks = found([vector] * 30, [vector] * 30, ids=range(30))
+    assert {one.rank for one in ranks} == {30}
+
+
 def test_a_partner_of_the_same_text_is_no_rival():
   ranks = found([EAST] * 3, [EAST, EAST, NORTH], ids=(0, 0, 1))
   assert [one.rank for one in ranks] == [1, 1, 3]
