@@ -36,6 +36,7 @@ from electra_jax.tasks.features import (
     make_features,
 )
 from electra_jax.tasks.task import Task
+from electra_jax.tasks.task_files import read_lines
 from electra_jax.text.tokenizer import Tokenizer
 from electra_jax.training.checkpoint import Checkpointer
 
@@ -125,7 +126,8 @@ def taught_tasks(
   """Gives the student's tasks the labels, in their order, of its teacher's.
 
   Raises:
-    UserError: the teacher has not learned one of them.
+    UserError: the teacher has not learned one of them, or other labels than
+      config.table names.
   """
   if not config.distill.teacher:
     return list(tasks)
@@ -138,6 +140,7 @@ def taught_tasks(
           f" {', '.join(learned)} and not {task.name}; fine-tune it on"
           f" {task.name}, or choose another --config.distill.teacher"
       )
+    _check_labels(config, task, learned[task.name])
   return [
       dataclasses.replace(
           task,
@@ -174,14 +177,17 @@ def with_unlabelled(
         " are for one task alone, and not for questions; leave it out"
     )
   try:
-    lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
-  except (OSError, ValueError) as error:
-    raise UserError(f"{key} {path} cannot be read: {error}") from error
-  indices = [i for i, line in enumerate(lines) if line.strip()]
-  if not indices:
+    lines = {
+        number - 1: line
+        for number, line in read_lines(pathlib.Path(path))
+        if line.strip()
+    }
+  except UserError as error:
+    raise UserError(f"{key} {error}") from error
+  if not lines:
     raise UserError(f"{key} {path} has no text; give some, or leave it out")
   try:
-    examples = parse_inputs(task, [lines[i] for i in indices], indices=indices)
+    examples = parse_inputs(task, list(lines.values()), indices=list(lines))
   except UserError as error:
     raise UserError(f"{key} {path}: {error}") from error
   splits = {**data.splits, task_data.UNLABELLED: examples}
@@ -229,15 +235,6 @@ def _check_task(config, run, task: Task, learned) -> None:
         f"the teacher in {teacher} has learned {task.name} as {theirs.kind} and"
         f" config.table.kind is {task.kind!r}; choose the same"
     )
-  for name in ("labels", "label_range"):
-    ours, other = getattr(task, name), getattr(theirs, name)
-    if tuple(ours or ()) != tuple(other or ()):
-      raise UserError(
-          f"the teacher in {teacher} has learned {task.name} with the"
-          f" {name.replace('_', ' ')} {_listed(other)} and the student's are"
-          f" {_listed(ours)}; leave config.table.{name} out, which takes the"
-          " teacher's"
-      )
   shape = run.config.model.head
   if task.kind == "questions" and shape != config.model.head:
     raise UserError(
@@ -245,6 +242,19 @@ def _check_task(config, run, task: Task, learned) -> None:
         f" config.model.head={shape!r} and the student has"
         f" {config.model.head!r}; choose the same"
     )
+
+
+def _check_labels(config: FinetuneConfig, task: Task, theirs: Task) -> None:
+  """Checks labels that the student names; their order is the teacher's."""
+  for name in ("labels", "label_range"):
+    ours, other = getattr(task, name), getattr(theirs, name)
+    if ours and sorted(ours) != sorted(other or ()):
+      raise UserError(
+          f"the teacher in {config.distill.teacher} has learned {task.name} with"
+          f" the {name.replace('_', ' ')} {_listed(other)} and the student's are"
+          f" {_listed(ours)}; leave config.table.{name} out, which takes the"
+          " teacher's"
+      )
 
 
 def _listed(values) -> str:

@@ -1,5 +1,6 @@
 """Fine-tuning with a teacher: the loss, texts without labels, resuming."""
 
+import dataclasses
 import itertools
 import pathlib
 
@@ -187,6 +188,20 @@ def test_a_run_resumes_answers_and_keeps_its_teacher(
   assert facts["examples"]["sst"]["unlabelled"] == 2
 
 
+def test_lines_without_labels_are_those_that_predict_reads(
+    tmp_path, synthetic_task
+):
+  texts = tmp_path / "texts.txt"
+  texts.write_text("a\x0cgood\u2028thing\n\nno {\n", encoding="utf-8-sig")
+  config = student_config(
+      synthetic_task, "a/run", **{"distill.unlabelled": str(texts)}
+  )
+  (task,) = task_data.find_tasks(config)
+  data = with_unlabelled(config, task_data.TaskData(task, {}))
+  found = [(x.id, x.text) for x in data.splits[task_data.UNLABELLED]]
+  assert found == [("0", "a\x0cgood\u2028thing"), ("2", "no {")]
+
+
 # --- Mistakes ---
 
 
@@ -214,6 +229,20 @@ def test_what_does_not_fit(synthetic_task, teacher, changes, sentence):
   config = student_config(synthetic_task, teacher, **changes)
   with pytest.raises(UserError, match=sentence):
     few_steps(config)
+
+
+def test_labels_that_are_given_must_be_the_teachers(synthetic_task, teacher):
+  config = student_config(synthetic_task, teacher)
+  start = find_encoder(config)
+  (task,) = task_data.find_tasks(config)
+  for labels in ((), task.labels, task.labels[::-1]):
+    (taught,) = taught_tasks(
+        config, start, [dataclasses.replace(task, labels=labels)]
+    )
+    assert taught.labels == task.labels
+  other = dataclasses.replace(task, labels=("good", "bad"))
+  with pytest.raises(UserError, match="leave config.table.labels out, which"):
+    taught_tasks(config, start, [other])
 
 
 def test_a_pretrain_run_teaches_no_task(store, synthetic_task, tiny_run):
