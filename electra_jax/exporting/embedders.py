@@ -4,14 +4,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from etils import epath
 
 from electra_jax.errors import UserError
-from electra_jax.exporting.networks import EMBEDDING, Head, Network
+from electra_jax.exporting.networks import (
+    EMBEDDER,
+    EMBEDDING,
+    Head,
+    Network,
+    as_numpy,
+    plain_config,
+)
+from electra_jax.exporting.task_trials import read_dev_split
 from electra_jax.exporting.trials import (
+    TEXTS_FIX,
     PretrainedTrials,
+    inputs_of,
     rows_of_run,
     rows_of_texts,
     run_batches,
@@ -19,12 +27,9 @@ from electra_jax.exporting.trials import (
 from electra_jax.finetuning import task_data
 from electra_jax.finetuning.model import FinetunedModel
 from electra_jax.models.pooling import TextEncoder, unit_vectors
-from electra_jax.objectives.masking import unpack_rows
 from electra_jax.pretraining.model import PretrainedModel
 from electra_jax.runs import workdir as workdirs
 from electra_jax.tasks.text_groups import pair_of
-
-EMBEDDER = "embedder"
 
 
 def is_embedder(run: workdirs.Run, network: str | None) -> bool:
@@ -75,12 +80,9 @@ def read_embedder(
   )
   return Network(
       EMBEDDER,
-      encoder,
+      plain_config(encoder),
       ("embeddings", "discriminator", ""),
-      jax.tree.map(
-          lambda x: np.asarray(x, np.float32),
-          {"embeddings": params["embeddings"], "discriminator": layers},
-      ),
+      as_numpy({"embeddings": params["embeddings"], "discriminator": layers}),
       (head,),
       model.step,
       embedder.length,
@@ -98,11 +100,11 @@ def try_embedder(
   """Embeds rows that training has held out, or texts, by our own model.
 
   Args:
-    network: that is exported.
+    network: an embedder, with the parameters of our own model.
     run: whose validation split or dev set holds the rows.
-    count: rows at most.
-    lengths: that rows are cut to, each for itself; none: as they are.
-    texts: to make rows of, or None.
+    count: as of `try_pretrained`.
+    lengths: as of `try_pretrained`.
+    texts: as of `try_pretrained`.
 
   Raises:
     UserError: there are no such rows.
@@ -112,13 +114,12 @@ def try_embedder(
     if texts is None:
       texts, whose = _dev_texts(run)
     texts = texts[:count]
-    rows = rows_of_texts(run.tokenizer, texts, network.trained_length)
+    batch = rows_of_texts(run.tokenizer, texts, network.trained_length)
     origin = f"{len(texts):,} rows of {whose}"
   else:
-    rows, origin = rows_of_run(run, count, texts)
-  rows = jax.device_get(unpack_rows(*map(jnp.asarray, rows)))
-  model = TextEncoder(network.config, network.heads[0].pooling)
-  head = network.heads[0]
+    batch, origin = rows_of_run(run, count, texts)
+  (head,) = network.heads
+  model = TextEncoder(network.config, head.pooling)
 
   def vectors(params, inputs):
     found = model.apply({"params": params}, *inputs.values())
@@ -126,25 +127,18 @@ def try_embedder(
     return unit_vectors(found) if head.is_normalized else found
 
   batches = []
-  for length in lengths or (rows.input_ids.shape[1],):
-    cut = {name: x[:, :length] for name, x in rows._asdict().items()}
-    batches += run_batches(vectors, network.params, cut)
+  for inputs in inputs_of(batch, lengths):
+    batches += run_batches(vectors, network.params, inputs)
   return PretrainedTrials(network, batches, origin)
 
 
 def _dev_texts(run: workdirs.Run) -> tuple[list[str], str]:
-  fix = "give --texts FILE with a text on each line"
   record = run.facts["tasks"][0]
   task = task_data.task_from_json(record, run.config)
   if not task.dev_splits or task.kind in ("tagging", "questions"):
-    raise UserError(f"{task.name} has no dev texts to embed; {fix}")
+    raise UserError(f"{task.name} has no dev texts to embed; {TEXTS_FIX}")
   split = task.dev_splits[0]
-  try:
-    examples = task.read(task_data.source_of(run.config), split)
-  except UserError as error:
-    raise UserError(
-        f"the split {split!r} of {task.name} cannot be read ({error}); {fix}"
-    ) from error
+  examples = read_dev_split(task, run, split)
   texts = [
       pair_of(e)[0] if task.kind == EMBEDDING else e.text for e in examples
   ]

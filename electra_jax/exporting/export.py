@@ -12,7 +12,6 @@ from electra_jax.disk.scratch import new_folder, open_scratch
 from electra_jax.errors import UserError
 from electra_jax.exporting import web
 from electra_jax.exporting.embedders import (
-    EMBEDDER,
     is_embedder,
     read_embedder,
     try_embedder,
@@ -21,6 +20,7 @@ from electra_jax.exporting.examples import EXAMPLE_FILE, example_of
 from electra_jax.exporting.findings import Finding, check_finding
 from electra_jax.exporting.manifest import Facts, ModelFile, write_manifest
 from electra_jax.exporting.networks import (
+    EMBEDDER,
     MASKED_LM,
     Network,
     network_of_pretraining,
@@ -48,7 +48,7 @@ class Export:
   Attributes:
     folder: that appeared.
     target: one of TARGETS.
-    network: "discriminator" or "generator".
+    network: "discriminator", "generator" or "embedder".
     step: updates done.
     origin: of the rows that the files were tried on, in words.
     own: what the run's own model answers on them.
@@ -251,7 +251,7 @@ class _Trials(NamedTuple):
 
 def _try_both(network, state, run, check, **given) -> _Trials:
   plain = _try(network, state, run, check, **given)
-  quantization = "" if state is None else state.encoder.quantization
+  quantization = run.config.model.quantization
   if not quantization:
     return _Trials(plain, plain, quantization)
   config = dataclasses.replace(network.config, quantization=quantization)

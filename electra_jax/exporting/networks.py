@@ -24,6 +24,7 @@ from electra_jax.shapes import Params
 from electra_jax.tasks.task import Task
 
 NETWORKS = ("discriminator", "generator")
+EMBEDDER = "embedder"  # The name of a network that gives vectors of texts.
 DETECTION, MASKED_LM = "detection", "masked_lm"  # Heads beside tasks'.
 EMBEDDING = "embedding"  # Vectors of texts; no parameters of its own.
 # Axes whose lengths the caller chooses.
@@ -200,7 +201,8 @@ def network_of_pretraining(
     UserError: there is no such network, or it is a pair of towers.
   """
   if name is not None and name not in NETWORKS:
-    raise UserError(f"--network {name} is not one of {', '.join(NETWORKS)}")
+    known = ", ".join((*NETWORKS, EMBEDDER))
+    raise UserError(f"--network {name} is not one of {known}")
   found = {
       n: (config, parts) for n, config, parts in network_parts(state.config)
   }
@@ -225,9 +227,9 @@ def network_of_pretraining(
   size = 1 if kind == DETECTION else config.vocab_size
   return Network(
       name,
-      _plain(config),
+      plain_config(config),
       parts,
-      _as_numpy({part: params[part] for part in parts}),
+      as_numpy({part: params[part] for part in parts}),
       (Head("", kind, size),),
       state.step,
       trained_length,
@@ -258,9 +260,9 @@ def network_of_tasks(state: FinetunedState, config: FinetuneConfig) -> Network:
 
   return Network(
       "discriminator",
-      _plain(state.encoder),
+      plain_config(state.encoder),
       ("embeddings", "discriminator", "task_specific"),
-      _as_numpy(fold_bottlenecks(state.params)),
+      as_numpy(fold_bottlenecks(state.params)),
       tuple(map(head, state.tasks)),
       state.step,
       state.max_length,
@@ -268,11 +270,13 @@ def network_of_tasks(state: FinetunedState, config: FinetuneConfig) -> Network:
   )
 
 
-def _plain(config: EncoderConfig) -> EncoderConfig:
+def plain_config(config: EncoderConfig) -> EncoderConfig:
+  """Returns the shapes of an encoder that computes in float32, unrounded."""
   return dataclasses.replace(
       config, dtype="float32", remat="none", quantization=""
   )
 
 
-def _as_numpy(params: Params) -> Params:
+def as_numpy(params: Params) -> Params:
+  """Returns parameters as numpy arrays in float32."""
   return jax.tree.map(lambda x: np.asarray(x, np.float32), params)

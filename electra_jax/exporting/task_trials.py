@@ -12,6 +12,7 @@ from electra_jax.errors import UserError
 from electra_jax.exporting.findings import NOTHING, Finding
 from electra_jax.exporting.networks import Head, Network
 from electra_jax.exporting.runtimes import Arrays, Runtime
+from electra_jax.exporting.trials import TEXTS_FIX
 from electra_jax.finetuning import task_data
 from electra_jax.finetuning.inputs import parse_inputs
 from electra_jax.finetuning.model import TaskPredictor
@@ -193,18 +194,25 @@ def _examples(
   if texts is not None:
     yield "", parse_inputs(task, texts)[:count]
     return
-  fix = "give --texts FILE with a text on each line"
   if not task.dev_splits:
-    raise UserError(f"the task {task.name} has no dev split; {fix}")
-  source = task_data.source_of(run.config)
+    raise UserError(f"the task {task.name} has no dev split; {TEXTS_FIX}")
   for split in task.dev_splits:
-    try:
-      examples = task.read(source, split)
-    except UserError as error:
-      raise UserError(
-          f"the split {split!r} of {task.name} cannot be read ({error}); {fix}"
-      ) from error
-    yield split, list(examples)[:count]
+    yield split, read_dev_split(task, run, split)[:count]
+
+
+def read_dev_split(task: Task, run: workdirs.Run, split: str) -> list[Example]:
+  """Reads a split of a task from where a finetune run has read it.
+
+  Raises:
+    UserError: it is gone or damaged; the message tells of --texts.
+  """
+  try:
+    return list(task.read(task_data.source_of(run.config), split))
+  except UserError as error:
+    raise UserError(
+        f"the split {split!r} of {task.name} cannot be read ({error});"
+        f" {TEXTS_FIX}"
+    ) from error
 
 
 def _inputs(network, features, numbers, pad_id) -> Arrays:

@@ -29,6 +29,7 @@ from electra_jax.store.feed import Batch, evaluation_batches
 from electra_jax.store.reader import open_store
 from electra_jax.text.tokenizer import Tokenizer
 
+TEXTS_FIX = "give --texts FILE with a text on each line"
 _BATCH_ROWS = 16
 _GUESSES = 4  # Tokens of a row that a masked LM guesses.
 
@@ -96,18 +97,21 @@ def try_pretrained(
     UserError: the run's store is gone, or holds no such rows.
   """
   batch, origin = rows_of_run(run, count, texts)
-  rows = jax.device_get(unpack_rows(*map(jnp.asarray, batch)))
-  longest = rows.input_ids.shape[1]
   batches = []
-  for length in lengths or (longest,):
-    cut = [array[:, :length] for array in rows]
-    inputs = dict(
-        zip(("input_ids", "input_mask", "segment_ids"), cut, strict=True)
-    )
+  for inputs in inputs_of(batch, lengths):
     if network.heads[0].kind == MASKED_LM:
       inputs = _with_guesses(inputs, run.tokenizer.special.mask)
     batches += run_own(network, state.config, state.params, inputs)
   return PretrainedTrials(network, batches, origin)
+
+
+def inputs_of(
+    batch: Batch, lengths: Sequence[int]
+) -> Iterator[dict[str, np.ndarray]]:
+  """Yields a network's inputs: the rows cut to each length, or as they are."""
+  rows = jax.device_get(unpack_rows(*map(jnp.asarray, batch)))
+  for length in lengths or (rows.input_ids.shape[1],):
+    yield {name: array[:, :length] for name, array in rows._asdict().items()}
 
 
 def rows_of_run(
@@ -121,24 +125,24 @@ def rows_of_run(
   if texts is not None:
     batch = rows_of_texts(run.tokenizer, texts[:count], run.config.data.length)
     return batch, f"{len(batch.input_ids):,} rows of given texts"
-  fix = "give --texts FILE with a text on each line"
   path = run.config.data.store
   if not path:
     raise UserError(
-        f"this run has no token store, so that no row of it is held out; {fix}"
+        "this run has no token store, so that no row of it is held out;"
+        f" {TEXTS_FIX}"
     )
   try:
     store = open_store(path)
-    workdirs.check_rows(run, store, fix)
+    workdirs.check_rows(run, store, TEXTS_FIX)
     split = store.split("validation")
     batch = next(
         iter(evaluation_batches(split, batch_size=min(count, split.num_rows)))
     )
   except UserError as error:
-    if fix in str(error):
+    if TEXTS_FIX in str(error):
       raise
     raise UserError(
-        f"the run's held-out rows cannot be read ({error}); {fix}"
+        f"the run's held-out rows cannot be read ({error}); {TEXTS_FIX}"
     ) from error
   held = len(batch.input_ids)
   name = epath.Path(path).name  # Of the whole path a manifest must not tell.

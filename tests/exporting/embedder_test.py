@@ -97,6 +97,27 @@ def test_a_trained_embedder_is_exported_as_it_was_trained(tmp_path):
   assert float(printed.split()[1]) == pytest.approx(cosine, abs=2e-4)
 
 
+@pytest.mark.parametrize("kind", ["pretrain", "finetune"])
+def test_a_run_with_rounded_weights_is_exported_without_rounding(
+    tmp_path, tokenizer, kind
+):
+  pytest.importorskip("onnxruntime")
+  values = {"model.quantization": "int8"}
+  if kind == "pretrain":
+    run = pretrained(tmp_path / "run", tokenizer, **values)
+  else:
+    run = finetuned(tmp_path / "run", "embedding", **values)
+  out = tmp_path / "out"
+  done = export(run, out, to="onnx", network="embedder", int8=True, texts=TEXTS)
+  whole, small = done.files
+  assert whole.found.largest < 1e-4
+  # `embed` rounds as training did.
+  model = open_run(run)
+  rounded = np.abs(vectors_of(out, model, TEXTS) - model.embed(TEXTS)).max()
+  assert rounded > 1e-4
+  assert small.found.largest > 0
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
