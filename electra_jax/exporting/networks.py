@@ -18,6 +18,7 @@ from electra_jax.interop.model import (
 from electra_jax.models.bottleneck import fold_bottlenecks
 from electra_jax.models.config import EncoderConfig
 from electra_jax.models.task_heads import HeadConfig
+from electra_jax.pretraining.data import warn_of_random_heads
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.finetune_config import FinetuneConfig
 from electra_jax.shapes import Params
@@ -187,6 +188,7 @@ def read_network(
     state = runs.read_finetuned(workdir, run, seed)
     return network_of_tasks(state, run.config), state
   workdirs.check_not_given(run, seed=seed)
+  warn_of_random_heads(workdir, run.config)
   state = runs.read_pretrained(workdir, run)
   length = run.config.data.length
   return network_of_pretraining(state, name, length), state

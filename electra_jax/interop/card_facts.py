@@ -15,6 +15,7 @@ from etils import epath
 from electra_jax.disk.json_files import read_json
 from electra_jax.errors import UserError
 from electra_jax.runs import workdir as workdirs
+from electra_jax.runs.networks import learns_by_itself
 from electra_jax.runs.weights import SCORES, seed_folder
 from electra_jax.store.manifest import MANIFEST_FILE, Manifest
 from electra_jax.tasks.glue import GLUE_TASKS
@@ -27,7 +28,10 @@ _ENGLISH = (*GLUE_TASKS, *QUESTION_TASKS, *REVIEW_TASKS)
 _PLACE = re.compile(r"(.*? (?:in|from) )(.*)", re.DOTALL)
 # Config keys that hold paths; see also "phases".
 _PATHS = frozenset(
-    ("init_from", "store", "folder", "tokenizer", "train", "dev", "test")
+    (
+        *("init_from", "store", "folder", "tokenizer", "train", "dev", "test"),
+        *("teacher", "unlabelled"),
+    )
 )
 
 
@@ -68,6 +72,8 @@ class CardFacts:
     device: that it was trained on.
     is_made_up: whether the data is synthetic.
     language: code of its texts' language, if that is known.
+    has_random_heads: whether a teacher taught its encoder, and nothing its
+      heads.
   """
 
   name: str
@@ -86,6 +92,7 @@ class CardFacts:
   device: str = ""
   is_made_up: bool = False
   language: str = ""
+  has_random_heads: bool = False
 
 
 def read_facts(
@@ -124,6 +131,7 @@ def read_facts(
     found |= {
         "data": _rows(run),
         "scores": _held_out(epath.Path(source), step),
+        "has_random_heads": not learns_by_itself(run.config),
     }
   return CardFacts(name, f"the {run.kind.verb} run {name}", **found)
 

@@ -24,6 +24,7 @@ from electra_jax.interop.model import (
     with_vocabulary,
 )
 from electra_jax.interop.model_card import write_card
+from electra_jax.pretraining.data import warn_of_random_heads
 from electra_jax.runs import shipped
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.config import PretrainConfig
@@ -184,6 +185,7 @@ def _read(
     run = workdirs.load(source)
     if run.kind is workdirs.FINETUNING:
       return runs.read_finetuned(source, run, seed), run.tokenizer
+    warn_of_random_heads(source, run.config)
     return runs.read_pretrained(source, run), run.tokenizer
   if source_format == "google":
     prefix = tf_checkpoint.find_prefix(source)

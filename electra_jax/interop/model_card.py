@@ -280,6 +280,11 @@ def _limits(
         f"It was trained and scored in {dtype} and is stored in float32, so that"
         " probabilities may differ by some hundredths."
     )
+  if facts.has_random_heads:
+    lines.append(
+        "A larger model has taught its encoder alone: the heads are random, and"
+        " so are answers of theirs."
+    )
   if not facts.task:
     lines.append("It has learned no task: fine-tune it for one.")
   lines.append("It knows nothing but its training data, with all their bias.")

@@ -98,8 +98,8 @@ def teacher_of(
 def warn_of_random_heads(
     workdir: epath.PathLike, config: PretrainConfig
 ) -> None:
-  """Says so of a run that has learned from a teacher alone."""
-  if config.distill.teacher and not learns_by_itself(config):
+  """Says so of a run, or a copy of one, that a teacher alone has taught."""
+  if not learns_by_itself(config):  # A copy names no teacher.
     _log.warning(
         "%s has learned from its teacher alone: its heads are random, and so"
         " are its answers; fine-tune it",

@@ -19,6 +19,7 @@ from electra_jax.runs.config import read_pretrain_config
 from electra_jax.runs.shipped import absolute_or_name
 from electra_jax.text.tokenizer import load_tokenizer
 from tests import helpers, processes
+from tests.exporting.workdirs import pretrained
 
 STEPS = 8
 SHAPES = {
@@ -116,6 +117,30 @@ def test_a_student_is_an_ordinary_run(tmp_path, student):
   assert (tmp_path / "huggingface/discriminator/model.safetensors").exists()
   passed_on = workdirs.load(tmp_path / "weights").config
   assert passed_on.distill.teacher == ""
+
+
+def test_heads_that_nobody_taught_are_told(tmp_path, tokenizer, caplog):
+  values = {
+      "distill.teacher": "base",
+      "objective.gen_weight": 0.0,
+      "objective.disc_weight": 0.0,
+  }
+  run, copy = tmp_path / "run", tmp_path / "copy"
+  pretrained(run, tokenizer, **values)
+  api.convert(run, copy, to="weights")
+  card = tmp_path / "huggingface/discriminator/README.md"
+  for use in (
+      lambda: PretrainedModel(run),
+      lambda: PretrainedModel(copy),  # It names no teacher any more.
+      lambda: api.convert(run, tmp_path / "huggingface", to="huggingface"),
+      lambda: api.export(
+          run, tmp_path / "program", to="stablehlo", texts=["a b"]
+      ),
+  ):
+    caplog.clear()
+    use()
+    assert "its heads are random" in caplog.text
+  assert "the heads are random, and so are answers" in card.read_text()
 
 
 def test_another_teacher_is_refused_on_resuming(tmp_path, store, student):

@@ -146,6 +146,21 @@ def test_a_run_tells_of_itself_and_of_no_place(run, tmp_path):
   assert "train_batch" not in text and '"batch_size"' in text
 
 
+def test_a_recipe_names_no_place():
+  places = {
+      "distill.teacher": "/home/me/base",
+      "distill.unlabelled": "/home/me/pairs.txt",
+      "init_from": "/home/me/student",
+      "data.folder": "/home/me/glue",
+      "data.tokenizer": "/home/me/vocab.txt",
+      "table.train": "/home/me/train.csv",
+  }
+  config = helpers.finetune_config("sst", **places)
+  told = card_facts._without_paths(dataclasses.asdict(config))
+  assert told["distill"]["teacher"] == "base"
+  assert "/home" not in json.dumps(told)
+
+
 def test_damaged_lines_of_metrics_are_left_out(tmp_path):
   good = {"step": 3, "group": "validation", "mlm_loss": 5.5}
   lines = [json.dumps(good).encode(), b'{"step": 4, "gr\xff', b"[" * 100_000]
