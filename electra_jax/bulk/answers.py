@@ -18,7 +18,11 @@ from etils import epath
 from electra_jax.bulk.lines import Line
 from electra_jax.devices import sharding
 from electra_jax.errors import UserError, listed
-from electra_jax.finetuning.inputs import line_fields, parse_fields
+from electra_jax.finetuning.inputs import (
+    check_answers,
+    line_fields,
+    parse_fields,
+)
 from electra_jax.finetuning.many_texts import ManyTexts
 from electra_jax.finetuning.model import FinetunedModel
 from electra_jax.pretraining.model import PretrainedModel
@@ -82,10 +86,12 @@ class TaskAnswers(Answers):
     """Loads the model.
 
     Raises:
-      UserError: no such task or seed, or a question to a task that asks none.
+      UserError: no such task or seed, a task without answers, or a question to
+        one that asks none.
     """
     model = FinetunedModel(workdir, seed=seed)
     self._task = model.task(task)
+    check_answers(self._task)  # Else every line would be a bad one.
     if question is not None and self._task.kind != "questions":
       raise UserError(
           f"--question {question!r} has no meaning for {self._task.name}, which"
@@ -100,11 +106,9 @@ class TaskAnswers(Answers):
     fields = line.fields()
     if isinstance(fields, str):
       fields = line_fields(self._task, fields, line.place)
-    else:
-      fields = _named(fields, self._columns, line.place)
     return parse_fields(
         self._task,
-        fields,
+        _named(fields, self._columns, line.place),
         place=line.place,
         name=str(line.index),
         question=self._question,

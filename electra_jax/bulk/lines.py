@@ -65,13 +65,20 @@ class Lines:
     is_rereadable: whether they may be read twice: a pipe may not.
   """
 
-  def __init__(self, files: Sequence[str | os.PathLike]):
+  def __init__(
+      self, files: Sequence[str | os.PathLike], field: str | None = None
+  ):
     """Looks whether the files are there.
+
+    Args:
+      files: their names.
+      field: a column that will be asked for, beside those of tasks.
 
     Raises:
       UserError: one cannot be read.
     """
     self.files = [os.fspath(file) for file in files] or [STANDARD_INPUT]
+    self._columns = tuple(dict.fromkeys((*_COLUMNS, field or "text")))
     self.is_rereadable = bool(files) and all(map(os.path.isfile, self.files))
     for file in self.files if files else ():
       try:
@@ -92,7 +99,7 @@ class Lines:
 
   def __iter__(self) -> Iterator[Line]:
     for file in self.files:
-      yield from _read(file)
+      yield from _read(file, self._columns)
 
   def digest(self) -> "Digest":
     """Returns an empty digest of such lines."""
@@ -145,12 +152,11 @@ def skipped(lines: Iterator[Line], digest: Digest, count: int) -> None:
     digest.add(line)
 
 
-def _read(file: str) -> Iterator[Line]:
+def _read(file: str, columns: Sequence[str]) -> Iterator[Line]:
   kind = format_of(file)
   if kind in (CSV, PARQUET):
-    for index, (place, cells) in enumerate(
-        read_rows(pathlib.Path(file), _COLUMNS)
-    ):
+    rows = read_rows(pathlib.Path(file), columns)
+    for index, (place, cells) in enumerate(rows):
       yield Line(file, index, place, cells)
     return
   if file == STANDARD_INPUT:

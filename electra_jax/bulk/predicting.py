@@ -119,7 +119,7 @@ def predict(
     files = [files]
   progress = Progress(quiet=True) if progress is None else progress
   check_free(output)
-  lines = Lines(files)
+  lines = Lines(files, field)
   answers = _open_answers(
       workdir, task, seed, question, field, pseudo_log_likelihood
   )

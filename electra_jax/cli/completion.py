@@ -10,15 +10,16 @@ from collections.abc import Sequence
 
 from electra_jax.config_files import SHIPPED
 from electra_jax.runs import shipped
-from electra_jax.tasks import table
+from electra_jax.tasks import table, text_pairs
 from electra_jax.tasks.registry import TASKS
 
 # Arguments by what stands in their place.
-_FILES = ("tokenizer", "file", "json", "sources", "source", "texts")
+_FILES = ("tokenizer", "file", "input", "json", "sources", "source", "texts")
 _FOLDERS = (
     *("output", "store", "folder", "profile", "target", "runtime"),
     "compilation_cache",
 )
+_WRITE_FILES = ("predict", "embed")  # Verbs whose --output is no folder.
 _MODELS = ("workdir", "runs")
 _CONFIGS = {
     "pretrain": ("pretrain",),
@@ -71,10 +72,12 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
         # shtab's bash tells folders by this end of a function's name.
         models = shipped.names()
         action.complete = _choose("models_dir", models, folders=True)
+      elif action.dest in _FILES or (
+          action.dest == "output" and verb in _WRITE_FILES
+      ):
+        action.complete = shtab.FILE
       elif action.dest in _FOLDERS:
         action.complete = shtab.DIRECTORY
-      elif action.dest in _FILES:
-        action.complete = shtab.FILE
   made = shtab.complete(parser, shell=shell, root_prefix="electra_jax").rstrip()
   return made + _WHOLE_WORDS if shell == "bash" else made
 
@@ -92,7 +95,7 @@ def shown_configs(verb: str) -> list[str]:
     else:
       names += [
           f"finetune:task={task},size={size}"
-          for task in (*TASKS, table.NAME)
+          for task in (*TASKS, table.NAME, text_pairs.NAME)
           for size in module.SIZES
       ]
   return names

@@ -110,8 +110,8 @@ def write_vectors(
   write = _WRITERS[place.suffix.lower()]
   partial = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
   try:
-    with _created(partial, path) as file:
-      count = write(_Written(file, path), chunks, dimensions)
+    with writing(path), open(partial, "xb") as file:
+      count = write(file, chunks, dimensions)
     with writing(path):
       partial.replace(place)
   finally:
@@ -130,28 +130,7 @@ def _opened(path: str) -> BinaryIO:
     ) from error
 
 
-def _created(partial: epath.Path, path: str) -> BinaryIO:
-  with writing(path):
-    return open(partial, "xb")
-
-
-class _Written:
-  """A file whose faults are told as such, not those of what is written."""
-
-  def __init__(self, file: BinaryIO, path: str):
-    self.file = file
-    self._path = path
-
-  def write(self, data: bytes) -> None:
-    with writing(self._path):
-      self.file.write(data)
-
-  def restart(self) -> None:
-    with writing(self._path):
-      self.file.seek(0)
-
-
-def _write_npy(file: _Written, chunks, dimensions: int) -> int:
+def _write_npy(file: BinaryIO, chunks, dimensions: int) -> int:
   # The header's length does not depend on the number of rows, which is told
   # when all are written.
   file.write(_npy_header(0, dimensions))
@@ -159,7 +138,7 @@ def _write_npy(file: _Written, chunks, dimensions: int) -> int:
   for _, vectors in chunks:
     file.write(np.ascontiguousarray(vectors, np.float32).tobytes())
     count += len(vectors)
-  file.restart()
+  file.seek(0)
   file.write(_npy_header(count, dimensions))
   return count
 
@@ -171,7 +150,7 @@ def _npy_header(count: int, dimensions: int) -> bytes:
   return header.getvalue()
 
 
-def _write_jsonl(file: _Written, chunks, dimensions: int) -> int:
+def _write_jsonl(file: BinaryIO, chunks, dimensions: int) -> int:
   del dimensions
   count = 0
   for texts, vectors in chunks:
@@ -183,14 +162,14 @@ def _write_jsonl(file: _Written, chunks, dimensions: int) -> int:
   return count
 
 
-def _write_parquet(file: _Written, chunks, dimensions: int) -> int:
+def _write_parquet(file: BinaryIO, chunks, dimensions: int) -> int:
   import pyarrow as pa
   from pyarrow import parquet
 
   kind = pa.list_(pa.float32(), dimensions)
   schema = pa.schema([("text", pa.string()), ("vector", kind)])
   count = 0
-  with parquet.ParquetWriter(file.file, schema) as table:
+  with parquet.ParquetWriter(file, schema) as table:
     for texts, vectors in chunks:
       flat = pa.array(np.ascontiguousarray(vectors, np.float32).ravel())
       arrays = [
@@ -198,8 +177,7 @@ def _write_parquet(file: _Written, chunks, dimensions: int) -> int:
           pa.array([t.encode("utf-8", "replace").decode() for t in texts]),
           pa.FixedSizeListArray.from_arrays(flat, dimensions),
       ]
-      with writing(str(file.file.name)):
-        table.write_table(pa.Table.from_arrays(arrays, schema=schema))
+      table.write_table(pa.Table.from_arrays(arrays, schema=schema))
       count += len(texts)
   return count
 

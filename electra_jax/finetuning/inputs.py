@@ -56,6 +56,15 @@ def parse_inputs(
   ]
 
 
+def check_answers(task: Task) -> None:
+  """Raises a UserError for a task that has vectors and no answers."""
+  if task.kind == "embedding":
+    raise UserError(
+        f"this run has learned vectors of texts ({task.name}) and no answers;"
+        " turn texts into vectors by electra-jax embed"
+    )
+
+
 def line_fields(task: Task, line: str, place: str) -> dict[str, Any]:
   """Returns what a line holds, by the names of `parse_fields`.
 
@@ -107,13 +116,10 @@ def parse_fields(
     question: asked where the fields ask none.
 
   Raises:
-    UserError: a field is missing or of the wrong type.
+    UserError: a field is missing or of the wrong type, or the task has no
+      answers.
   """
-  if task.kind == "embedding":
-    raise UserError(
-        f"this run has learned vectors of texts ({task.name}) and no answers;"
-        " turn texts into vectors by electra-jax embed"
-    )
+  check_answers(task)
   name = str(fields.get("id", name))
   _check_characters(name, "id", place)
   if task.kind == "questions":

@@ -56,6 +56,8 @@ class ManyTexts:
   ) -> Any:
     """Returns what the network says of every text, as `decode` takes it.
 
+    The rate of a bottleneck is left out.
+
     Args:
       features: of the texts.
       on_batch: is told how many texts have been answered, batch by batch.

@@ -38,6 +38,14 @@ _PRECISION = (
     "the run answers in {dtype} here and the folder in float32 there, so that"
     " probabilities may differ by some hundredths"
 )
+_VECTORS = (
+    "the run has learned vectors of texts, {pooling} of layer {layer}, which"
+    " released code does not compute: its encoder alone was written"
+)
+_ROUNDED = (
+    "the run was trained with {quantization} weights and rounds here, and the"
+    " folder does not round there, so that its answers differ"
+)
 _WINDOWS = (
     "the run pools a long text over all its windows"
     " (config.data.windows={windows}) and Hugging Face's pipeline reads the"
@@ -229,7 +237,10 @@ def _fitted(
 
 def _notes_of(model: Model) -> tuple[str, ...]:
   """Says what a TensorFlow checkpoint cannot hold."""
+  vectors = [t.vectors for t in getattr(model, "tasks", ()) if t.vectors]
   return tuple(
+      _VECTORS.format(pooling=one.pooling, layer=one.layer) for one in vectors
+  ) + tuple(
       f"the {name} has {key} {value}, which a TensorFlow checkpoint has no place"
       f" for; it stands in {google.SETTINGS_FILE}, and the released code has to"
       " be told"
@@ -243,6 +254,8 @@ def _notes_of_exported(model: Model) -> tuple[str, ...]:
   notes = ()
   if model.encoder.dtype != "float32":
     notes += (_PRECISION.format(dtype=model.encoder.dtype),)
+  if model.encoder.quantization:
+    notes += (_ROUNDED.format(quantization=model.encoder.quantization),)
   if isinstance(model, FinetunedState) and model.windows != "first":
     notes += (_WINDOWS.format(windows=model.windows, length=model.max_length),)
   return notes

@@ -25,6 +25,7 @@ from electra_jax.models.config import (
     encoder_config,
 )
 from electra_jax.pretraining.trainer import abstract_params
+from electra_jax.shapes import Params
 from electra_jax.training.optimizer import AdamState
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -117,6 +118,8 @@ def write_model(
         f"{model.bottleneck}, and the released code has no such head; convert"
         " to huggingface, whose head of two layers does the same"
     )
+  else:
+    params = _without_learning_of_vectors(model)
   variables = released_from_params(params)
   if model.moments is not None:
     for slot, tree in zip(_SLOTS, model.moments, strict=True):
@@ -129,6 +132,16 @@ def write_model(
     (epath.Path(folder) / SETTINGS_FILE).write_text(
         json.dumps(settings, indent=2) + "\n"
     )
+
+
+def _without_learning_of_vectors(model: FinetunedState) -> Params:
+  """Returns parameters without layers that help to learn vectors of texts.
+
+  They stand on the vectors in training alone, and the released code has none.
+  """
+  if not any(task.vectors for task in model.tasks):
+    return model.params
+  return {n: x for n, x in model.params.items() if n != "task_specific"}
 
 
 def settings_beside(model: PretrainedState | FinetunedState) -> Settings:

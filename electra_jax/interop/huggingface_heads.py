@@ -69,13 +69,13 @@ def export_head(tasks: tuple[Task, ...], params: Params) -> Head:
         " one task; convert to google, or fine-tune on one task alone"
     )
   (task,) = tasks
-  params = fold_bottlenecks(params)
   if task.kind == "embedding":
     raise UserError(
         f"the model has learned vectors of texts ({task.name}), for which Hugging"
         " Face has no class of ELECTRA's; export it by electra-jax export"
         " --to onnx"
     )
+  params = fold_bottlenecks(params)
   own = params["task_specific"][task.name]
   if task.kind == "questions":
     if "qa_outputs" not in own:

@@ -285,6 +285,11 @@ def _limits(
         "A larger model has taught its encoder alone: the heads are random, and"
         " so are answers of theirs."
     )
+  if rounded := facts.config.get("model", {}).get("quantization"):
+    lines.append(
+        f"It was trained and scored with {rounded} weights and is stored without"
+        " rounding, so that answers may differ."
+    )
   if not facts.task:
     lines.append("It has learned no task: fine-tune it for one.")
   lines.append("It knows nothing but its training data, with all their bias.")

@@ -102,7 +102,7 @@ def warn_of_random_heads(
   if not learns_by_itself(config):  # A copy names no teacher.
     _log.warning(
         "%s has learned from its teacher alone: its heads are random, and so"
-        " are its answers; fine-tune it",
+        " are answers of predict and demo; fine-tune it, or embed texts with it",
         workdir,
     )
 

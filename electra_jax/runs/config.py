@@ -9,7 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from electra_jax.errors import UserError
-from electra_jax.runs.sections import choice, number, read_section
+from electra_jax.runs.sections import (
+    choice,
+    number,
+    read_section,
+    with_default,
+)
 
 POSITIVE = {"least": 1}
 _LARGEST_SEED = 2**32 - 1  # What every generator of random numbers takes.
@@ -89,15 +94,9 @@ class NetworksConfig:
   dtype: str = choice("bfloat16", "float32")
   remat: str
   attention: str
-  num_heads: int | None = dataclasses.field(
-      default=None, metadata=number(**POSITIVE).metadata
-  )
-  intermediate_size: int | None = dataclasses.field(
-      default=None, metadata=number(**POSITIVE).metadata
-  )
-  quantization: str = dataclasses.field(
-      default="", metadata=choice("", "int8", "int4").metadata
-  )
+  num_heads: int | None = with_default(None, number(**POSITIVE))
+  intermediate_size: int | None = with_default(None, number(**POSITIVE))
+  quantization: str = with_default("", choice("", "int8", "int4"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,11 +128,6 @@ class ObjectiveConfig:
   masking_unit: str
   temperature: float = number(above=0)
   disallow_correct: bool
-
-
-def with_default(default: Any, field: Any) -> Any:
-  """Gives a field of `number` or `choice` a default."""
-  return dataclasses.field(default=default, metadata=field.metadata)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,14 +8,8 @@ from electra_jax.runs.config import (
     DistillConfig,
     MeshConfig,
     read_kind,
-    with_default,
 )
-from electra_jax.runs.sections import choice, number
-
-
-def _default(value: Any, field: Any) -> Any:
-  """Returns a checked field that configs written before it may lack."""
-  return dataclasses.field(default=value, metadata=field.metadata)
+from electra_jax.runs.sections import choice, number, with_default
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,14 +81,14 @@ class EmbeddingConfig:
     detection_mask_prob: diffcse: share of tokens that the generator fills.
   """
 
-  method: str = _default("simcse", choice("simcse", "diffcse", "pairs"))
+  method: str = with_default("simcse", choice("simcse", "diffcse", "pairs"))
   layer: int = -1
-  pooling: str = _default("mean", choice("mean", "cls", "max"))
-  temperature: float = _default(0.05, number(above=0))
+  pooling: str = with_default("mean", choice("mean", "cls", "max"))
+  temperature: float = with_default(0.05, number(above=0))
   projection: bool = False
   dimensions: tuple[int, ...] = ()
-  detection_weight: float = _default(0.005, number(least=0))
-  detection_mask_prob: float = _default(0.3, number(above=0, below=1))
+  detection_weight: float = with_default(0.005, number(least=0))
+  detection_mask_prob: float = with_default(0.3, number(above=0, below=1))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,12 +111,8 @@ class EncoderModelConfig:
   dtype: str = choice("bfloat16", "float32")
   remat: str
   attention: str
-  head: str = dataclasses.field(
-      default="released", metadata=choice("released", "huggingface").metadata
-  )
-  quantization: str = dataclasses.field(
-      default="", metadata=choice("", "int8", "int4").metadata
-  )
+  head: str = with_default("released", choice("released", "huggingface"))
+  quantization: str = with_default("", choice("", "int8", "int4"))
 
 
 @dataclasses.dataclass(frozen=True)

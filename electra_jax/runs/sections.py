@@ -82,6 +82,14 @@ def choice(*names: str) -> Any:
   return _field(lambda value: value in names, listed)
 
 
+def with_default(default: Any, field: Any) -> Any:
+  """Gives a field of `number` or `choice` a default.
+
+  Configs that were written before there was such a field may lack it.
+  """
+  return dataclasses.field(default=default, metadata=field.metadata)
+
+
 def read_section(
     kind: type[Section], values: Any, place: str = "config"
 ) -> Section:

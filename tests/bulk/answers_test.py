@@ -12,10 +12,12 @@ import pytest
 from electra_jax import open_run
 from electra_jax.bulk.predicting import predict
 from electra_jax.devices import sharding
+from electra_jax.errors import UserError
 from electra_jax.finetuning.finetune import finetune
 from electra_jax.finetuning.inputs import parse_inputs
 from electra_jax.tasks.synthetic import make_task
 from tests import helpers, processes
+from tests.exporting.workdirs import finetuned
 
 # Texts share a batch with others of their length: sums differ in their order.
 TOLERANCE = 1e-5
@@ -105,6 +107,42 @@ def test_many_lines_are_answered_as_one_at_a_time(
   one_device()
   predict(tasks_run, source, tmp_path / "one", **options)
   assert_close(answers(tmp_path / "one"), found)
+
+
+def test_the_key_of_the_text_is_named_for_lines_of_any_file(
+    tasks_run, tmp_path
+):
+  line = '{"body": "a fine film"}\n'
+  for name in ("a.txt", "a.jsonl"):
+    source = tmp_path / name
+    source.write_text(f"{line}plain\n" if name == "a.txt" else line)
+    predict(tasks_run, source, tmp_path / "out", task="sst", field="body")
+    assert answers(tmp_path / "out")[0]["text"] == "a fine film"
+    (tmp_path / "out").unlink()
+
+
+def test_many_lines_are_answered_through_a_bottleneck(tmp_path):
+  run = finetuned(tmp_path / "run", "sst", **{"bottleneck.dimensions": 8})
+  source = tmp_path / "texts.txt"
+  source.write_text("\n".join(TEXTS[:1] + TEXTS[2:]))
+  predict(run, source, tmp_path / "out")
+  model = open_run(run)
+  examples = parse_inputs(model.task(), TEXTS[:1] + TEXTS[2:])
+  expected = [
+      {"index": index, **record}
+      for index, record in enumerate(model.predict(examples).records)
+  ]
+  assert_close(answers(tmp_path / "out"), json.loads(json.dumps(expected)))
+
+
+def test_vectors_are_no_answers_to_any_line(tmp_path):
+  run = finetuned(tmp_path / "run", "embedding")
+  source = tmp_path / "texts.txt"
+  source.write_text("one\ntwo\n")
+  for skip in (False, True):
+    with pytest.raises(UserError, match=r"no answers; .* electra-jax embed$"):
+      predict(run, source, tmp_path / "out", skip_bad_lines=skip)
+  assert not list(tmp_path.glob("out*"))
 
 
 def test_many_lines_are_judged_as_one_at_a_time(tiny_run, tmp_path, one_device):

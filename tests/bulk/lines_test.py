@@ -55,6 +55,16 @@ def test_tables_give_cells_and_json_gives_fields(tmp_path):
   assert read(plain)[0].fields() == '{"text": "x"}'
 
 
+def test_the_asked_column_tells_the_delimiter(tmp_path):
+  table = tmp_path / "a.csv"
+  table.write_text("title;of, with, commas\na, b;c\n")
+  (line,) = Lines([str(table)], "title")
+  assert line.fields() == {"title": "a, b", "of, with, commas": "c"}
+  table.write_text("title,title\na,b\n")
+  with pytest.raises(UserError, match="names 2 columns 'title'"):
+    list(Lines([str(table)], "title"))
+
+
 def test_standard_input_and_pipes(monkeypatch, tmp_path):
   stdin = types.SimpleNamespace(
       buffer=io.BufferedReader(io.BytesIO(b"one\n\ntw\xff\n"))

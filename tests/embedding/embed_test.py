@@ -10,6 +10,7 @@ from pyarrow import parquet
 
 from electra_jax import open_run
 from electra_jax.cli import main as cli
+from electra_jax.embedding import files
 from electra_jax.embedding.files import read_texts, write_vectors
 from electra_jax.errors import UserError
 
@@ -99,6 +100,20 @@ def test_a_file_that_breaks_off_leaves_the_old_one(tmp_path):
   with pytest.raises(UserError, match="damaged"):
     write_vectors(str(path), chunks(), 3)
   assert path.read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".jsonl", ".parquet"])
+def test_a_full_disk_is_told(tmp_path, monkeypatch, suffix):
+  def full(path, mode):
+    del path, mode
+    return io.BufferedWriter(io.FileIO("/dev/full", "wb"))
+
+  monkeypatch.setattr(files, "open", full, raising=False)
+  path = tmp_path / f"v{suffix}"
+  chunks = [(["a"], np.ones((1, 3), np.float32))]
+  with pytest.raises(UserError, match=f"v{suffix} cannot be written .No space"):
+    write_vectors(str(path), chunks, 3)
+  assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("count", [0, 1, 123_456])

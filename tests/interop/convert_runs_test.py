@@ -1,5 +1,6 @@
 """Conversion of runs: pre-trained ones there and back, taggers with labels."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -20,6 +21,7 @@ from electra_jax.pretraining.model import PretrainedModel
 from electra_jax.runs import workdir as workdirs
 from electra_jax.tasks.registry import find_task
 from tests import helpers
+from tests.exporting.workdirs import finetuned
 
 
 @pytest.mark.slow
@@ -164,3 +166,34 @@ def test_a_run_without_a_checkpoint_is_named(tiny_run, tmp_path):
   )
   with pytest.raises(UserError, match="there is no checkpoint in"):
     convert(tmp_path / "run", tmp_path / "new", to="google")
+
+
+def test_rounding_that_is_done_here_alone_is_told(
+    tagger, tmp_path, monkeypatch
+):
+  read = convert_module.runs.read_finetuned
+
+  def read_rounded(*given):
+    model = read(*given)
+    encoder = dataclasses.replace(model.encoder, quantization="int4")
+    return model._replace(encoder=encoder)
+
+  monkeypatch.setattr(convert_module.runs, "read_finetuned", read_rounded)
+  done = convert(tagger, tmp_path / "hf", to="huggingface")
+  assert any("trained with int4 weights" in note for note in done.notes)
+
+
+def test_vectors_of_texts_go_to_no_class_and_as_an_encoder_alone(tmp_path):
+  for name, values in (
+      ("plain", {}),
+      ("projected", {"embedding.projection": True}),
+  ):
+    run = finetuned(tmp_path / name, "embedding", **values)
+    with pytest.raises(UserError, match="Hugging Face has no class"):
+      convert(run, tmp_path / "hf", to="huggingface")
+    done = convert(run, tmp_path / f"{name}_google", to="google")
+    (note,) = done.notes
+    assert "mean of layer -1" in note and "encoder alone" in note
+    prefix = tf_checkpoint.find_prefix(tmp_path / f"{name}_google")
+    names = tf_checkpoint.read_index(prefix)
+    assert not any(x.startswith("task_specific") for x in names)
