@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -16,6 +17,7 @@ from electra_jax.finetuning.model import TaskPredictor, head_of
 from electra_jax.finetuning.pretrained_encoder import find_encoder
 from electra_jax.finetuning.task_data import find_tasks, read_task, source_of
 from electra_jax.finetuning.trainer import make_task_trainer
+from electra_jax.tasks.packing import PackedTexts
 from electra_jax.trees import path_names
 from tests import helpers
 from tests.exporting.workdirs import pretrained
@@ -147,6 +149,29 @@ def test_the_generator_is_frozen_and_the_detector_learns(start):
   assert count == 16 and 0 < weight < 16 * 15
   whole = contrast / count + total / weight
   assert records[0]["loss"][0] == pytest.approx(whole, rel=1e-5)
+
+
+def test_the_detector_judges_all_but_the_vector_and_padding(start):
+  """With logits of 0 every judged token costs log 2, replaced or not."""
+  config = config_of(start, **METHODS["diffcse"])
+  detection = diffcse.make_detection(config, find_encoder(config))
+  shapes = jax.eval_shape(detection.init_params)
+  params = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+  # Two pairs of equal texts of 4 and 6 tokens, one row for each pair.
+  lengths = np.array([4, 4, 6, 6], np.int32)
+  texts = PackedTexts(
+      np.arange(5, 37, dtype=np.int32).reshape(2, 16),
+      np.zeros((2, 16), np.int32),
+      np.array([0, 4, 16, 22], np.int32),
+      np.stack([lengths, lengths], axis=1),
+  )
+  masked = detection.draw(jax.random.key(0), texts)
+  assert masked.rows.input_mask.sum(axis=1).tolist() == [4, 6]
+  assert masked.rows.input_ids[1, :6].tolist() == list(range(21, 27))
+  condition = jnp.zeros((2, 32))
+  total, weight = detection.loss(params, masked, condition)
+  assert weight == 3 + 5
+  assert total == pytest.approx(8 * np.log(2), rel=1e-6)
 
 
 def test_the_vector_reaches_the_detector(start):

@@ -149,7 +149,14 @@ def test_texts_without_labels_have_the_teachers_answers_alone(
   (record,), _ = few_steps(config, steps=1, change=only_unlabelled)
   labelled, texts = record["sst_loss"][1], record["sst_logits_loss"][1]
   assert labelled <= 1 and texts == 16
-  assert record["sst_logits_loss"][0] > 0
+  logits, relations = record["sst_logits_loss"][0], record["relation_loss"]
+  assert logits > 0
+  # Means over texts and tokens, each by its weight, add up.
+  weights = config.distill
+  whole = weights.relation_weight * relations[0] / relations[1]
+  whole += weights.label_weight * record["sst_loss"][0] / texts
+  whole += weights.logits_weight * logits / texts
+  assert record["loss"][0] == pytest.approx(whole, rel=1e-5)
 
 
 def test_a_run_resumes_answers_and_keeps_its_teacher(
