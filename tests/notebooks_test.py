@@ -31,7 +31,7 @@ SMALL = {
     "tpu_pod": "SIZE = 'tiny'\nBATCH = 8\nPRICE = 1.0",
 }
 # A few seconds each, where nothing is compiled for long.
-QUICK = ("convert_and_share",)
+QUICK = ("tpu_pod",)
 MOST_BYTES = 100_000
 
 each_notebook = pytest.mark.parametrize("name", NAMES)

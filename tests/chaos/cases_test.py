@@ -145,6 +145,7 @@ def test_places_that_are_no_workdirs(trained, tmp_path, tally):
   tally.check()
 
 
+@pytest.mark.slow
 def test_files_in_the_place_of_folders(trained, tmp_path, tally):
   config = state.run_config(trained / "store", **{"train.num_steps": 6})
   for name in ("checkpoints", "tokenizer", "tensorboard"):
@@ -183,6 +184,7 @@ def test_files_in_the_place_of_folders(trained, tmp_path, tally):
   tally.check()
 
 
+@pytest.mark.slow
 def test_links_in_the_place_of_files(trained, tmp_path, tally):
   config = state.run_config(trained / "store", **{"train.num_steps": 6})
   for name in ("metrics.jsonl", "history.jsonl", "environment.json",
@@ -208,6 +210,7 @@ def test_links_in_the_place_of_files(trained, tmp_path, tally):
   tally.check()
 
 
+@pytest.mark.slow
 def test_broken_newest_checkpoints_again(trained, tmp_path, tally):
   """A step that was put aside once is broken once more."""
   run = copied(trained / "run", tmp_path / "run")
@@ -455,6 +458,7 @@ def test_texts_of_predict(trained, tally):
   tally.check()
 
 
+@pytest.mark.slow
 def test_runs_that_diverge(trained, tmp_path, tally):
   for name, values in {
       "rate": {"optimizer.learning_rate": 1e30},
@@ -505,6 +509,7 @@ def tiny_disk(tmp_path):
     subprocess.run(["umount", "-l", str(place)], check=False)
 
 
+@pytest.mark.slow
 def test_full_disks(trained, tmp_path, tiny_disk, tally):
   place = tiny_disk("disk", "size=2m")
   config = state.run_config(trained / "store", **{"train.num_steps": 6})

@@ -2,10 +2,13 @@
 
 import random
 
+import pytest
+
 from tests.chaos import inputs
 from tests.chaos.judging import attempt, contents, judge
 
 
+@pytest.mark.slow
 def test_damaged_inputs(tmp_path, size, tally):
   rng = random.Random(f"inputs {size.name}")
   for target in inputs.all_targets(tmp_path):

@@ -140,7 +140,15 @@ def made(folder: pathlib.Path) -> dict[str, str]:
   }
 
 
-@pytest.mark.parametrize("verb", [pretrain, finetune, prepare, convert])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        pytest.param(pretrain, marks=pytest.mark.slow),
+        pytest.param(finetune, marks=pytest.mark.slow),
+        prepare,
+        convert,
+    ],
+)
 def test_kills(verb, starter, given, tmp_path, size, tally):
   number = size.kills if verb is pretrain else max(1, size.kills // 4)
   look = trained if verb in (pretrain, finetune) else made

@@ -41,6 +41,7 @@ def try_verb(verb, workdir, answers, kind, name, tally):
   )
 
 
+@pytest.mark.slow
 def test_broken_workdirs(trained, answers, tmp_path, size, tally):
   rng = random.Random(f"workdirs {size.name}")
   damages = state.damaged_files(trained / "run", rng, size.state)
@@ -103,6 +104,7 @@ def test_broken_stores(trained, answers, tmp_path, size, tally):
   tally.check()
 
 
+@pytest.mark.slow
 def test_exchanged_parts(trained, answers, tmp_path, size, tally):
   other = tmp_path / "other"
   api.pretrain(state.run_config(trained / "store", seed=1), other, quiet=True)

@@ -75,6 +75,7 @@ def test_the_run_tells_its_teacher_and_what_it_learned(student):
   )
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_in_the_same_bits(tmp_path, store, tiny_run):
   # All by the command: on as many devices, and compiled in the same way.
   whole, workdir = tmp_path / "whole", tmp_path / "resumed"

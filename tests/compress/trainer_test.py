@@ -74,7 +74,10 @@ def on_one_device():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"mesh.data": 2, "mesh.fsdp": 2, "mesh.tensor": 2},
+        pytest.param(
+            {"mesh.data": 2, "mesh.fsdp": 2, "mesh.tensor": 2},
+            marks=pytest.mark.slow,
+        ),
         {"train.accumulation_steps": 2, "model.remat": "layer"},
     ],
 )

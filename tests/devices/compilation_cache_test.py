@@ -150,6 +150,7 @@ def test_every_verb_that_compiles_enables_it(arguments, monkeypatch, capsys):
     assert f"told {folder}" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_parameters_do_not_depend_on_it(tmp_path, store, hits):
   config = helpers.store_config(store, **{"train.num_steps": 3})
   compilation_cache.enable()

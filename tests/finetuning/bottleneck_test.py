@@ -102,6 +102,7 @@ def test_answers_to_many_texts_are_the_same(whole):
     assert one["probability"] == pytest.approx(other["probability"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_devices_and_packing_change_nothing(synthetic_task):
   """Neither noise nor rate is of the place of a text in its batch."""
   config = helpers.finetune_config("sst", **synthetic_task, **SMALL)

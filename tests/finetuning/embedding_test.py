@@ -114,7 +114,9 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", ["pairs", pytest.param("diffcse", marks=pytest.mark.slow)]
+)
 def test_devices_and_packing_change_nothing(start, method):
   config = config_of(start, **METHODS[method])
   one = steps_of(config, jax.devices()[:1])

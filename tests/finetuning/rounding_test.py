@@ -14,6 +14,7 @@ from tests.finetuning.step_test import few_steps
 INT4 = {"model.quantization": "int4"}
 
 
+@pytest.mark.slow
 def test_devices_change_no_more_than_a_rounding(synthetic_task):
   config = helpers.finetune_config("sst", **synthetic_task, **INT4)
   one, params = few_steps(config, jax.devices()[:1], 2)

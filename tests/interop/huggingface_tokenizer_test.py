@@ -155,6 +155,7 @@ def assigned():
       yield chr(code)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strip_accents", [True, False])
 def test_lower_case_is_that_of_python_around_a_sigma(tmp_path, strip_accents):
   """The form of a sigma follows from what stands around it, on both sides."""

@@ -41,6 +41,7 @@ def narrow_config(**overrides):
   return helpers.tiny_config(**{"model.num_layers": 1} | overrides)
 
 
+@pytest.mark.slow
 def test_figures_fit_each_other(tmp_path, capsys):
   config = narrow_config()
   result = benchmark(

@@ -115,6 +115,7 @@ def test_collectives_cost_what_they_send(monkeypatch):
   assert found.exposed_network_secs == pytest.approx(secs)
 
 
+@pytest.mark.slow
 def test_a_suggestion_is_compiled_and_fits(monkeypatch):
   config = small_config(**{"train.batch_size": 512, "mesh.data": 8})
   fitting = plan(config, "here")
@@ -138,6 +139,7 @@ def test_a_state_too_large_for_a_device_is_split(monkeypatch):
   assert found.suggested_bytes <= 1_800_000
 
 
+@pytest.mark.slow
 def test_where_nothing_fits_the_table_says_so(monkeypatch):
   monkeypatch.setattr(plans, "_limit", lambda *_: 10)
   found = plan(small_config(**{"train.batch_size": 8}), "here")
