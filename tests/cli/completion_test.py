@@ -34,7 +34,7 @@ _LINES = [
     ("electra-jax embed run --input mi", ["mine.py", "mine.txt"]),
     ("electra-jax embed run --output mi", ["mine.py", "mine.txt"]),
     ("electra-jax predict --output mi", ["mine.py", "mine.txt"]),
-    ("electra-jax evaluate --output mi", []),
+    ("electra-jax evaluate --output ph", ["phone"]),
     ("electra-jax benchmark --config mi", ["mine.py"]),
     ("electra-jax demo ru", ["run"]),
     ("electra-jax evaluate --workdir r", ["run"]),
