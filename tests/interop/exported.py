@@ -63,9 +63,9 @@ class Model:
     config = helpers.finetune_config("squad", **{"model.head": head})
     mesh = sharding.make_mesh(devices=jax.local_devices()[:1])
     self._predictor = TaskPredictor(config, encoder, tokenizer, mesh)
-    self._params = params
+    self.params = params
     self.folder = str(folder)
 
   def predict(self, examples):
-    answers = self._predictor.predict(self._params, self.task, examples)
+    answers = self._predictor.predict(self.params, self.task, examples)
     return answers.records
