@@ -124,6 +124,8 @@ def get_config(arg=None):
   # hidden_size / 64 and 4 x hidden_size if unset.
   config.model.num_heads = config_dict.placeholder(int)
   config.model.intermediate_size = config_dict.placeholder(int)
+  # hidden_size / num_heads if unset; of a pruned run what it was before.
+  config.model.head_size = config_dict.placeholder(int)
   config.model.max_position_embeddings = 512
   config.model.initializer_range = 0.02
   config.model.initialization = "released"  # Or "local".

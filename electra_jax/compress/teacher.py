@@ -287,14 +287,14 @@ def check_teacher(
     )
   heads = distill.relation_heads
   for whose, width in (
-      (f"the teacher in {distill.teacher}", encoder.hidden_size),
-      ("the student", student.encoder.hidden_size),
+      (f"the teacher in {distill.teacher}", encoder.attention_width),
+      ("the student", student.encoder.attention_width),
   ):
     if width % heads:
       raise UserError(
           f"config.distill.relation_heads {heads} does not divide the width"
           f" {width} of {whose}; choose a divisor of both widths,"
-          f" {encoder.hidden_size} and {student.encoder.hidden_size}"
+          f" {encoder.attention_width} and {student.encoder.attention_width}"
       )
   layer, count = distill.teacher_layer, encoder.num_layers
   if not 1 <= abs(layer) <= count:

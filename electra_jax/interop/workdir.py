@@ -38,6 +38,7 @@ _SHAPES = (
     "hidden_size",
     "num_layers",
     "num_heads",
+    "head_width",
     "intermediate_size",
     "max_position_embeddings",
     "type_vocab_size",
@@ -142,7 +143,7 @@ def config_of(
           "attention_dropout",
       )
   }
-  for name in ("num_heads", "intermediate_size"):
+  for name in ("num_heads", "head_size", "intermediate_size"):
     value = getattr(encoder, name)
     shapes[name] = None if value == getattr(usual, name) else value
   if generator is not None:

@@ -19,7 +19,8 @@ class EncoderConfig:
       where the two differ.
     hidden_size: width of the layers, D.
     num_layers: number of layers.
-    num_heads: attention heads, N; divides hidden_size.
+    num_heads: attention heads, N; divides hidden_size where there is no
+      head_size.
     intermediate_size: width of the feed-forward layer, F.
     max_position_embeddings: rows of the position table, the longest row.
     type_vocab_size: rows of the segment table.
@@ -38,6 +39,8 @@ class EncoderConfig:
       products with weights; "layer", everything between layer edges.
     quantization: how weights and what is multiplied by them are rounded: ""
       for not at all, "int8" or "int4"; see models/quantization.py.
+    head_size: width of a head, H, or None for hidden_size / num_heads; a
+      pruned encoder has fewer heads of the width that they had.
   """
 
   vocab_size: int
@@ -55,9 +58,10 @@ class EncoderConfig:
   dtype: str = "float32"
   remat: str = "none"
   quantization: str = ""
+  head_size: int | None = None
 
   def __post_init__(self):
-    if self.hidden_size % self.num_heads:
+    if self.head_size is None and self.hidden_size % self.num_heads:
       raise UserError(
           f"hidden_size {self.hidden_size} does not divide into num_heads"
           f" {self.num_heads}; choose a multiple"
@@ -77,6 +81,16 @@ class EncoderConfig:
       raise UserError(
           f"quantization {self.quantization!r} is not 'int8', 'int4' or ''"
       )
+
+  @property
+  def head_width(self) -> int:
+    """Width of a head, H."""
+    return self.head_size or self.hidden_size // self.num_heads
+
+  @property
+  def attention_width(self) -> int:
+    """Width of query, key and value, of all heads side by side: N * H."""
+    return self.num_heads * self.head_width
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,4 +219,5 @@ def generator_config(
       num_layers=round(discriminator.num_layers * depth_ratio),
       num_heads=max(1, hidden_size // HEAD_WIDTH),
       intermediate_size=4 * hidden_size,
+      head_size=None,
   )

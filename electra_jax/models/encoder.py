@@ -36,9 +36,9 @@ class Projections(NamedTuple):
   """What the attention of one layer works on, of all heads side by side.
 
   Attributes:
-    query: [B, L, D].
-    key: [B, L, D].
-    value: [B, L, D].
+    query: [B, L, N * H].
+    key: [B, L, N * H].
+    value: [B, L, N * H].
   """
 
   query: Hidden

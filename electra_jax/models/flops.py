@@ -47,7 +47,9 @@ def training_flops_per_row(
 def encoder_flops(config: EncoderConfig, length: int) -> int:
   """Returns the FLOPs of one row's forward pass through an encoder."""
   width, inner = config.hidden_size, config.intermediate_size
-  layer = 2 * (4 * width * width + 2 * width * inner) + 4 * length * width
+  attention = config.attention_width
+  weights = 4 * width * attention + 2 * width * inner
+  layer = 2 * weights + 4 * length * attention
   projection = 0
   if config.embedding_size != width:
     projection = 2 * config.embedding_size * width

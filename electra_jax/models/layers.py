@@ -187,7 +187,7 @@ class SelfAttention(nn.Module):
 
     def project(name, kernel_init):
       layer = Linear(
-          config.hidden_size,
+          config.attention_width,
           config.dtype,
           kernel_init,
           config.quantization,

@@ -25,6 +25,7 @@ SHAPES = (
     "hidden_size",
     "embedding_size",
     "num_heads",
+    "head_width",
     "intermediate_size",
 )
 _GENERATORS = ("generator", "generator_ltr", "generator_rtl")

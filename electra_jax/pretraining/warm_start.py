@@ -232,6 +232,7 @@ def _check_encoder(
   for name in SHAPES:
     ours, theirs = getattr(target, name), getattr(source, name)
     if ours != theirs:
+      name = "head_size" if name == "head_width" else name  # As it is set.
       fix = f"set --config.model.{name}={theirs}"
       raise UserError(
           f"config.model.{name} is {ours} and the run in {config.init_from} has"

@@ -78,6 +78,8 @@ class NetworksConfig:
     num_heads: of the discriminator, if not hidden_size / 64.
     intermediate_size: of the discriminator, if not 4 x hidden_size.
     quantization: how weights are rounded: "" for not at all.
+    head_size: width of a head of the discriminator, if not hidden_size /
+      num_heads.
   """
 
   num_layers: int = number(least=0)
@@ -97,6 +99,7 @@ class NetworksConfig:
   num_heads: int | None = with_default(None, number(**POSITIVE))
   intermediate_size: int | None = with_default(None, number(**POSITIVE))
   quantization: str = with_default("", choice("", "int8", "int4"))
+  head_size: int | None = with_default(None, number(**POSITIVE))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -125,6 +125,7 @@ def electra_config(config: PretrainConfig, vocab_size: int) -> ElectraConfig:
   own = {
       "num_heads": model.num_heads,
       "intermediate_size": model.intermediate_size,
+      "head_size": model.head_size,
   }
   discriminator = dataclasses.replace(
       discriminator, **{name: n for name, n in own.items() if n is not None}

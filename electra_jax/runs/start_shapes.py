@@ -19,7 +19,8 @@ from electra_jax.runs.networks import (
 from electra_jax.runs.recorded import recorded_config
 from electra_jax.runs.weights import encoder_of
 
-_BY_WIDTH = ("num_heads", "intermediate_size")  # None is as usual.
+# None is as usual.
+_BY_WIDTH = ("num_heads", "head_size", "intermediate_size")
 
 
 def with_shapes_of_start(
