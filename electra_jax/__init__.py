@@ -22,6 +22,7 @@ _HOMES = {
     "predict": "bulk.predicting",
     "pretrain": "api",
     "prepare": "api",
+    "prune": "pruning.prune",
     "report": "reporting.page",
     "load_config": "config_files",
     "PretrainedModel": "pretraining.model",

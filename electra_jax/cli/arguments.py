@@ -7,6 +7,7 @@ from electra_jax.cli import examples
 from electra_jax.cli.embedding import add_embed
 from electra_jax.cli.exporting import add_export
 from electra_jax.cli.prepare_arguments import add_prepare
+from electra_jax.cli.pruning import add_prune
 from electra_jax.cli.report_arguments import add_report
 from electra_jax.cli.serving_arguments import add_completion, add_demo
 from electra_jax.cli.shared_arguments import add_compilation_cache
@@ -290,6 +291,11 @@ _VERBS = {
         "larger model -> smaller model",
         examples.DISTILL,
         _add_run,
+    ),
+    "prune": (
+        "a run without the heads and columns that count least",
+        examples.PRUNE,
+        add_prune,
     ),
     "evaluate": ("a checkpoint's metrics", examples.EVALUATE, _add_evaluate),
     "predict": ("text in, answer out", examples.PREDICT, _add_predict),

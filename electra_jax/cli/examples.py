@@ -48,6 +48,16 @@ DISTILL = """examples:
 The same command again resumes, and so does
   electra-jax distill --workdir student
 """
+PRUNE = """examples:
+  electra-jax prune run smaller --remove-columns 0.5
+  electra-jax prune tiny-en smaller --remove-heads 1 --remove-columns 0.25 \\
+      --texts texts.txt
+  electra-jax prune rte rte_smaller --remove-heads 0.25 --remove-layers 0,2
+What counts least on held-out rows, or on a task's dev texts, goes; as much of
+each layer. Fine-tune afterwards, as from any other run:
+  electra-jax finetune --config finetune:task=rte,size=base,from_init \\
+      --config.init_from=smaller --config.data.folder=glue --workdir rte
+"""
 EVALUATE = """examples:
   electra-jax evaluate --workdir run --split validation
   electra-jax evaluate --workdir rte --split train --seed 3

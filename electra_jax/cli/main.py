@@ -20,6 +20,7 @@ from electra_jax.cli.interrupts import Interrupts
 from electra_jax.cli.messages import set_up_messages
 from electra_jax.cli.predicting import run_predict
 from electra_jax.cli.prepare_arguments import fields_of
+from electra_jax.cli.pruning import run_prune
 from electra_jax.config_files import describe_config, load_config, locate
 from electra_jax.errors import UserError
 from electra_jax.text.visible import visible
@@ -351,6 +352,7 @@ VERBS = {
     "convert": _convert,
     "export": run_export,
     "embed": run_embed,
+    "prune": run_prune,
     "plan": _plan,
     "benchmark": _benchmark,
     "report": _report,

@@ -20,7 +20,8 @@ from electra_jax.interop.huggingface_tokenizer import (
 from electra_jax.interop.huggingface_vocabulary import read_tokenizer
 from electra_jax.interop.model import (
     FinetunedState,
-    PretrainedState,
+    Model,
+    with_all_heads,
     with_vocabulary,
 )
 from electra_jax.interop.model_card import write_card
@@ -52,8 +53,6 @@ _WINDOWS = (
     " first {length} tokens alone: cut longer texts into windows there, and take"
     " the {windows} of the scores"
 )
-
-Model = PretrainedState | FinetunedState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,10 +135,14 @@ def convert(
     config = _config_of(model, source, source_format, config, dtype)
   elif to == "huggingface":
     check_exportable(own)
+  if to in ("google", "huggingface"):
+    model, filled = with_all_heads(model)
+    notes += filled
   left_out = model.left_out
   with _whole(target) as folder:
     if to == "workdir":
-      runs.write_pretrained(folder, model, config, own, str(source))
+      facts = runs.facts_of_copy(own, str(source))
+      runs.write_pretrained(folder, model, config, own, facts)
     elif to == "weights":
       name = epath.Path(source).absolute().name  # Of "." as well.
       runs.write_weights(folder, model, config, own, name)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from electra_jax.compress.pruning import filled_up_config, filled_up_params
 from electra_jax.models.config import ElectraConfig, EncoderConfig
 from electra_jax.models.electra import (
     Electra,
@@ -75,6 +76,9 @@ class FinetunedState(NamedTuple):
   left_out = ()
 
 
+Model = PretrainedState | FinetunedState
+
+
 def init_params(config: ElectraConfig, seed: int) -> Params:
   """Returns fresh parameters."""
   model = Electra(config)
@@ -140,6 +144,39 @@ def with_vocabulary(model: PretrainedState, size: int) -> PretrainedState:
       config=dataclasses.replace(model.config, **networks),
       params=jax.tree.unflatten(jax.tree.structure(model.params), leaves),
   )
+
+
+def with_all_heads(model: Model) -> tuple[Model, tuple[str, ...]]:
+  """Fills a pruned model up with heads of zeros, and says so.
+
+  Google's checkpoints and Hugging Face's folders do not tell how wide a head
+  is. The answers stay the same; columns and layers stay pruned.
+
+  Raises:
+    UserError: as `filled_up_config`.
+  """
+  encoder = model.encoder
+  if encoder.attention_width == encoder.hidden_size:
+    return model, ()
+  whole = filled_up_config(encoder)
+
+  def fill(params):
+    part = filled_up_params(params["discriminator"], encoder)
+    return {**params, "discriminator": part}
+
+  note = (
+      f"the {encoder.num_heads} heads of each layer were filled up with heads of"
+      f" zeros to {whole.num_heads}, since the format has no other place for"
+      f" their width of {encoder.head_width}: answers stay the same"
+  )
+  params, moments = fill(model.params), model.moments
+  if isinstance(model, FinetunedState):
+    return model._replace(params=params, encoder=whole), (note,)
+  if moments is not None:
+    moments = AdamState(*map(fill, moments))
+  config = dataclasses.replace(model.config, discriminator=whole)
+  filled = model._replace(config=config, params=params, moments=moments)
+  return filled, (note,)
 
 
 def own_tables_sharing(

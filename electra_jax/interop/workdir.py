@@ -1,6 +1,7 @@
 """Workdirs: their newest checkpoint read, or a new one written."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -23,6 +24,7 @@ from electra_jax.runs.config import (
     DistillConfig,
     PretrainConfig,
 )
+from electra_jax.runs.finetune_config import FinetuneConfig
 from electra_jax.runs.networks import electra_config, method_of, vocabulary_of
 from electra_jax.runs.weights import encoder_of, seed_folder
 from electra_jax.text.tokenizer import Tokenizer
@@ -172,16 +174,16 @@ def write_pretrained(
     model: PretrainedState,
     config: PretrainConfig,
     tokenizer: Tokenizer,
-    source: str,
+    facts: Mapping[str, Any],
 ) -> None:
-  """Writes a workdir with one checkpoint and no token store.
+  """Writes a workdir with one checkpoint.
 
   Args:
     workdir: a new folder.
     model: what it is to hold.
-    config: of `config_of`.
+    config: of its networks.
     tokenizer: of the model's vocabulary.
-    source: where the model comes from, for the record.
+    facts: about start and data; `facts_of_copy` of a model without a store.
   """
   trainer = _build(config, tokenizer)
   opt_state = trainer.init().opt_state
@@ -189,10 +191,38 @@ def write_pretrained(
   moments = model.moments._asdict() if model.moments is not None else {}
   opt_state = optax.tree_utils.tree_set(opt_state, count=step, **moments)
   state = TrainState(step, model.params, opt_state)
-  facts = _facts(tokenizer, source)
   workdirs.begin(workdir, workdirs.PRETRAINING, config, tokenizer, facts)
   with Checkpointer(workdirs.checkpoints(workdir)) as checkpointer:
     checkpointer.save(jax.device_put(state, trainer.shardings), model.step)
+
+
+def write_finetuned(
+    workdir: epath.PathLike,
+    model: FinetunedState,
+    config: FinetuneConfig,
+    tokenizer: Tokenizer,
+    facts: Mapping[str, Any],
+) -> epath.Path:
+  """Writes a workdir with the weights of one seed, which has no scores yet.
+
+  Args:
+    workdir: a new folder.
+    model: what it is to hold.
+    config: of one seed, of a model of these shapes.
+    tokenizer: of the model's vocabulary.
+    facts: about start, tasks and encoder.
+
+  Returns:
+    The folder of the seed.
+  """
+  workdirs.begin(workdir, workdirs.FINETUNING, config, tokenizer, facts)
+  folder = epath.Path(workdir) / "seed_0"
+  folder.mkdir()
+  # There is no optimizer's state: such a run is not resumed.
+  state = TrainState(np.int32(model.step), model.params, ())
+  with Checkpointer(workdirs.checkpoints(folder)) as checkpointer:
+    checkpointer.save(state, model.step)
+  return folder
 
 
 def write_weights(
@@ -220,13 +250,14 @@ def write_weights(
   config = dataclasses.replace(
       config, data=data, init_from="", phases={}, distill=DistillConfig()
   )
-  facts = _facts(tokenizer, source)
+  facts = facts_of_copy(tokenizer, source)
   workdirs.begin(workdir, workdirs.PRETRAINING, config, tokenizer, facts)
   for name in (workdirs.ENVIRONMENT_FILE, history.HISTORY_FILE):
     (epath.Path(workdir) / name).unlink()
 
 
-def _facts(tokenizer: Tokenizer, source: str) -> dict[str, Any]:
+def facts_of_copy(tokenizer: Tokenizer, source: str) -> dict[str, Any]:
+  """Returns what a workdir tells of a model from elsewhere, named for people."""
   return {
       "rows_digest": "",
       "tokenizer_digest": tokenizer.digest,

@@ -22,7 +22,7 @@ from electra_jax.runs.networks import vocabulary_of_run
 from electra_jax.runs.sections import replaced
 from electra_jax.shapes import Params
 from electra_jax.store import feed
-from electra_jax.store.reader import Split, open_store
+from electra_jax.store.reader import Split, Store, open_store
 from electra_jax.text.tokenizer import Tokenizer
 from electra_jax.training import metrics
 from electra_jax.training.checkpoint import Checkpointer
@@ -57,8 +57,50 @@ def evaluate_run(
   """
   # Masks and samples are drawn anew but from fixed keys, so that two
   # evaluations of one checkpoint are equal.
-  config = run.config
   split = split or "validation"
+  opened = open_rows(workdir, run, split=split, store=store, max_rows=max_rows)
+  config = replaced(run.config, {"data.length": opened.manifest.length})
+  mesh = sharding.make_mesh()
+  vocabulary = vocabulary_of_run(run)
+  teacher = _teacher_if_there(config, workdir, run.tokenizer, mesh)
+  trainer = make_trainer(config, vocabulary, mesh, teacher)
+  with Checkpointer(workdirs.checkpoints(workdir)) as checkpointer:
+    params = checkpointer.read_params(
+        trainer.abstract.params, trainer.shardings.params
+    )
+  figures = make_evaluate(
+      trainer,
+      opened.split(split),
+      config.train.eval_batch_size,
+      max_rows or config.train.eval_max_rows,
+  )(params).figures
+  entropy = run.facts["unigram_entropy"]
+  if entropy is None:  # Converted, so that its training text is not known.
+    return figures
+  return {**figures, "unigram_entropy": entropy}
+
+
+def open_rows(
+    workdir: epath.PathLike,
+    run: workdirs.Run,
+    *,
+    split: str,
+    store: epath.PathLike | None,
+    max_rows: int | None,
+) -> Store:
+  """Opens the token store that a run is evaluated on.
+
+  Args:
+    workdir: of the run.
+    run: what is in it.
+    split: "train" or "validation", of which rows are to be read.
+    store: where it lies, or None for the run's own.
+    max_rows: how many rows, or None.
+
+  Raises:
+    UserError: there is no such split, no store, or one of another vocabulary.
+  """
+  config = run.config
   if split not in ("train", "validation"):
     raise UserError(
         f"--split {split} is neither 'train' nor 'validation', the splits of a"
@@ -82,25 +124,7 @@ def evaluate_run(
     )
   if store is None:
     workdirs.check_rows(run, opened, "name it by --store, if it is meant")
-  config = replaced(config, {"data.length": opened.manifest.length})
-  mesh = sharding.make_mesh()
-  vocabulary = vocabulary_of_run(run)
-  teacher = _teacher_if_there(config, workdir, run.tokenizer, mesh)
-  trainer = make_trainer(config, vocabulary, mesh, teacher)
-  with Checkpointer(workdirs.checkpoints(workdir)) as checkpointer:
-    params = checkpointer.read_params(
-        trainer.abstract.params, trainer.shardings.params
-    )
-  figures = make_evaluate(
-      trainer,
-      opened.split(split),
-      config.train.eval_batch_size,
-      max_rows or config.train.eval_max_rows,
-  )(params).figures
-  entropy = run.facts["unigram_entropy"]
-  if entropy is None:  # Converted, so that its training text is not known.
-    return figures
-  return {**figures, "unigram_entropy": entropy}
+  return opened
 
 
 def _teacher_if_there(

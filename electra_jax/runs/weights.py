@@ -32,16 +32,18 @@ class RunWeights(NamedTuple):
   trained_length: int
 
 
-def find_weights(workdir: epath.PathLike, run: workdirs.Run) -> RunWeights:
-  """Finds a run's weights; of a fine-tuning, those of its best seed.
+def find_weights(
+    workdir: epath.PathLike, run: workdirs.Run, seed: int | None = None
+) -> RunWeights:
+  """Finds a run's weights; of a fine-tuning, those of its best seed or another.
 
   Raises:
-    UserError: no seed of a fine-tuning is finished.
+    UserError: no seed of a fine-tuning is finished, or that one is not.
   """
   folder, data = shipped.place_of(workdir).absolute(), run.config.data
   length = data.length if run.kind is workdirs.PRETRAINING else data.max_length
   if run.kind is workdirs.FINETUNING:
-    folder = seed_folder(folder, None)
+    folder = seed_folder(folder, seed)
   folder = workdirs.checkpoints(folder)
   with Checkpointer(folder) as checkpointer:
     step = max(checkpointer.steps(), default=0)

@@ -17,7 +17,7 @@ CONFIG = str(helpers.ROOT / "configs/pretrain.py")
     [
         *("prepare", "pretrain", "finetune", "evaluate", "predict"),
         *("distill", "convert", "benchmark", "demo", "doctor", "embed"),
-        "completion",
+        *("completion", "prune"),
     ],
 )
 def test_every_verb_explains_itself_with_an_example(verb, capsys):

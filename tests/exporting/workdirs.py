@@ -11,7 +11,7 @@ from electra_jax.finetuning.model import heads_of
 from electra_jax.finetuning.pretrained_encoder import find_encoder
 from electra_jax.finetuning.trainer import init_params
 from electra_jax.interop.model import PretrainedState
-from electra_jax.interop.workdir import write_pretrained
+from electra_jax.interop.workdir import facts_of_copy, write_pretrained
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.networks import electra_config
 from electra_jax.tasks.synthetic import make_task
@@ -27,7 +27,8 @@ def pretrained(workdir, tokenizer, **overrides):
   config = helpers.store_config("", **{"data.length": 32} | overrides)
   networks = electra_config(config, tokenizer.vocab_size)
   state = PretrainedState(networks, helpers.lively_params(networks), step=7)
-  write_pretrained(workdir, state, config, tokenizer, "made up")
+  facts = facts_of_copy(tokenizer, "made up")
+  write_pretrained(workdir, state, config, tokenizer, facts)
   return workdir
 
 
