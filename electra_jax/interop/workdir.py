@@ -221,7 +221,7 @@ def write_finetuned(
   # There is no optimizer's state: such a run is not resumed.
   state = TrainState(np.int32(model.step), model.params, ())
   with Checkpointer(workdirs.checkpoints(folder)) as checkpointer:
-    checkpointer.save(state, model.step)
+    checkpointer.save(jax.device_put(state), model.step)
   return folder
 
 
