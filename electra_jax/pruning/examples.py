@@ -90,7 +90,7 @@ def pretraining_examples(
     )
   if texts is not None:
     config = run.config
-    batches, origin = _batches_of_texts(run, texts, max_rows), "lines of text"
+    batches, origin = _batches_of_texts(run, texts, max_rows), "rows of text"
   elif store is None and not run.config.data.store:
     raise UserError(
         f"{workdir} has no token store of its own to measure heads and columns"

@@ -41,7 +41,7 @@ from electra_jax.pruning.examples import (
     read_tasks,
     task_examples,
 )
-from electra_jax.pruning.outcome import PART, Plan, Pruning
+from electra_jax.pruning.outcome import Plan, Pruning
 from electra_jax.runs import shipped
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.config import DistillConfig, PretrainConfig
@@ -133,7 +133,6 @@ def prune(
       plan = _measured(plan, model, examples, counts)
     return _write_finetuned(target, workdir, run, model, plan, data, seed)
   model = read_pretrained(workdir, run)
-  _check_discriminator(workdir, model)
   plan = Plan(encoder, kept)
   if is_measured:
     examples = pretraining_examples(
@@ -262,16 +261,6 @@ def _seed_config(
   if config.model.num_layers:
     changes["model.num_layers"] = plan.pruned.num_layers
   return replaced(config, changes)
-
-
-def _check_discriminator(
-    workdir: epath.PathLike, model: PretrainedState
-) -> None:
-  if PART not in model.params:
-    raise UserError(
-        f"{workdir} has learned {', '.join(sorted(model.params))} and no"
-        " discriminator, whose layers are pruned; choose a run that has one"
-    )
 
 
 def _check_vectors(model: FinetunedState, layers: Sequence[int]) -> None:
