@@ -7,7 +7,8 @@ holds a folder for each set, with train.tsv and dev.tsv (columns text and label)
 Each set is learnt from its first --texts training texts (shuffled), three ways
 for each share of heads and columns that is removed: RUN is pruned on these texts
 and then fine-tuned; RUN is fine-tuned and its best seed pruned on them; and that
-is fine-tuned on, with a fresh head. A share of less than one head removes one.
+is fine-tuned on, with a fresh head. Beside them stands the same of the whole RUN:
+its fine-tuning, the best seed of that, and that fine-tuned on. A share of less than one head removes one.
 The time is of answering the dev texts, the sides in alternating rounds. OUT gets
 the tables, a workdir for each, and pruned.json; what is finished there is not
 run again. Prints the table as Markdown.
@@ -105,9 +106,16 @@ def measure(args: argparse.Namespace, name: str) -> list[dict]:
   _, *lines = (tables / "train.tsv").read_text().splitlines()
   texts = [line.split("\t")[0] for line in lines]
   whole = out / "whole"
+  scores = learn(args, args.run, tables, whole)
+  on = learn(args, whole, tables, out / "on")
   records = [
-      {"set": name, "removed": "nothing"}
-      | {"fine-tuned": learn(args, args.run, tables, whole)}
+      {
+          "set": name,
+          "removed": "nothing",
+          "fine-tuned": scores,
+          "pruned afterwards": [max(scores)],  # Of the seed that is pruned.
+          "and fine-tuned on": on,
+      }
   ]
   places = {"nothing": whole}
   for number, (arm, amounts) in enumerate(arms(args.run).items()):
@@ -145,9 +153,7 @@ def main() -> None:
   for name in sets.names_of(args):
     for record in measure(args, name):
       told = [
-          f"{statistics.median(record[way]):.1f} ± {_deviation(record[way]):.1f}"
-          if way in record
-          else ""
+          f"{statistics.median(record[way]):.1f}" + _deviation(record[way])
           for way in ways
       ]
       print(
@@ -160,8 +166,8 @@ def main() -> None:
     path.write_text(json.dumps(records, indent=1))
 
 
-def _deviation(scores: list[float]) -> float:
-  return statistics.stdev(scores) if len(scores) > 1 else 0.0
+def _deviation(scores: list[float]) -> str:
+  return f" ± {statistics.stdev(scores):.1f}" if len(scores) > 1 else ""
 
 
 if __name__ == "__main__":

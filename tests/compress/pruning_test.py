@@ -9,6 +9,7 @@ import pytest
 
 from electra_jax.compress import pruning
 from electra_jax.compress.pruning import Kept
+from electra_jax.compress.teacher import Student, check_teacher
 from electra_jax.errors import UserError
 from electra_jax.models.config import (
     ElectraConfig,
@@ -19,6 +20,7 @@ from electra_jax.models.config import (
 from electra_jax.models.electra import Electra
 from electra_jax.models.flops import encoder_flops
 from electra_jax.objectives.masking import unpack_rows
+from electra_jax.runs.config import DistillConfig
 from tests import helpers
 
 # Heads of 8, so that two of four do not fill the width.
@@ -133,3 +135,18 @@ def test_flops_are_those_of_the_products_that_are_left():
   length, attention, inner = 10, 2 * 8, 3
   layer = 2 * (4 * 32 * attention + 2 * 32 * inner) + 4 * length * attention
   assert encoder_flops(config, length) == length * (3 * layer + 2 * 16 * 32)
+
+
+def test_relations_are_of_the_width_of_attention():
+  """Three heads of 8 in a width of 32 divide by 3, and not by 16 or 5."""
+  encoder = dataclasses.replace(ENCODER, num_heads=3, head_size=8)
+  student = Student(encoder, None, 8, "config.data.length")
+  for heads, fits in ((3, True), (16, False), (5, False)):
+    distill = DistillConfig(teacher="big", relation_heads=heads)
+    if fits:
+      assert check_teacher(distill, encoder, student) == 2
+      continue
+    with pytest.raises(
+        UserError, match=f"{heads} does not divide the width 24"
+    ):
+      check_teacher(distill, encoder, student)

@@ -266,6 +266,9 @@ def test_a_pruned_run_is_trained_on(store, tmp_path):
   more = {"init_from": str(small), "train.num_steps": 1}
   more |= {"model.generator_depth_ratio": 2.0}
   config = helpers.store_config(store, **zeros | more)
+  other = helpers.override(config, {"model.head_size": 8})
+  with pytest.raises(UserError, match=r"head_size is 8 and the run .* has 16"):
+    pretrain(other, tmp_path / "other", quiet=True)
   pretrain(config, tmp_path / "more", quiet=True)
   assert encoder_of(workdirs.load(tmp_path / "more")).head_width == 16
 
