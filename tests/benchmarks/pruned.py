@@ -8,10 +8,10 @@ Each set is learnt from its first --texts training texts (shuffled), three ways
 for each share of heads and columns that is removed: RUN is pruned on these texts
 and then fine-tuned; RUN is fine-tuned and its best seed pruned on them; and that
 is fine-tuned on, with a fresh head. Beside them stands the same of the whole RUN:
-its fine-tuning, the best seed of that, and that fine-tuned on. A share of less than one head removes one.
-The time is of answering the dev texts, the sides in alternating rounds. OUT gets
-the tables, a workdir for each, and pruned.json; what is finished there is not
-run again. Prints the table as Markdown.
+its fine-tuning, the best seed of that, and that fine-tuned on. A share of less
+than one head removes one. The time is of answering the dev texts, the sides in
+alternating rounds. OUT gets the tables, a workdir for each, and pruned.json; what
+is finished there is not run again. Prints the table as Markdown.
 """
 
 import argparse
@@ -32,7 +32,8 @@ from electra_jax.runs.weights import encoder_of
 from tests.benchmarks import sets
 
 LENGTH = 64  # Tokens of a text.
-SHARES = ((0.0, 0.25), (0.0, 0.5), (0.25, 0.0), (0.5, 0.0), (0.5, 0.5))
+# Of heads, and of columns.
+SHARES = ("0,0.25", "0,0.5", "0.25,0", "0.5,0", "0.5,0.5")
 _METRIC = "table/dev/accuracy"
 
 
@@ -56,11 +57,12 @@ def learn(args: argparse.Namespace, start, tables, workdir) -> list[float]:
   return [scores[_METRIC] for scores in done.summary["seeds"].values()]
 
 
-def arms(run: str) -> dict[str, tuple[int, float]]:
+def arms(args: argparse.Namespace) -> dict[str, tuple[int, float]]:
   """Returns heads and share of columns to remove, by name, of a run."""
-  total = encoder_of(workdirs.load(run)).num_heads
+  total = encoder_of(workdirs.load(args.run)).num_heads
   found = {}
-  for share, columns in SHARES:
+  for pair in args.shares:
+    share, columns = map(float, pair.split(","))
     heads = max(1, int(share * total)) if share else 0
     parts = [f"{heads} of {total} heads"] if heads else []
     parts += [f"{columns:.0%} of columns"] if columns else []
@@ -118,7 +120,7 @@ def measure(args: argparse.Namespace, name: str) -> list[dict]:
       }
   ]
   places = {"nothing": whole}
-  for number, (arm, amounts) in enumerate(arms(args.run).items()):
+  for number, (arm, amounts) in enumerate(arms(args).items()):
     first = pruned(args.run, out / f"run_{number}", amounts, texts=texts)
     later = pruned(whole, out / f"whole_{number}", amounts, split="train")
     scores = json.loads((later / "scores.json").read_text())
@@ -144,6 +146,13 @@ def main() -> None:
   parser.add_argument("--seeds", type=int, default=3)
   parser.add_argument("--texts", type=int, default=500)
   parser.add_argument("--epochs", type=float, default=12.0)
+  parser.add_argument(
+      "--shares",
+      nargs="+",
+      default=SHARES,
+      metavar="HEADS,COLUMNS",
+      help="to remove (0,0.25 0,0.5 0.25,0 0.5,0 0.5,0.5)",
+  )
   parser.add_argument("--rounds", type=int, default=15)
   args = parser.parse_args()
   records = []
