@@ -1,5 +1,6 @@
 """How many heads and columns, and which layers, are to go."""
 
+import math
 from collections.abc import Sequence
 
 from electra_jax.errors import UserError
@@ -53,25 +54,26 @@ def check_layers(encoder: EncoderConfig, layers: Sequence[int]) -> None:
 def _number(
     amount: Amount, total: int, flag: str, short: str, long: str
 ) -> int:
-  is_share = type(amount) is float
-  if type(amount) not in (int, float) or not 0 <= amount < (
-      1 if is_share else float("inf")
-  ):
+  is_share = isinstance(amount, float)
+  is_number = isinstance(amount, int | float) and type(amount) is not bool
+  if not is_number or not 0 <= amount < (1 if is_share else math.inf):
     raise UserError(
         f"{flag} {amount} is neither a share from 0 to below 1 nor a whole"
         f" number of {short}; give 0.5 for half of those of each layer, or 1 for"
         " one of them"
     )
+  # A third of three is one, whatever its rounding.
   number = int(amount * total + 1e-9) if is_share else amount
   if number >= total:
+    fix = f"give {total - 1:,} or less" if total > 1 else "leave it out"
     raise UserError(
         f"{flag} {amount} would leave none of the {total:,} {long} of a layer;"
-        f" {f'give {total - 1} or less' if total > 1 else 'leave it out'}"
+        f" {fix}"
     )
   if amount and not number:
-    fix = f"give a share of {1 / total:.2g} or more" if total > 1 else ""
+    fix = f"give {1 / total:.2g} or more" if total > 1 else "leave it out"
     raise UserError(
         f"{flag} {amount} of the {total:,} {long} of a layer is less than one;"
-        f" {fix or 'leave it out'}"
+        f" {fix}"
     )
   return number

@@ -102,16 +102,12 @@ def prune(
   """
   target = new_folder(output, "OUTPUT")
   run = workdirs.load(workdir)
+  where = {"split": split, "max_rows": max_rows}
   if run.kind is workdirs.FINETUNING:
     workdirs.check_not_given(run, store=store, texts=texts is not None)
   else:
     workdirs.check_not_given(run, folder=folder, seed=seed)
-  if texts is not None and store is not None:
-    raise UserError(
-        f"--store {store} and --texts are both given; leave one of them out"
-    )
-  if max_rows < 1:
-    raise UserError(f"--max-rows is {max_rows}; it must be at least 1")
+  _check_where(store, texts, **where)
   encoder = encoder_of(run)
   check_layers(encoder, remove_layers)
   counts = left_over(encoder, remove_heads, remove_columns)
@@ -122,7 +118,6 @@ def prune(
         " --remove-layers"
     )
   kept = everything(encoder, remove_layers)
-  where = {"split": split, "max_rows": max_rows}
   if run.kind is workdirs.FINETUNING:
     model = read_finetuned(workdir, run, seed)
     _check_vectors(model, remove_layers)
@@ -140,6 +135,22 @@ def prune(
     )
     plan = _measured(plan, model, examples, counts)
   return _write_pretrained(target, workdir, run, model, plan)
+
+
+def _check_where(
+    store: epath.PathLike | None,
+    texts: Sequence[str] | None,
+    split: str | None,
+    max_rows: int,
+) -> None:
+  for name, value in (("store", store), ("split", split)):
+    if texts is not None and value is not None:
+      raise UserError(
+          f"--{name} {value} and --texts are both given, and importance is"
+          " measured on one of them; leave the other out"
+      )
+  if max_rows < 1:
+    raise UserError(f"--max-rows is {max_rows}; it must be at least 1")
 
 
 def _measured(

@@ -142,6 +142,10 @@ def test_a_finetuned_run_keeps_its_task(task_run, tmp_path):
             {"remove_heads": 1, "texts": ["a"], "store": "s"},
             "--store s and --texts are both given",
         ),
+        (
+            {"remove_heads": 1, "texts": ["a"], "split": "train"},
+            "--split train and --texts are both given",
+        ),
     ],
 )
 def test_mistakes_are_told_and_nothing_is_written(
