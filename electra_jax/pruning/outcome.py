@@ -95,4 +95,4 @@ class Plan:
       old, new = getattr(before, key), getattr(after, key)
       if old != new:
         parts.append(f"{old - new} of {old} {name} a layer")
-    return f"pruned by {' and '.join(parts)}"
+    return f"a pruning by {' and '.join(parts)}"

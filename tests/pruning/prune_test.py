@@ -75,7 +75,7 @@ def test_a_pruned_run_is_an_ordinary_smaller_one(run, small, store):
         new["key"]["kernel"], np.asarray(old["key"]["kernel"])[:, units]
     )
   start = workdirs.load(small).facts["start"]
-  assert start.startswith("pruned by 2 of 4 heads a layer and 200 of 256 ")
+  assert start.startswith("a pruning by 2 of 4 heads a layer and 200 of 256 ")
   assert start.endswith(f"weights of step 7 in {run.absolute()}/checkpoints")
   assert np.isfinite(evaluate(small, store=store)["loss"])
   assert PretrainedModel(small).detect([TEXT])[0].probabilities
