@@ -137,6 +137,8 @@ def _tile(label, value: float | None, form: str, beside: str = ""):
 def _state(run: RunRecord) -> str:
   total = number(run.config.get("train.num_steps"))
   done = run.last_step
+  if not run.curves:  # Just begun, or converted or pruned.
+    return "no training is recorded here"
   if not total:
     return f"step {done:,}"
   judged = [

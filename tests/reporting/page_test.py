@@ -228,6 +228,7 @@ def test_two_runs_show_their_differences_first(tmp_path):
 def test_what_is_not_recorded_is_said(tmp_path):
   made.write(tmp_path / "store.json", {})
   text = read(report([tmp_path])).text
+  assert "no training is recorded here" in text
   assert text.count("Not recorded") >= 6
   assert "There was no evaluation yet" in text
   odd = {"rows": [{"tokens": 5}, 3, {"tokens": [1], "probabilities": [2]}]}
