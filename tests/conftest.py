@@ -25,6 +25,7 @@ jax.config.update("jax_compilation_cache_dir", _CACHE_FOLDER)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Every annotated shape and dtype of the package is checked in every test.
@@ -48,6 +49,9 @@ def compile_in_a_hurry(request):
   """
   is_golden = request.node.get_closest_marker("golden") is not None
   jax.config.update("jax_disable_most_optimizations", not is_golden)
+  yield
+  # Fixtures of a module come before this one.
+  jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(scope="session")

@@ -93,8 +93,10 @@ def pretrain(
   # --- Programs ---
   vocabulary = vocabulary_of(store.tokenizer(), store)
   mesh = make_mesh(config, vocabulary)
-  with progress.stage("reading the teacher", "seconds"):
-    teacher = teacher_of(config, store.tokenizer(), mesh)
+  teacher = None
+  if config.distill.teacher:
+    with progress.stage("reading the teacher", "seconds"):
+      teacher = teacher_of(config, store.tokenizer(), mesh)
   check_learns(config)
   trainer = make_trainer(config, vocabulary, mesh, teacher)
   train_feed = Feed(
