@@ -17,7 +17,11 @@ from jax.sharding import PartitionSpec as P
 from electra_jax.devices.sharding import BATCH_AXES, mesh_here
 from electra_jax.errors import UserError
 from electra_jax.models import tpu_attention
-from electra_jax.models.attention import AttentionConfig, attend
+from electra_jax.models.attention import (
+    SOURCE_TO_TARGET,
+    AttentionConfig,
+    attend,
+)
 from electra_jax.shapes import Hidden
 
 PATHS = ("auto", "xla", "fused")
@@ -61,6 +65,13 @@ def make_attend(path: str, mesh: Mesh) -> Callable[..., Hidden]:
     _, length, width = query.shape
     if path == "auto" and query.dtype != jnp.bfloat16:
       return attend(config, query, *rest)
+    if config.direction == SOURCE_TO_TARGET:
+      if path == "auto":
+        return attend(config, query, *rest)
+      raise UserError(
+          "config.model.attention is 'fused', and the mask of a source with"
+          " its target behind it has no kernel; set it to 'auto'"
+      )
     if kernels.fits(length, width, config.num_heads):
       return _on_each_device(mesh, fused_attend, config, query, *rest)
     if path == "auto":

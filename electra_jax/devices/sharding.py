@@ -34,7 +34,17 @@ RULES = (
     (r"discriminator/.*/output/kernel", P("tensor", "fsdp")),
     (r"discriminator/embeddings_project/kernel", P("fsdp")),
     (r"generator(_ltr|_rtl)?/.*/kernel", P("fsdp")),
-    (r"(generator|discriminator|cloze|token)_head/\w+/kernel", P("fsdp")),
+    (
+        r"(generator|discriminator|cloze|token|target)_head/\w+/kernel",
+        P("fsdp"),
+    ),
+    # A decoder that reads another text and writes this one.
+    (
+        r"decoder/(layer|cross)_\d+/(.*/)?(query|key|value|intermediate)/kernel",
+        P("fsdp", "tensor"),
+    ),
+    (r"decoder/(layer|cross)_\d+/(.*/)?output/kernel", P("tensor", "fsdp")),
+    (r"decoder/\w+/kernel", P("fsdp")),
     (r"task_specific/.*kernel", P("fsdp")),
     (r"task_specific/\w+/prior_\w+", P()),
     # What DiffCSE trains with, and leaves behind.

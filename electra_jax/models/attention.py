@@ -5,6 +5,8 @@ probabilities dropout zeroes.
 """
 
 import dataclasses
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,7 @@ from electra_jax.models.dropout import attention_dropout
 from electra_jax.shapes import Array, Float, Hidden, Int, TokenMask, TokenSeeds
 
 MASKED_SCORE = -10000.0  # Release, model/modeling.py:attention_layer.
+SOURCE_TO_TARGET = "source_to_target"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,13 +27,30 @@ class AttentionConfig:
     dropout: dropped share of the probabilities.
     is_packed: whether a row holds several texts, which do not see each other.
     direction: "both"; "left_to_right" sees itself and what stands before it,
-      "right_to_left" itself and what stands behind it.
+      "right_to_left" itself and what stands behind it. "source_to_target" is
+      for rows of a source and a target behind it, whose tokens are 1 and 2 in
+      the mask: the source sees all of the source, the target the source,
+      itself and the target before it; such rows are not packed.
   """
 
   num_heads: int
   dropout: float = 0.0
   is_packed: bool = False
   direction: str = "both"
+
+
+class Attended(NamedTuple):
+  """Some of the tokens that are attended to.
+
+  Attributes:
+    key: of each head.
+    value: the same.
+    bias: is added to scores; 0 or MASKED_SCORE.
+  """
+
+  key: Float[Array, "B N M H"]
+  value: Float[Array, "B N M H"]
+  bias: Float[Array, "B 1 _ M"]
 
 
 def attend(
@@ -59,22 +79,56 @@ def attend(
 
   Source: release model/modeling.py:attention_layer.
   """
-  batch, length, width = query.shape
-  head_width = width // config.num_heads
-
-  def heads(x):
-    x = x.reshape(batch, length, config.num_heads, head_width)
-    return x.swapaxes(1, 2)  # [B, N, L, H]
-
-  scale = jnp.asarray(head_width**-0.5, query.dtype)
-  scores = pair_scores(heads(query) * scale, heads(key))
-  bias = attention_score_bias(input_mask, config.is_packed, config.direction)
-  probabilities = jax.nn.softmax(scores + bias, axis=-1).astype(query.dtype)
-  probabilities = attention_dropout(
-      probabilities, config.dropout, dropout_seeds, positions
+  query, key, value = (
+      split_heads(x, config.num_heads) for x in (query, key, value)
   )
-  mixed = jnp.einsum("bnlm,bnmh->bnlh", probabilities, heads(value))
-  return mixed.swapaxes(1, 2).reshape(batch, length, width)
+  bias = attention_score_bias(input_mask, config.is_packed, config.direction)
+
+  def drop(probabilities):
+    return attention_dropout(
+        probabilities, config.dropout, dropout_seeds, positions
+    )
+
+  return join_heads(mix(query, [Attended(key, value, bias)], drop))
+
+
+def split_heads(x: Hidden, num_heads: int) -> Float[Array, "B N L H"]:
+  """Takes heads that stand side by side apart."""
+  x = x.reshape(*x.shape[:2], num_heads, x.shape[2] // num_heads)
+  return x.swapaxes(1, 2)
+
+
+def join_heads(x: Float[Array, "B N L H"]) -> Hidden:
+  """Undoes `split_heads`."""
+  x = x.swapaxes(1, 2)
+  return x.reshape(*x.shape[:2], -1)
+
+
+def mix(
+    query: Float[Array, "B N L H"],
+    parts: Sequence[Attended],
+    drop: Callable[[Array], Array] = lambda probabilities: probabilities,
+) -> Float[Array, "B N L H"]:
+  """Mixes values by softmax(query · key / √H + bias).
+
+  Args:
+    query: of each head.
+    parts: what is attended to. One softmax goes over all of them, without
+      their keys being copied to stand behind each other.
+    drop: applied to the probabilities, of all parts behind each other.
+  """
+  scale = jnp.asarray(query.shape[-1] ** -0.5, query.dtype)
+  query = query * scale
+  scores = [pair_scores(query, part.key) + part.bias for part in parts]
+  probabilities = jax.nn.softmax(jnp.concatenate(scores, axis=-1), axis=-1)
+  probabilities = drop(probabilities.astype(query.dtype))
+  mixed, start = [], 0
+  for part in parts:
+    end = start + part.key.shape[2]
+    share = probabilities[..., start:end]
+    mixed.append(jnp.einsum("bnlm,bnmh->bnlh", share, part.value))
+    start = end
+  return sum(mixed[1:], mixed[0])
 
 
 def attention_score_bias(
@@ -83,11 +137,18 @@ def attention_score_bias(
   """0 where a token may be attended to, a large negative number elsewhere.
 
   Args:
-    input_mask: 0 for padding, 1 for tokens, or the numbers of packed texts.
+    input_mask: 0 for padding, 1 for tokens, or the numbers of packed texts,
+      or 1 for the source and 2 for the target.
     is_packed: as of AttentionConfig.
     direction: as of AttentionConfig.
   """
   keys = input_mask[:, None, None, :]
+  if direction == SOURCE_TO_TARGET:
+    queries = input_mask[:, None, :, None]
+    place = jnp.arange(input_mask.shape[1])
+    is_before = (place[:, None] >= place[None])[None, None]
+    seen = (keys == 1) | ((keys == 2) & (queries == 2) & is_before)
+    return jnp.where(seen, 0.0, MASKED_SCORE)
   if is_packed:
     seen = keys == input_mask[:, None, :, None]
   elif direction == "both":

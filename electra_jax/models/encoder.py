@@ -53,8 +53,20 @@ def projections_of(collections: Mapping[str, Any], layer: int) -> Projections:
     collections: what `apply` gives back with mutable=[PROJECTIONS].
     layer: its number, from 0.
   """
-  kept = collections[PROJECTIONS]["discriminator"][f"layer_{layer}"]
-  attention = kept["attention"]
+  return _projections(collections[PROJECTIONS]["discriminator"], layer)
+
+
+def projections_of_stack(kept: Mapping[str, Any]) -> tuple[Projections, ...]:
+  """Returns those of every layer of an encoder that was applied alone.
+
+  Args:
+    kept: the collection PROJECTIONS that `apply` gives back.
+  """
+  return tuple(_projections(kept, layer) for layer in range(len(kept)))
+
+
+def _projections(kept, layer):
+  attention = kept[f"layer_{layer}"]["attention"]
   return Projections(
       *(attention[name][0] for name in ("queries", "keys", "values"))
   )
@@ -73,12 +85,16 @@ class Encoder(nn.Module):
     attend: how attention is computed; `attention.attend`, or what does the
       same.
     direction: which tokens are seen; see `AttentionConfig`.
+    between: (number of the layer, states, seeds) -> states, applied in every
+      layer between attention and feed-forward, or None; the place of a
+      decoder's attention to its source.
   """
 
   config: EncoderConfig
   constrain: Callable[[Hidden], Hidden] = lambda x: x
   attend: Callable[..., Hidden] = attend
   direction: str = "both"
+  between: Callable[..., Hidden] | None = None
 
   @nn.compact
   def __call__(
@@ -127,7 +143,8 @@ class Encoder(nn.Module):
     layers = []
     for i in range(config.num_layers):
       layers.append(hidden)
-      hidden = layer_class(config, attend, name=f"layer_{i}")(
+      between = self.between and functools.partial(self.between, i)
+      hidden = layer_class(config, attend, between, name=f"layer_{i}")(
           hidden, input_mask, positions, fold_seeds(dropout_seeds, i + 1)
       )
       hidden = self.constrain(hidden)

@@ -1,5 +1,7 @@
 """What is put on top of an encoder for pre-training."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -7,9 +9,23 @@ from flax import linen as nn
 from electra_jax.models.config import EncoderConfig
 from electra_jax.models.layers import Linear, gelu, layer_norm, linear
 from electra_jax.models.products import matmul
-from electra_jax.shapes import Array, Float, Hidden, Int
+from electra_jax.shapes import Array, Bool, Float, Hidden, Int
 
 _CHUNK_POSITIONS = 32  # Of a row, whose logits exist at a time.
+
+
+class LabelScores(NamedTuple):
+  """What a head says of one id at every position.
+
+  Attributes:
+    label: log-probability of the id, in nats.
+    total: sum of the log-probabilities of all ids.
+    is_best: whether no id is likelier.
+  """
+
+  label: Float[Array, "B L"]
+  total: Float[Array, "B L"]
+  is_best: Bool[Array, "B L"]
 
 
 class MaskedLMHead(nn.Module):
@@ -47,6 +63,32 @@ class MaskedLMHead(nn.Module):
     Goes through the row in chunks and computes each again in the backward
     pass, so that logits exist for a chunk of positions at a time.
     """
+
+    def of_logits(logits, ids):
+      total = jax.nn.logsumexp(logits, axis=-1)
+      return [x - total for x in _chosen(logits, ids)]
+
+    return self._in_chunks(hidden, word_table, ids, of_logits)
+
+  def label_scores(
+      self,
+      hidden: Hidden,
+      word_table: Float[Array, "V E"],
+      labels: Int[Array, "B L"],
+  ) -> LabelScores:
+    """What a smoothed cross-entropy needs of every position, in chunks."""
+
+    def of_logits(logits, ids):
+      total = jax.nn.logsumexp(logits, axis=-1)
+      (label,) = _chosen(logits, ids)
+      everything = jnp.sum(logits, axis=-1) - logits.shape[-1] * total
+      is_best = label >= jnp.max(logits, axis=-1)
+      return [label - total, everything, is_best.astype(total.dtype)]
+
+    scores = self._in_chunks(hidden, word_table, labels[..., None], of_logits)
+    return LabelScores(scores[..., 0], scores[..., 1], scores[..., 2] > 0)
+
+  def _in_chunks(self, hidden, word_table, ids, of_logits):
     hidden = self.layer_norm(gelu(self.dense(hidden)))  # [B, L, E]
     bias, quantization = self.output_bias, self.config.quantization
 
@@ -55,14 +97,7 @@ class MaskedLMHead(nn.Module):
       hidden, ids = chunk
       logits = matmul(hidden, word_table.T, quantization)  # [B, C, V]
       logits += bias[None, None]
-      total = jax.nn.logsumexp(logits, axis=-1)
-      every = jnp.arange(logits.shape[-1], dtype=ids.dtype)[None, None]
-      # Comparing beats gathering, whose gradient is a scatter.
-      chosen = [
-          jnp.sum(logits, axis=-1, where=every == ids[..., i, None])
-          for i in range(ids.shape[-1])
-      ]
-      return carry, jnp.stack([x - total for x in chosen], axis=-1)
+      return carry, jnp.stack(of_logits(logits, ids), axis=-1)
 
     length = hidden.shape[1]
     chunk = min(length, _CHUNK_POSITIONS)
@@ -74,8 +109,17 @@ class MaskedLMHead(nn.Module):
       return x.swapaxes(0, 1)
 
     _, values = jax.lax.scan(of_chunk, (), (split(hidden), split(ids)))
-    values = values.swapaxes(0, 1).reshape(ids.shape[0], -1, ids.shape[-1])
-    return values[:, :length]
+    values = values.swapaxes(0, 1)  # [B, chunks, C, …]
+    return values.reshape(ids.shape[0], -1, values.shape[-1])[:, :length]
+
+
+def _chosen(logits, ids):
+  # Comparing beats gathering, whose gradient is a scatter.
+  every = jnp.arange(logits.shape[-1], dtype=ids.dtype)[None, None]
+  return [
+      jnp.sum(logits, axis=-1, where=every == ids[..., i, None])
+      for i in range(ids.shape[-1])
+  ]
 
 
 class ReplacedTokenHead(nn.Module):

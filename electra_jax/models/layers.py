@@ -216,11 +216,17 @@ class SelfAttention(nn.Module):
 class EncoderLayer(nn.Module):
   """Attention and feed-forward, each: dropout, residual, LayerNorm.
 
+  Attributes:
+    config: the shapes.
+    attend: as of `encoder.Encoder`.
+    between: (states, seeds) -> states, applied between the two, or None.
+
   Source: release model/modeling.py:transformer_model.
   """
 
   config: EncoderConfig
   attend: Attend
+  between: Callable[..., Hidden] | None = None
 
   @nn.compact
   def __call__(
@@ -238,6 +244,8 @@ class EncoderLayer(nn.Module):
         attended, config.hidden_dropout, fold_seeds(dropout_seeds, 1)
     )
     hidden = layer_norm(config, "attention_layer_norm")(hidden + attended)
+    if self.between is not None:
+      hidden = self.between(hidden, fold_seeds(dropout_seeds, 3))
     widen = linear(config.intermediate_size, config, "intermediate")
     expanded = gelu(widen(hidden))  # [B, L, F]
     output = linear(config.hidden_size, config, "output")(expanded)

@@ -1,0 +1,1 @@
+"""Text written token by token: greedy, by beam search, by sampling."""
