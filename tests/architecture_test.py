@@ -210,6 +210,7 @@ PLAN = [
     "interop.huggingface_config",
     "interop.huggingface_heads",
     "interop.huggingface",
+    "interop.huggingface_seq2seq",
     "interop.huggingface_vocabulary",
     "interop.huggingface_tokenizer",
     "interop.card_facts",

@@ -270,8 +270,8 @@ def _read_network(folder: epath.Path) -> _Network:
   config = files.read_config(folder)
   configs.check_runnable(folder, config)
   is_bert = config["model_type"] == "bert"
-  tensors = _clean(folder, files.read_tensors(folder), is_bert)
-  _check_tied(tensors, folder)
+  tensors = clean_tensors(folder, files.read_tensors(folder), is_bert)
+  check_tied(tensors, folder)
   config, tensors = in_our_segments(folder, config, tensors)
   heads = {n.split(".")[0] for n in tensors if not n.startswith(_PARTS)}
   tensors = {n: x for n, x in tensors.items() if n.split(".")[0] not in heads}
@@ -287,10 +287,19 @@ def _read_network(folder: epath.Path) -> _Network:
   )
 
 
-def _clean(
+def clean_tensors(
     folder: epath.Path, tensors: Mapping[str, np.ndarray], is_bert: bool
 ) -> dict[str, np.ndarray]:
-  """Names tensors as ELECTRA's, without those that do not count."""
+  """Names tensors as ELECTRA's, without those that do not count.
+
+  Args:
+    folder: for messages.
+    tensors: of the weights, in float32 or another format.
+    is_bert: whether names without a prefix are BERT's.
+
+  Raises:
+    UserError: a tensor is quantised, not finite, or there twice.
+  """
   cleaned = {}
   for name, tensor in tensors.items():
     own = name
@@ -322,8 +331,12 @@ def _clean(
   return cleaned
 
 
-def _check_tied(tensors: dict[str, np.ndarray], folder: epath.Path) -> None:
-  """Takes the second copy of the word table out."""
+def check_tied(tensors: dict[str, np.ndarray], folder: epath.Path) -> None:
+  """Takes the second copy of the word table out.
+
+  Raises:
+    UserError: it differs.
+  """
   tied = tensors.pop(_TIED, None)
   if tied is not None and not np.array_equal(tied, tensors.get(configs.TABLE)):
     raise UserError(
