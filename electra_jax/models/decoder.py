@@ -40,15 +40,16 @@ from electra_jax.shapes import (
 class Past(NamedTuple):
   """What one layer keeps of the target that has been written.
 
-  Places stand before beams, so that a step writes one block of each head.
+  The M = T K tokens of K beams stand place by place, so that a step writes one
+  block of each head, where it lies.
 
   Attributes:
-    key: of K beams of up to T tokens.
+    key: of each head.
     value: the same.
   """
 
-  key: Float[Array, "B N T K H"]
-  value: Float[Array, "B N T K H"]
+  key: Float[Array, "B N M H"]
+  value: Float[Array, "B N M H"]
 
 
 class CrossAttention(nn.Module):
@@ -131,9 +132,12 @@ def empty_past(
 ) -> tuple[Past, ...]:
   """Returns what the layers keep before the first token."""
   width = config.hidden_size // config.num_heads
-  shape = (batch, config.num_heads, max_length, beam_size, width)
-  empty = jnp.zeros(shape, config.dtype)
-  return (Past(empty, empty),) * config.num_layers
+  shape = (batch, config.num_heads, max_length * beam_size, width)
+
+  def empty():  # An array each, as a step may be given them for good.
+    return jnp.zeros(shape, config.dtype)
+
+  return tuple(Past(empty(), empty()) for _ in range(config.num_layers))
 
 
 def ancestors_bias(
@@ -194,11 +198,10 @@ class CachedAttention:
     )
     kept = Past(*map(self._write, self._before[layer], (key, value)))
     self.past.append(kept)
-    flat = [x.reshape(*x.shape[:2], -1, x.shape[-1]) for x in kept]
-    parts = [*self._sources[layer : layer + 1], Attended(*flat, self._bias)]
+    parts = [*self._sources[layer : layer + 1], Attended(*kept, self._bias)]
     return join_heads(mix(query, parts))
 
-  def _write(self, kept, new):  # [B, N, K, H] into [B, N, T, K, H].
+  def _write(self, kept, new):  # [B, N, K, H] into [B, N, T K, H].
     zero = jnp.zeros((), self._place.dtype)
-    where = (zero, zero, self._place, zero, zero)
-    return jax.lax.dynamic_update_slice(kept, new[:, :, None], where)
+    where = (zero, zero, self._place * new.shape[2], zero)
+    return jax.lax.dynamic_update_slice(kept, new, where)
