@@ -5,7 +5,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from electra_jax.decoding.choosing import allowed, likeliest, penalty
+from electra_jax.decoding.choosing import (
+    allowed,
+    first_largest,
+    likeliest,
+    penalty,
+)
 from electra_jax.decoding.config import DecodingConfig
 from electra_jax.decoding.steps import NEVER, Generated, Ids, Step
 from electra_jax.shapes import Array, Bool, Float, Int
@@ -55,7 +60,7 @@ def write(
     if config.method == "sample":
       chosen = _draw(may_come, text_numbers, state.place, config, seed)
     else:
-      chosen = jnp.argmax(may_come, axis=-1).astype(jnp.int32)
+      chosen = first_largest(may_come)
     logits = logits[:, 0]
     score = jnp.take_along_axis(logits, chosen[:, None], axis=1)[:, 0]
     score -= jax.nn.logsumexp(logits, axis=-1)
@@ -106,4 +111,4 @@ def _draw(
     return jax.random.gumbel(here, logits.shape[1:])
 
   drawn = logits + jax.vmap(noise)(text_numbers)
-  return jnp.argmax(drawn, axis=-1).astype(jnp.int32)
+  return first_largest(drawn)

@@ -10,6 +10,11 @@ from electra_jax.decoding.steps import NEVER, Ids
 from electra_jax.errors import UserError
 
 
+def test_the_first_of_the_largest_is_found():
+  rows = jnp.array([[0.0, 3.0, -1.0, 3.0], [-5.0, -7.0, -5.0, NEVER]])
+  np.testing.assert_array_equal(choosing.first_largest(rows), [1, 0])
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 def test_repeats_are_their_definition(size):
   rng = np.random.default_rng(size)
