@@ -109,9 +109,8 @@ def test_steps_give_what_whole_targets_give(architecture):
   whole = [logits_of(architecture, source, ids) for ids in both]
   model, params = Seq2Seq(CONFIG, architecture), params_of(architecture)
   apply = functools.partial(model.apply, {"params": params})
-  memory, kept = apply(
-      *source, beam_size=2, max_length=TARGET_LENGTH, method="start"
-  )
+  options = {"beam_size": 2, "max_length": TARGET_LENGTH, "method": "start"}
+  memory, kept = jax.jit(functools.partial(apply, **options))(*source)
   step = jax.jit(functools.partial(apply, method="step"))
   # The first target stands at beam 0, 1, 0, ….
   writers = jnp.arange(TARGET_LENGTH) % 2
@@ -167,10 +166,9 @@ def test_texts_do_not_depend_on_padding_and_score_what_they_score(architecture):
 
   labels = written.tokens
   before = jnp.pad(labels, ((0, 0), (1, 0)), constant_values=BEGIN)[:, :-1]
-  scores = model.apply(
-      {"params": params},
-      *(*rows(), before, jnp.ones_like(before), labels),
-      method="label_scores",
+  score = jax.jit(functools.partial(model.apply, method="label_scores"))
+  scores = score(
+      {"params": params}, *rows(), before, jnp.ones_like(before), labels
   )
   is_token = jnp.arange(TARGET_LENGTH)[None] < written.lengths[:, None]
   totals = jnp.sum(scores.label, axis=1, where=is_token)
@@ -183,10 +181,11 @@ def test_label_scores_are_those_of_whole_logits():
   source, target_ids = rows(), targets()
   labels = targets(3)
   log_probabilities = jax.nn.log_softmax(logits_of("unilm", source, target_ids))
-  scores = Seq2Seq(CONFIG).apply(
+  model = Seq2Seq(CONFIG)
+  score = jax.jit(functools.partial(model.apply, method="label_scores"))
+  scores = score(
       {"params": params_of("unilm")},
       *(*source, target_ids, jnp.ones_like(target_ids), labels),
-      method="label_scores",
   )
   label = jnp.take_along_axis(log_probabilities, labels[..., None], 2)[..., 0]
   np.testing.assert_allclose(scores.label, label, rtol=1e-5, atol=1e-5)
