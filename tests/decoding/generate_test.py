@@ -16,16 +16,22 @@ SOURCES = tuple(range(5, 17))
 
 
 @functools.cache
-def texts_of(config, sources=SOURCES, numbers=None, seed=0):
-  """Returns tokens, lengths and scores of made-up sources."""
+def writer(config, seed):
 
   @jax.jit
-  def write(numbers):
+  def write(sources, numbers):
     model = toy.Toy(sources, config.beams, config.max_length)
     return generate(model.step, model.kept, numbers, config, toy.IDS, seed=seed)
 
+  return write
+
+
+@functools.cache
+def texts_of(config, sources=SOURCES, numbers=None, seed=0):
+  """Returns tokens, lengths and scores of made-up sources."""
   numbers = sources if numbers is None else numbers
-  return jax.tree.map(np.asarray, write(jnp.asarray(numbers, jnp.int32)))
+  given = (jnp.asarray(x, jnp.int32) for x in (sources, numbers))
+  return jax.tree.map(np.asarray, writer(config, seed)(*given))
 
 
 def text(written, row):
@@ -99,6 +105,39 @@ def test_a_wider_beam_scores_better_on_average():
   assert means[1] > means[0]
 
 
+def beam_text(source, beams, length, alpha):
+  """A search in plain Python that never stops before its time."""
+  live, finished = [(0.0, ())], []
+  for place in range(length):
+    grown = sorted(
+        (
+            (toy.log_probability(source, (*tokens, t)), (*tokens, t))
+            for _, tokens in live
+            for t in (*toy.WORDS, *toy.ENDS)
+        ),
+        reverse=True,
+    )[: 2 * beams]
+    finished += [
+        (total / penalty(place + 1, alpha), tokens)
+        for total, tokens in grown[:beams]
+        if tokens[-1] == toy.IDS.end
+    ]
+    live = [x for x in grown if x[1][-1] != toy.IDS.end][:beams]
+  return max(finished)[1] if finished else live[0][1]
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.6, 3.0])
+@pytest.mark.parametrize("beams", [2, 3])
+def test_a_narrow_beam_is_its_definition(beams, alpha):
+  config = DecodingConfig(
+      "beam", beam_size=beams, max_length=8, length_penalty=alpha
+  )
+  for source in SOURCES:
+    # Alone, as a batch goes on until the last of its texts has ended.
+    written = texts_of(config, (source,))
+    assert text(written, 0) == beam_text(source, beams, 8, alpha)
+
+
 @pytest.mark.parametrize("method", ["greedy", "beam", "sample"])
 def test_no_ngram_stands_twice(method):
   config = DecodingConfig(
@@ -154,6 +193,12 @@ def test_draws_depend_on_seed_and_number():
   np.testing.assert_array_equal(again.tokens[::-1], first.tokens)
   other = texts_of(config, sources, tuple(range(12)), seed=1)
   assert (other.tokens != first.tokens).any()
+  # All words are as likely: another place must be another draw.
+  config = DecodingConfig(
+      "sample", max_length=8, min_length=7, temperature=100.0
+  )
+  even = texts_of(config, sources, tuple(range(12)))
+  assert np.mean([len(set(text(even, row)[:-1])) for row in range(12)]) > 2.5
 
 
 @pytest.mark.parametrize(
