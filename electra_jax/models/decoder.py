@@ -59,10 +59,10 @@ class CrossAttention(nn.Module):
 
   def setup(self):
     config = self.config
-    width = config.hidden_size
-    self.query, self.key, self.value, self.output = (
-        linear(width, config, None) for _ in range(4)
+    self.query, self.key, self.value = (
+        linear(config.attention_width, config, None) for _ in range(3)
     )
+    self.output = linear(config.hidden_size, config, None)
     self.layer_norm = layer_norm(config, None)
 
   def read(
@@ -131,8 +131,8 @@ def empty_past(
     config: EncoderConfig, batch: int, beam_size: int, max_length: int
 ) -> tuple[Past, ...]:
   """Returns what the layers keep before the first token."""
-  width = config.hidden_size // config.num_heads
-  shape = (batch, config.num_heads, max_length * beam_size, width)
+  tokens = max_length * beam_size
+  shape = (batch, config.num_heads, tokens, config.head_width)
 
   def empty():  # An array each, as a step may be given them for good.
     return jnp.zeros(shape, config.dtype)

@@ -46,9 +46,9 @@ every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
 
 
 @functools.cache
-def params_of(architecture):
+def params_of(architecture, config=CONFIG):
   """Returns parameters that are all away from where they start."""
-  params = init_params(CONFIG, architecture, 0)
+  params = init_params(config, architecture, 0)
   leaves, structure = jax.tree.flatten(params)
   keys = jax.random.split(jax.random.key(1), len(leaves))
   moved = [
@@ -82,7 +82,7 @@ def logits_of(architecture, source, target_ids, config=CONFIG, **options):
     bound = Seq2Seq(config, architecture).bind({"params": params})
     return bound.logits(bound(*source, target_ids, mask, **options))
 
-  return run(params_of(architecture))
+  return run(params_of(architecture, config))
 
 
 def test_the_mask_of_a_source_with_its_target():
@@ -102,12 +102,17 @@ def test_the_mask_of_a_source_with_its_target():
   np.testing.assert_array_equal(bias[0, 0], (1 - sees) * MASKED_SCORE)
 
 
-@every_architecture
-def test_steps_give_what_whole_targets_give(architecture):
+@pytest.mark.parametrize(
+    ("architecture", "head_size"),
+    [*((name, None) for name in ARCHITECTURES), ("shared", 5)],
+)
+def test_steps_give_what_whole_targets_give(architecture, head_size):
   """Two targets of each source, whose beams change places at every step."""
+  config = dataclasses.replace(CONFIG, head_size=head_size)
   source, both = rows(), (targets(1), targets(2))
-  whole = [logits_of(architecture, source, ids) for ids in both]
-  model, params = Seq2Seq(CONFIG, architecture), params_of(architecture)
+  whole = [logits_of(architecture, source, ids, config) for ids in both]
+  model = Seq2Seq(config, architecture)
+  params = params_of(architecture, config)
   apply = functools.partial(model.apply, {"params": params})
   options = {"beam_size": 2, "max_length": TARGET_LENGTH, "method": "start"}
   memory, kept = jax.jit(functools.partial(apply, **options))(*source)
