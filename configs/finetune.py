@@ -29,6 +29,13 @@ from pairs:
       --config.embedding.method=pairs --config.table.text=question \
       --config.table.other_text=answer --workdir VECTORS
 
+task=translate, summarise and answer write text, learnt from pairs of a source
+and a target:
+
+  electra-jax finetune --config finetune:task=summarise,size=small \
+      --config.init_from=RUN --config.data.folder=PAIRS \
+      --config.table.text=source --config.table.target=target --workdir SUMMARIES
+
 Several tasks share one encoder: task=mnli+rte. `,runlocal` runs the same code
 for a minute on made-up data. Published dev scores of the paper's base: CoLA
 65.8, SST 92.4, MRPC 87.9, STS 89.1, QQP 90.9, MNLI 86.2, QNLI 92.4, RTE 76.3;
@@ -72,7 +79,11 @@ TASKS = {
     "naturalqs": (2, 512),
     "hotpotqa": (2, 512),
     "embedding": (1, 64),  # Ours; SimCSE has 1 and 32.
+    "translate": (10, 128),  # Ours, as the two below.
+    "summarise": (10, 256),
+    "answer": (10, 256),
 }
+WRITING = ("translate", "summarise", "answer")
 
 
 def get_config(arg=None):
@@ -107,12 +118,13 @@ def get_config(arg=None):
   config.data.double_unordered = True  # mrpc and sts: pairs both ways round.
   config.data.packing = True  # Several texts a row: same results, faster.
 
-  config.table = ConfigDict()  # Only for task=table and task=embedding.
+  config.table = ConfigDict()  # Only for your own data.
   config.table.kind = "classification"  # Or "multilabel", "regression".
   config.table.text = "text"  # Column of the text, …
   config.table.other_text = ""  # … of the second of a pair, …
   config.table.negative = ""  # … of what does not belong to it, …
   config.table.label = "label"  # … of the label, …
+  config.table.target = ""  # … of what is to be written, …
   config.table.id = ""  # … of an identifier; the row number if empty.
   config.table.train = ""  # Files; FOLDER/train.csv (.tsv, …) if empty.
   config.table.dev = ""
@@ -121,6 +133,11 @@ def get_config(arg=None):
   config.table.separator = "|"  # Between the labels of a multilabel cell.
   config.table.labels = ()  # In the order of their ids; found if empty.
   config.table.label_range = ()  # Of ratings, (low, high); found if empty.
+  config.table.source_language = (
+      ""  # Of files as train.en and train.de: "en", …
+  )
+  config.table.target_language = ""  # … "de"; a table if empty.
+  config.table.dataset = ""  # Of task=translate, …: "tfds:NAME/CONFIG:VERSION".
 
   config.embedding = ConfigDict()  # Only for task=embedding.
   config.embedding.method = "simcse"  # Or "diffcse"; or "pairs".
@@ -131,6 +148,26 @@ def get_config(arg=None):
   config.embedding.dimensions = ()  # Prefixes, as (32,64,128); whole if empty.
   config.embedding.detection_weight = 0.005  # Of "diffcse"; DiffCSE, §4.
   config.embedding.detection_mask_prob = 0.3  # Of "diffcse"; there, too.
+
+  config.generation = (
+      ConfigDict()
+  )  # Only for task=translate, summarise, answer.
+  config.generation.architecture = (
+      "shared"  # Or "unilm", "separate", "recurrent".
+  )
+  config.generation.decoder_from = (
+      "discriminator"  # Of "separate"; "generator".
+  )
+  config.generation.max_target_length = 64  # Tokens, with the end of the text.
+  config.generation.label_smoothing = 0.1  # Rothe et al. (2020).
+  config.generation.method = "beam"  # Or "greedy", "sample".
+  config.generation.beam_size = 4
+  config.generation.length_penalty = 0.6  # Wu et al. (2016); 0 for none.
+  config.generation.no_repeat_ngram = 0  # Tokens that never come twice; 0: off.
+  config.generation.min_length = 0  # Tokens before the end of a text.
+  config.generation.temperature = 1.0  # Of "sample", as the two below.
+  config.generation.top_k = 0  # Likeliest tokens that are drawn from; 0: all.
+  config.generation.top_p = 1.0  # Or those with so much probability together.
 
   config.model = ConfigDict()  # Shapes must be init_from's; 0 takes them.
   config.model.num_layers = layers
@@ -194,6 +231,17 @@ def get_config(arg=None):
     config.optimizer.learning_rate = rate * 0.3  # SimCSE's 3e-5 for base.
     config.optimizer.layerwise_decay = 1.0
     config.train.batch_size = 64  # SimCSE, Appendix A.
+  if args["task"] in WRITING:
+    config.table.text = "source"
+    config.table.target = "target"
+    config.table.label = ""
+    config.data.packing = False  # Batches are of pairs of like length.
+    if args["size"] in ("tiny", "tiny_en"):  # Both fit into 128 positions.
+      config.data.max_length = 96
+      config.generation.max_target_length = 32
+    config.optimizer.layerwise_decay = 1.0  # The decoder has to learn.
+    if args["task"] == "summarise":
+      config.generation.no_repeat_ngram = 3  # Paulus et al. (2018).
   if args["size"] in ("tiny", "tiny_en"):
     config.model.dtype = "float32"
     config.train.num_epochs *= 2
@@ -208,6 +256,7 @@ def get_config(arg=None):
     config.model.embedding_size = 64
     config.model.dtype = "float32"
     config.optimizer.learning_rate = 1e-3
+    config.generation.max_target_length = 16
     config.train.num_epochs = 2.0
     config.train.batch_size = 16
     config.train.eval_batch_size = 16

@@ -210,7 +210,8 @@ def test_every_key_is_read(name):
     if section in whole:
       assert whole[section] in text, f"config.{section} is never read"
     elif section == "table":
-      files = (package / f"tasks/{n}.py" for n in ("table", "text_pairs"))
+      names = ("table", "text_pairs", "text_to_text")
+      files = (package / f"tasks/{name}.py" for name in names)
       table = "".join(file.read_text() for file in files)
       for key in values:
         assert f'"{key}"' in table, f"config.table.{key} is never read"

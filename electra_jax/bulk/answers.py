@@ -206,7 +206,7 @@ def _batch_tokens() -> int:
 def _columns(run: Run, task: Task, field: str | None) -> dict[str, str]:
   """Returns the columns of a table that a task's fields stand in."""
   columns = {}
-  if task.name == "table":
+  if task.name == "table" or task.kind == "generation":
     table = run.config.table
     given = {
         "text": table.text,

@@ -151,6 +151,9 @@ def render_prediction(task: Task, record: dict[str, Any]) -> rich.text.Text:
     return text
   if task.kind == "regression":
     text.append(f"{record['rating']:.3f}", style="bold green")
+  elif task.kind == "generation":
+    text.append(visible(record["written"]) or "(nothing)", style="bold green")
+    text.append(f"  (score {record['score']:.2f})", style="dim")
   elif task.kind == "multilabel":
     text.append(
         visible(", ".join(record["labels"])) or "(none)", style="bold green"

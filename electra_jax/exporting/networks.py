@@ -253,7 +253,7 @@ def network_of_tasks(state: FinetunedState, config: FinetuneConfig) -> Network:
           " search for answers is not exported; convert to huggingface, or"
           " fine-tune with --config.model.head=released"
       )
-  from electra_jax.finetuning.model import head_of
+  from electra_jax.finetuning.task_predictor import head_of
 
   def head(task: Task) -> Head:
     shape: HeadConfig = head_of(task, state.head)

@@ -15,7 +15,7 @@ from electra_jax.exporting.runtimes import Arrays, Runtime
 from electra_jax.exporting.trials import TEXTS_FIX
 from electra_jax.finetuning import task_data
 from electra_jax.finetuning.inputs import parse_inputs
-from electra_jax.finetuning.model import TaskPredictor
+from electra_jax.finetuning.task_predictor import TaskPredictor
 from electra_jax.models.bottleneck import without_rate
 from electra_jax.models.task_heads import SpanBeam
 from electra_jax.runs import workdir as workdirs

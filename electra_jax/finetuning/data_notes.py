@@ -7,9 +7,13 @@ from electra_jax.finetuning.task_data import TaskData
 from electra_jax.runs.console import Show
 from electra_jax.runs.finetune_config import FinetuneConfig
 from electra_jax.tasks.features import FeatureOptions, Features, cut_note
+from electra_jax.tasks.generation_features import share_unknown
 from electra_jax.tasks.table_checks import describe_labels
 from electra_jax.tasks.task import TEXT_KINDS, Task
+from electra_jax.text.tokenizer import Tokenizer
 from electra_jax.text.visible import visible
+
+_MANY_UNKNOWN = 0.001  # Of all tokens of targets.
 
 
 def show_labels(data: TaskData, show: Show) -> None:
@@ -63,11 +67,50 @@ def show_notes(
         )
 
 
+def show_vocabulary_notes(
+    tasks: Sequence[TaskData],
+    train_features: Mapping[str, Features],
+    tokenizer: Tokenizer,
+    show: Show,
+) -> None:
+  """Shows what a vocabulary cannot write of the targets."""
+  for data in tasks:
+    if data.task.kind != "generation":
+      continue
+    lost = [
+        what
+        for what, is_lost in (
+            ("capitals", tokenizer.lowercase),
+            ("accents", tokenizer.lowercase and tokenizer.strip_accents),
+        )
+        if is_lost
+    ]
+    name = data.task.name
+    if lost:
+      show(
+          f"note         {name}: the vocabulary has no {' and no '.join(lost)},"
+          " so that none are written; scores count them as they stand in the"
+          " targets"
+      )
+    share = share_unknown(train_features[name], tokenizer.special.unk)
+    if share > _MANY_UNKNOWN:
+      show(
+          f"note         {name}: {share:.1%} of the tokens of targets in train"
+          " are unknown to the vocabulary and are never written; take one that"
+          " holds them, as `electra-jax prepare --train-vocab` makes"
+      )
+
+
 def _way_out(task: Task, options: FeatureOptions) -> str:
   if task.kind == "questions":
     return "set a larger --config.data.max_query_length"
   if task.kind == "embedding":
     return "set a larger --config.data.max_length"
+  if task.kind == "generation":
+    return (
+        "set a larger --config.data.max_length or"
+        " --config.generation.max_target_length"
+    )
   if options.windows == "first":
     return (
         "set --config.data.windows=mean (or max) to read all of a text, or a"

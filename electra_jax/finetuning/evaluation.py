@@ -5,8 +5,10 @@ from typing import Any
 
 from etils import epath
 
-from electra_jax.finetuning.model import TaskPredictor
 from electra_jax.finetuning.task_data import TaskData
+from electra_jax.finetuning.task_predictor import TaskPredictor
+from electra_jax.finetuning.text_writer import TextWriter
+from electra_jax.tasks.generation_scoring import describe_baselines
 from electra_jax.tasks.prediction_files import write_outputs
 from electra_jax.tasks.predictions import Predictions
 from electra_jax.tasks.score_words import explain_scores
@@ -24,7 +26,11 @@ class Evaluator:
     features: by split.
   """
 
-  def __init__(self, tasks: Sequence[TaskData], predictor: TaskPredictor):
+  def __init__(
+      self,
+      tasks: Sequence[TaskData],
+      predictor: TaskPredictor | TextWriter,
+  ):
     """Turns the held-out texts into numbers.
 
     Raises:
@@ -73,8 +79,8 @@ class Evaluator:
     return scores
 
   def explain(self, names: Iterable[str]) -> list[str]:
-    """Returns a line on each of some scores."""
-    return explain_scores(
+    """Returns a line on each of some scores, and on what no model gives."""
+    lines = explain_scores(
         list(names),
         {name: data.task for name, data in self._data.items()},
         {
@@ -82,6 +88,14 @@ class Evaluator:
             for name, split in self.dev_splits
         },
     )
+    for name, split in self.dev_splits:
+      data = self._data[name]
+      if data.task.kind == "generation":
+        told = describe_baselines(
+            data.task.metrics, data.splits["train"], data.splits[split]
+        )
+        lines += [f"{name}/{split}: {line}" for line in told]
+    return lines
 
   def write(
       self, folder: epath.Path, predictions: Mapping[Split, Predictions]

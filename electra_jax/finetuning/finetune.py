@@ -16,13 +16,20 @@ from electra_jax.devices import sharding
 from electra_jax.disk.scratch import check_no_link_inside, open_scratch
 from electra_jax.files import absolute, to_json, write_whole
 from electra_jax.finetuning import diffcse, task_data
-from electra_jax.finetuning.data_notes import show_labels, show_notes
+from electra_jax.finetuning.data_notes import (
+    show_labels,
+    show_notes,
+    show_vocabulary_notes,
+)
 from electra_jax.finetuning.evaluation import Evaluator
-from electra_jax.finetuning.model import TaskPredictor, heads_of
 from electra_jax.finetuning.pretrained_encoder import (
     PretrainedEncoder,
-    check_length,
     find_encoder,
+)
+from electra_jax.finetuning.programs import (
+    check_scores,
+    check_start,
+    make_programs,
 )
 from electra_jax.finetuning.seeds import (
     as_text,
@@ -35,11 +42,10 @@ from electra_jax.finetuning.task_data import TaskData
 from electra_jax.finetuning.task_teacher import (
     find_task_teacher,
     taught_tasks,
-    training_features,
     with_unlabelled,
 )
 from electra_jax.finetuning.taught import TaskTeacher
-from electra_jax.finetuning.trainer import TaskTrainer, make_task_trainer
+from electra_jax.finetuning.trainer import TaskTrainer
 from electra_jax.progress import Progress
 from electra_jax.runs import shipped
 from electra_jax.runs import workdir as workdirs
@@ -50,7 +56,7 @@ from electra_jax.runs.sections import replaced
 from electra_jax.runs.tracking import open_trackers
 from electra_jax.runs.weights import SCORES
 from electra_jax.tasks.batches import Batches
-from electra_jax.tasks.scoring import check_packages
+from electra_jax.tasks.generation_batches import GenerationBatches
 from electra_jax.tasks.synthetic import make_task
 from electra_jax.training import loop
 from electra_jax.training.checkpoint import Checkpointer
@@ -102,14 +108,12 @@ def finetune(
   train = config.train
   sharding.check_batch(mesh, train.batch_size, train.accumulation_steps)
   named = task_data.find_tasks(config)
-  if any(task.kind != "questions" for task in named):
-    check_packages()
+  check_scores(named)
   if config.data.synthetic:
     config = _with_synthetic_task(config, workdir)
   config = _with_absolute_paths(config)
   start = find_encoder(config)
-  check_length(config, start)
-  task_data.check_vectors(named, start.encoder)
+  check_start(config, start, named)
   detection = diffcse.make_detection(config, start)
   source = task_data.source_of(config)
   with progress.stage("reading the tasks", "longer the more text there is"):
@@ -118,26 +122,9 @@ def finetune(
         for task in taught_tasks(config, start, named)
     ]
     teacher = find_task_teacher(config, start, [x.task for x in tasks], mesh)
-    batches = _training_batches(config, start, tasks, mesh)
-  # --- Programs ---
-  trainer = make_task_trainer(
-      config,
-      start.encoder,
-      heads_of([data.task for data in tasks], config),
-      mesh,
-      batches.steps_of(config.train.num_epochs),
-      teacher,
-      detection=detection,
-      group=batches.group,
-  )
-  encoder_params = start.restore(
-      trainer.abstract.params, trainer.shardings.params
-  )
-  if detection is not None:
-    encoder_params |= diffcse.restore(detection, start, mesh)
-  evaluator = Evaluator(
-      tasks, TaskPredictor(config, start.encoder, start.tokenizer, mesh)
-  )
+    batches, trainer, start_params, evaluator = make_programs(
+        config, start, tasks, mesh, teacher, detection
+    )
   # --- Workdir; nothing has been written before this line ---
   facts = facts_of(start, tasks, teacher)
   entered = workdirs.entered(
@@ -148,11 +135,12 @@ def finetune(
     if is_first:
       note_parameters(workdir, trainer.abstract.params)
     show_notes(config, tasks, batches.features, evaluator.features, show)
+    show_vocabulary_notes(tasks, batches.features, start.tokenizer, show)
     # --- Seeds ---
     scores, summary = finished_seeds(workdir), {}
     for seed in range(config.seeds):
       if seed not in scores:
-        init = functools.partial(trainer.init, seed, encoder_params)
+        init = functools.partial(trainer.init, seed, start_params)
         later = sum(s not in scores for s in range(seed + 1, config.seeds))
         scores[seed], signal = _run_seed(
             entry, trainer, init, batches, evaluator, seed, progress, later
@@ -237,29 +225,11 @@ def _with_absolute_paths(config: FinetuneConfig) -> FinetuneConfig:
   )
 
 
-def _training_batches(config, start, tasks, mesh) -> Batches:
-  options = task_data.feature_options(config)
-  features = {
-      data.task.name: training_features(data, start.tokenizer, options)
-      for data in tasks
-  }
-  group = max(some.group for some in features.values())
-  return Batches(
-      features,
-      batch_size=config.train.batch_size * group,
-      row_length=config.data.max_length,
-      pad_id=start.tokenizer.special.pad,
-      is_packed=config.data.packing,
-      accumulation_steps=config.train.accumulation_steps,
-      row_multiple=sharding.batch_shards(mesh),
-  )
-
-
 def _run_seed(
     entry: workdirs.Entry,
     trainer: TaskTrainer,
     init: Callable[[], TrainState],
-    batches: Batches,
+    batches: Batches | GenerationBatches,
     evaluator: Evaluator,
     seed: int,
     progress: Progress,
@@ -371,7 +341,7 @@ def _describe(
     tasks: Sequence[TaskData],
     teacher: TaskTeacher | None,
     trainer: TaskTrainer,
-    batches: Batches,
+    batches: Batches | GenerationBatches,
     show: Show,
 ) -> None:
   config, params = trainer.config, trainer.abstract.params
@@ -390,9 +360,7 @@ def _describe(
     show_labels(data, show)
     if data.task.tag_scheme:
       show(f"tags         {data.task.tag_scheme} in the data, learnt as BIOES")
-  rows = " or ".join(map(str, batches.row_counts))
   show(
-      f"batch        {batches.batch_size} texts in {rows} rows of"
-      f" {config.data.max_length} tokens; {trainer.num_steps:,} steps for each"
+      f"batch        {batches.describe()}; {trainer.num_steps:,} steps for each"
       f" of {config.seeds} seed{'s' if config.seeds > 1 else ''}"
   )

@@ -7,6 +7,7 @@ from typing import Any
 from electra_jax.errors import UserError
 from electra_jax.tasks.examples import (
     Example,
+    GenerationExample,
     QuestionExample,
     TaggedExample,
     TextExample,
@@ -110,7 +111,7 @@ def parse_fields(
   Args:
     task: what the example is for.
     fields: "text" and "other_text", "words", or "question" and "context"; an
-      "id" if wanted.
+      "id" if wanted. Of a text to write, "text" is the source.
     place: what an error message calls them.
     name: of the example, where there is no "id".
     question: asked where the fields ask none.
@@ -158,6 +159,8 @@ def parse_fields(
         f"{place} is {'one text' if task.takes_pairs else 'a pair'} and"
         f" {task.name} takes {wanted}"
     )
+  if task.kind == "generation":
+    return GenerationExample(name, text, other_text, None)
   return TextExample(name, text, other_text, None)
 
 

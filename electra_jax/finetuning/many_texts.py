@@ -62,6 +62,10 @@ class ManyTexts:
       features: of the texts.
       on_batch: is told how many texts have been answered, batch by batch.
     """
+    if self.task.kind == "generation":
+      return self._model.predictor.outputs(
+          self._model.params, self.task, features, on_batch
+      )
     predict_step = self._model.predictor.step_of(self.task)
     pad_id = self._model.tokenizer.special.pad
     waiting: collections.deque[tuple[np.ndarray, Any]] = collections.deque()
@@ -93,6 +97,8 @@ class ManyTexts:
       self, examples: Sequence[Example], features: Features, outputs: Any
   ) -> Predictions:
     """Says in words what the outputs mean."""
+    if self.task.kind == "generation":
+      return self._model.predictor.decode(examples, features, outputs)
     return predictions.decode(
         self.task,
         examples,

@@ -1,216 +1,52 @@
 """A fine-tuned model: opens a finetune workdir, scores splits, answers."""
 
-import dataclasses
-import logging
-import math
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
-import numpy as np
 from etils import epath
-from jax.sharding import Mesh
 
 from electra_jax.devices import sharding
 from electra_jax.errors import UserError
 from electra_jax.finetuning import task_data
-from electra_jax.finetuning.trainer import init_params, make_predict_step
-from electra_jax.models.bottleneck import (
-    Bottleneck,
-    BottleneckOutput,
-    without_rate,
-)
+from electra_jax.finetuning.generation_checks import writes_text
+from electra_jax.finetuning.task_predictor import TaskPredictor, heads_of
+from electra_jax.finetuning.text_writer import TextWriter
+from electra_jax.finetuning.trainer import init_params
+from electra_jax.models import seq2seq_params
 from electra_jax.models.config import EncoderConfig
-from electra_jax.models.task_heads import HeadConfig
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.buckets import Buckets
 from electra_jax.runs.finetune_config import FinetuneConfig
 from electra_jax.runs.vectors import EmbedsTexts, VectorOptions
 from electra_jax.runs.weights import encoder_of, seed_folder
 from electra_jax.shapes import Params
-from electra_jax.tasks import predictions
-from electra_jax.tasks.batches import Batches
-from electra_jax.tasks.examples import (
-    Example,
-    PairExample,
-    QuestionExample,
-    TaggedExample,
-    TextExample,
-)
-from electra_jax.tasks.features import Features, cut_note, make_features
+from electra_jax.tasks.examples import Example
 from electra_jax.tasks.prediction_files import write_outputs
 from electra_jax.tasks.predictions import Predictions, has_gold
 from electra_jax.tasks.task import Source, Task
-from electra_jax.tasks.text_windows import pool
-from electra_jax.text.tokenizer import Tokenizer
 from electra_jax.training.checkpoint import Checkpointer
 
-_log = logging.getLogger(__name__)
+
+def make_predictor(
+    tasks: Sequence[Task], config: FinetuneConfig, *rest: Any
+) -> TaskPredictor | TextWriter:
+  """Returns the programs that answer tasks; `rest` as of either class."""
+  return (TextWriter if writes_text(tasks) else TaskPredictor)(config, *rest)
 
 
-def head_of(
-    task: Task, shape: str = "released", bottleneck: Bottleneck | None = None
-) -> HeadConfig:
-  """Returns the head that a task trains, of a shape of `task_heads.SHAPES`."""
-  size = 1 if task.kind == "regression" else len(task.labels)
-  if task.kind == "embedding":
-    return HeadConfig(
-        task.name,
-        task.kind,
-        size,
-        layer=task.vectors.layer,
-        pooling=task.vectors.pooling,
-        has_projection=task.vectors.has_projection,
-        has_condition=task.vectors.method == "diffcse",
+def abstract_params(
+    tasks: Sequence[Task], config: FinetuneConfig, encoder: EncoderConfig
+) -> Params:
+  """Returns the shapes of the parameters of tasks."""
+  if writes_text(tasks):
+    architecture = config.generation.architecture
+    return jax.eval_shape(
+        lambda: seq2seq_params.init_params(encoder, architecture, 0)
     )
-  return HeadConfig(task.name, task.kind, size, shape, bottleneck)
-
-
-def heads_of(tasks: Iterable[Task], config: FinetuneConfig) -> list[HeadConfig]:
-  """Returns the heads that a config puts on the encoder."""
-  own, bottleneck = config.bottleneck, None
-  if own.dimensions:
-    bottleneck = Bottleneck(own.dimensions, own.samples, own.prior)
-  return [head_of(task, config.model.head, bottleneck) for task in tasks]
-
-
-class TaskPredictor:
-  """The programs that answer; compiled once for each task and row count.
-
-  Attributes:
-    decode_options: how answers are chosen.
-    mesh: the devices.
-  """
-
-  def __init__(
-      self,
-      config: FinetuneConfig,
-      encoder: EncoderConfig,
-      tokenizer: Tokenizer,
-      mesh: Mesh,
-      buckets: Buckets | None = None,
-  ):
-    self._buckets = buckets
-    self._config = config
-    self._encoder = encoder
-    self._tokenizer = tokenizer
-    self.mesh = mesh
-    self.decode_options = task_data.decode_options(config)
-    self._steps: dict[str, Callable[..., Any]] = {}
-
-  def features(self, task: Task, examples: Sequence[Example]) -> Features:
-    """Turns examples into numbers, as in evaluation."""
-    options = task_data.feature_options(self._config)
-    return make_features(task, examples, self._tokenizer, options)
-
-  def predict(
-      self,
-      params: Params,
-      task: Task,
-      examples: Sequence[Example],
-      features: Features | None = None,
-  ) -> Predictions:
-    """Answers every example; `features` spares making them again."""
-    if features is None:
-      features = self.features(task, examples)
-      if note := cut_note(features, task_data.feature_options(self._config)):
-        _log.warning("%s: %s, as in fine-tuning", task.name, note)
-    outputs = self.outputs(params, task, features)
-    found = predictions.decode(
-        task, examples, features, without_rate(outputs), self.decode_options
-    )
-    if not isinstance(outputs, BottleneckOutput):
-      return found
-    # A long text counts once, whatever the number of its windows.
-    rates = pool(outputs.rate[:, None], features.examples, "mean")
-    return found._replace(rate=float(rates.mean()))
-
-  def score(
-      self, task: Task, examples: Sequence[Example], answers: Predictions
-  ) -> dict[str, float]:
-    """Scores predictions by the task's metrics."""
-    return predictions.score(task, examples, answers, self.decode_options)
-
-  def batches(self, task: Task, features: Features) -> Batches:
-    """Returns the batches of a split; of few texts, no larger than they."""
-    shards = sharding.batch_shards(self.mesh)
-    size = min(self._config.train.eval_batch_size, len(features))
-    multiple = math.lcm(shards, features.group)
-    return Batches(
-        {task.name: features},
-        batch_size=-(-size // multiple) * multiple,
-        row_length=self._config.data.max_length,
-        pad_id=self._tokenizer.special.pad,
-        is_packed=self._config.data.packing,
-        row_multiple=shards,
-    )
-
-  def warm_up(self, params: Params, task: Task, rows: int, length: int) -> None:
-    """Compiles the program of a task on one of the buckets' shapes."""
-    features = self.features(task, [_smallest_example(task)])
-    self.outputs(params, task, features, Buckets((length,), (rows,)))
-
-  def outputs(
-      self,
-      params: Params,
-      task: Task,
-      features: Features,
-      buckets: Buckets | None = None,
-  ) -> Any:
-    """Returns what the network says of every text, as `TaskModel` has it."""
-    predict_step = self.step_of(task)
-    buckets = buckets or self._buckets
-    if buckets is None:
-      batches = self.batches(task, features)
-    else:
-      batches = self._bucketed(task, features, buckets)
-    outputs = []
-    for batch in batches.in_order():
-      # At most two batches are in flight: what is queued stays bounded.
-      if len(outputs) > 1:
-        outputs[-2] = jax.device_get(outputs[-2])
-      batch = sharding.rows_to_global(self.mesh, batch)
-      found = predict_step(params, batch)[task.name]
-      # Of an embedding what training alone needs is left out.
-      outputs.append(found.vector if task.kind == "embedding" else found)
-    outputs = jax.device_get(outputs)
-    return jax.tree.map(
-        lambda *parts: np.concatenate(parts)[: len(features)], *outputs
-    )
-
-  def step_of(self, task: Task) -> Callable[..., Any]:
-    """Returns jitted (parameters, batch) -> outputs by task."""
-    if task.name not in self._steps:
-      self._steps[task.name] = make_predict_step(
-          self._encoder,
-          heads_of([task], self._config),
-          self.mesh,
-          self._config.questions.beam_size,
-          self._config.questions.max_answer_length,
-      )
-    return self._steps[task.name]
-
-  def _bucketed(
-      self, task: Task, features: Features, buckets: Buckets
-  ) -> Batches:
-    """Returns the batches of a split in one of few shapes, a text a row."""
-    shards = sharding.batch_shards(self.mesh)
-    length = buckets.length(max(map(len, features.texts)))
-    targets = features.targets
-    if task.kind == "tagging":  # No text has more words than tokens.
-      targets = {
-          name: np.pad(x, ((0, 0), (0, length - x.shape[1])))
-          for name, x in targets.items()
-      }
-    return Batches(
-        {task.name: dataclasses.replace(features, targets=targets)},
-        batch_size=-(-buckets.num_rows(len(features)) // shards) * shards,
-        row_length=length,
-        pad_id=self._tokenizer.special.pad,
-        is_packed=False,
-        row_multiple=shards,
-    )
+  heads = heads_of(tasks, config)
+  return jax.eval_shape(lambda: init_params(encoder, heads, 0))
 
 
 class FinetunedModel(EmbedsTexts):
@@ -254,12 +90,11 @@ class FinetunedModel(EmbedsTexts):
         for record in run.facts["tasks"]
     }
     encoder = self._encoder = encoder_of(run)
-    mesh = sharding.make_mesh()
-    self.predictor = TaskPredictor(
-        run.config, encoder, run.tokenizer, mesh, buckets
+    tasks, mesh = list(self.tasks.values()), sharding.make_mesh()
+    self.predictor = make_predictor(
+        tasks, run.config, encoder, run.tokenizer, mesh, buckets
     )
-    heads = heads_of(self.tasks.values(), run.config)
-    abstract = jax.eval_shape(lambda: init_params(encoder, heads, 0))
+    abstract = abstract_params(tasks, run.config, encoder)
     folder = seed_folder(workdir, seed)
     with Checkpointer(workdirs.checkpoints(folder)) as checkpointer:
       self.params = checkpointer.read_params(
@@ -313,7 +148,8 @@ class FinetunedModel(EmbedsTexts):
     """
     source = task_data.source_of(self.config)
     if folder is not None:
-      options = {**source.options, "train": "", "dev": "", "test": ""}
+      named = ("train", "dev", "test", "dataset")
+      options = {**source.options, **dict.fromkeys(named, "")}
       source = Source(pathlib.Path(folder), options=options)
     scores = {}
     tasks = self.tasks.values() if task is None else [self.task(task)]
@@ -375,13 +211,3 @@ class FinetunedModel(EmbedsTexts):
     """Compiles every task's program on one of the buckets' shapes."""
     for task in self.tasks.values():
       self.predictor.warm_up(self.params, task, rows, length)
-
-
-def _smallest_example(task: Task) -> Example:
-  if task.kind == "tagging":
-    return TaggedExample("", ("a",), None)
-  if task.kind == "questions":
-    return QuestionExample("", "a", "a", (), has_gold=False)
-  if task.kind == "embedding":
-    return PairExample("", "a", "a", None, None)
-  return TextExample("", "a", "a" if task.takes_pairs else None, None)

@@ -7,6 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from electra_jax.errors import UserError
+from electra_jax.finetuning.generation_checks import (
+    check_generation,
+    writes_text,
+)
 from electra_jax.models.config import EncoderConfig
 from electra_jax.models.pooling import check_dimensions, layers_below
 from electra_jax.runs.finetune_config import FinetuneConfig
@@ -45,13 +49,15 @@ def find_tasks(config: FinetuneConfig) -> list[Task]:
   """Returns the tasks that a config names.
 
   Raises:
-    UserError: there is no such task, one is named twice, or one cannot have
-      the bottleneck that is asked for.
+    UserError: there is no such task, one is named twice, or one does not go
+      with what else is asked for.
   """
   names = config.task.split("+")
   if len(set(names)) < len(names):
     raise UserError(f"config.task {config.task!r} names a task twice")
   tasks = [_find_task(name, config) for name in names]
+  if writes_text(tasks):
+    check_generation(config, tasks)
   if config.bottleneck.dimensions:
     _check_bottleneck(config, tasks)
   if len(tasks) > 1 and any(task.vectors for task in tasks):
@@ -160,6 +166,7 @@ def feature_options(config: FinetuneConfig) -> FeatureOptions:
       double_unordered=config.data.double_unordered,
       released_answer_spans=config.data.released_answer_spans,
       windows=config.data.windows,
+      max_target_length=config.generation.max_target_length,
   )
 
 

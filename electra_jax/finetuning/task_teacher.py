@@ -21,8 +21,8 @@ from electra_jax.errors import UserError
 from electra_jax.finetuning import task_data
 from electra_jax.finetuning.forward import apply_and_look
 from electra_jax.finetuning.inputs import parse_inputs
-from electra_jax.finetuning.model import heads_of
 from electra_jax.finetuning.pretrained_encoder import PretrainedEncoder
+from electra_jax.finetuning.task_predictor import heads_of
 from electra_jax.finetuning.taught import IS_LABELLED, Answers, TaskTeacher
 from electra_jax.finetuning.trainer import init_params
 from electra_jax.models.bottleneck import without_rate

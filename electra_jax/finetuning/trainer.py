@@ -104,7 +104,7 @@ def make_task_trainer(
   sharding.check_divisible(
       mesh, "number of attention heads", encoder.num_heads, ("tensor",)
   )
-  optimizer_config = _optimizer_config(config, num_steps, detection)
+  optimizing = optimizer_config(config, num_steps, detection)
   model = TaskModel(
       encoder,
       tuple(heads),
@@ -117,8 +117,8 @@ def make_task_trainer(
     return params | detection.init_params() if detection else params
 
   abstract_params = jax.eval_shape(lambda: fresh_params(0))
-  rates = _rates(abstract_params, encoder, optimizer_config)
-  optimizer = make_optimizer(optimizer_config, rates)
+  rates = _rates(abstract_params, encoder, optimizing)
+  optimizer = make_optimizer(optimizing, rates)
 
   def loss_fn(params, examples, weights):
     summed = plain_loss if teacher is None else taught_loss
@@ -155,7 +155,7 @@ def make_task_trainer(
       prepare,
       loss_fn,
       optimizer,
-      learning_rate_schedule(optimizer_config),
+      learning_rate_schedule(optimizing),
       root_key=root_key,
       accumulation_steps=config.train.accumulation_steps,
       weights_at=lambda weights, step: weights._replace(
@@ -233,11 +233,12 @@ def make_predict_step(
   return jax.jit(predict_step, out_shardings=whole)
 
 
-def _optimizer_config(
+def optimizer_config(
     config: FinetuneConfig,
     num_steps: int,
     detection: diffcse.Detection | None = None,
 ) -> OptimizerConfig:
+  """Returns the numbers of a config's optimizer for a run of so many steps."""
   numbers = dataclasses.asdict(config.optimizer)
   # Not cut to whole steps: release model/optimization.py:create_optimizer.
   warmup_steps = numbers.pop("warmup_proportion") * num_steps

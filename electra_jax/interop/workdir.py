@@ -12,7 +12,7 @@ from etils import epath
 from electra_jax.devices import sharding
 from electra_jax.errors import UserError
 from electra_jax.finetuning import task_data
-from electra_jax.finetuning.model import heads_of
+from electra_jax.finetuning.task_predictor import heads_of
 from electra_jax.finetuning.trainer import init_params
 from electra_jax.interop.model import FinetunedState, PretrainedState
 from electra_jax.models.config import ElectraConfig, encoder_config
@@ -91,6 +91,13 @@ def read_finetuned(
       task_data.task_from_json(record, run.config)
       for record in run.facts["tasks"]
   )
+  for task in tasks:
+    if task.kind == "generation":
+      raise UserError(
+          f"{workdir} has learned to write text ({task.name}), and no format of"
+          " convert and export holds such a network; ask it by electra-jax"
+          " predict, or from Python by electra_jax.open_run"
+      )
   heads = heads_of(tasks, run.config)
   abstract = jax.eval_shape(lambda: init_params(encoder, heads, 0))
   folder = seed_folder(workdir, seed)

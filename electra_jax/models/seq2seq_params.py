@@ -13,7 +13,9 @@ from electra_jax.shapes import Params
 from electra_jax.trees import path_names
 
 
-def init_params(config: EncoderConfig, architecture: str, seed: int) -> Params:
+def init_params(
+    config: EncoderConfig, architecture: str, seed: int | jax.Array
+) -> Params:
   """Returns fresh parameters; the encoder's are those of a `TaskModel`.
 
   Args:

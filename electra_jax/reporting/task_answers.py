@@ -49,14 +49,17 @@ class TaskAnswers:
   Attributes:
     task: its name.
     split: its name.
-    kind: "classification", "multilabel", "regression", "tagging", "questions".
+    kind: "classification", "multilabel", "regression", "tagging",
+      "questions", "generation".
     count: examples.
-    wrong: those answered wrongly; of ratings 0.
+    wrong: those answered wrongly; of ratings 0; of written texts those that
+      are not a target, word by word.
     labels: classes; of tagging, tags.
     confusion: [classes, classes] by true class, then by answer; None where
       there are no classes.
     ratings: true ones and answers.
-    mistakes: the most confident first.
+    mistakes: the most confident first; of written texts some from all over
+      the split, right ones included.
   """
 
   task: str
@@ -94,6 +97,7 @@ def _checked(path: epath.Path) -> Answers:
 
 def _kind_of(answer: Mapping[str, Any]) -> str | None:
   signs = {
+      "written": "generation",
       "words": "tagging",
       "context": "questions",
       "rating": "regression",
@@ -209,7 +213,26 @@ def _questions(task: str, split: str, answers: Answers) -> TaskAnswers:
   )  # fmt: skip
 
 
+def _texts(task: str, split: str, answers: Answers) -> TaskAnswers:
+  wrong = [a for a in answers if a.get("written") not in _golds(a)]
+  step = max(len(answers) // MOST_MISTAKES, 1)
+  samples = [
+      Mistake(_text(a), _cut(str(a.get("written"))), _listed(_golds(a)), None)
+      for a in answers[::step][:MOST_MISTAKES]
+  ]
+  return TaskAnswers(
+      task, split, "generation", len(answers), len(wrong),
+      (), None, ((), ()), samples,
+  )  # fmt: skip
+
+
+def _golds(answer: Mapping[str, Any]) -> list[Any]:
+  gold = answer["gold"]
+  return gold if isinstance(gold, list) else [gold]
+
+
 _READERS = {
+    "generation": _texts,
     "classification": _classes,
     "multilabel": _label_sets,
     "regression": _ratings,

@@ -47,7 +47,11 @@ class TaskDataConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TableConfig:
-  """The columns of task=table; see tasks/table.py:table_task."""
+  """The user's own data: columns and files.
+
+  See tasks/table.py:table_task, tasks/text_pairs.py:embedding_task and
+  tasks/text_to_text.py:generation_task.
+  """
 
   kind: str
   text: str
@@ -62,6 +66,10 @@ class TableConfig:
   labels: tuple[str, ...]
   label_range: tuple[float, ...]
   negative: str = ""
+  target: str = ""
+  source_language: str = ""
+  target_language: str = ""
+  dataset: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +97,47 @@ class EmbeddingConfig:
   dimensions: tuple[int, ...] = ()
   detection_weight: float = with_default(0.005, number(least=0))
   detection_mask_prob: float = with_default(0.3, number(above=0, below=1))
+
+
+@dataclasses.dataclass(frozen=True)
+class GenerationConfig:
+  """How task=translate, summarise and answer write text.
+
+  Attributes:
+    architecture: "unilm", one stack that reads the source and writes the
+      target; "shared", the encoder's layers with cross-attention as decoder;
+      "separate", a decoder with layers of its own; "recurrent", a recurrent
+      decoder over the encoder's states. See models/seq2seq.py.
+    decoder_from: which network the layers of "separate" start from.
+    max_target_length: tokens of a written text at most, its end included.
+    label_smoothing: share of each label that all other words share.
+    method: how words are chosen: the likeliest, by beam search, or drawn.
+    beam_size: texts that a beam search goes on with.
+    length_penalty: power of the length that a text's score is divided by, as
+      ((5 + tokens) / 6)^power; 0 prefers short texts.
+    no_repeat_ngram: a text never has the same so many tokens twice; 0 for off.
+    min_length: tokens before the end of a text at least.
+    temperature: of "sample", that logits are divided by.
+    top_k: of "sample": likeliest tokens that are drawn from; 0 for all.
+    top_p: of "sample": likeliest tokens that have so much probability together.
+  """
+
+  architecture: str = with_default(
+      "shared", choice("unilm", "shared", "separate", "recurrent")
+  )
+  decoder_from: str = with_default(
+      "discriminator", choice("discriminator", "generator")
+  )
+  max_target_length: int = with_default(64, number(least=2))
+  label_smoothing: float = with_default(0.1, number(least=0, below=1))
+  method: str = with_default("beam", choice("greedy", "beam", "sample"))
+  beam_size: int = with_default(4, number(**POSITIVE))
+  length_penalty: float = with_default(0.6, number(least=0))
+  no_repeat_ngram: int = with_default(0, number(least=0))
+  min_length: int = with_default(0, number(least=0))
+  temperature: float = with_default(1.0, number(above=0))
+  top_k: int = with_default(0, number(least=0))
+  top_p: float = with_default(1.0, number(above=0, most=1))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,6 +291,7 @@ class FinetuneConfig:
     bottleneck: between a text's vector and its class.
     distill: the teacher, if there is one.
     embedding: how task=embedding learns.
+    generation: how tasks that write text do.
   """
 
   task: str
@@ -259,6 +309,7 @@ class FinetuneConfig:
   bottleneck: BottleneckConfig = BottleneckConfig(0, 1e-5, 1.0, 5, "learned")
   distill: TaskDistillConfig = TaskDistillConfig()
   embedding: EmbeddingConfig = EmbeddingConfig()
+  generation: GenerationConfig = GenerationConfig()
 
 
 def read_finetune_config(config: Any) -> FinetuneConfig:

@@ -103,6 +103,7 @@ FINETUNING = Kind(
         "bottleneck.",
         "distill.",
         "embedding.",
+        "generation.",
     ),
     read=read_finetune_config,
     facts=TaskFacts,

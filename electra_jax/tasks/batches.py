@@ -99,6 +99,13 @@ class Batches:
       ]
     self.row_counts = packing.choose_row_counts(needed, most, row_multiple)
 
+  def describe(self) -> str:
+    """Says how many texts a batch has, and in which rows."""
+    rows = " or ".join(map(str, self.row_counts))
+    return (
+        f"{self.batch_size} texts in {rows} rows of {self._row_length} tokens"
+    )
+
   def steps_of(self, epochs: float) -> int:
     """Returns the steps of some passes over the texts, as released.
 

@@ -91,4 +91,28 @@ class PairExample(NamedTuple):
   label: float | None
 
 
-Example = PairExample | TextExample | TaggedExample | QuestionExample
+class GenerationExample(NamedTuple):
+  """A text, and the text that is to be written of it.
+
+  Attributes:
+    id: the file's own identifier, or the row number from 0 as text.
+    text: what is read: the source; of an answer, the question.
+    other_text: what is read behind it, such as a question's context, or None.
+    target: what is to be written.
+    more_targets: what is right as well; training looks at `target` alone.
+  """
+
+  id: str
+  text: str
+  other_text: str | None
+  target: str | None
+  more_targets: tuple[str, ...] = ()
+
+
+Example = (
+    PairExample
+    | TextExample
+    | TaggedExample
+    | QuestionExample
+    | GenerationExample
+)

@@ -11,15 +11,16 @@ pre-training.
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from electra_jax.errors import UserError
 from electra_jax.tasks import tag_schemes, words
-from electra_jax.tasks.alignment import TextPieces
 from electra_jax.tasks.examples import Example, TaggedExample
-from electra_jax.tasks.span_features import SpanFeature, make_span_features
+from electra_jax.tasks.feature_arrays import FeatureOptions, Features
+from electra_jax.tasks.generation_features import generation_features
+from electra_jax.tasks.span_features import make_span_features
 from electra_jax.tasks.task import Task
 from electra_jax.tasks.text_groups import (
     make_groups,
@@ -28,64 +29,6 @@ from electra_jax.tasks.text_groups import (
 )
 from electra_jax.tasks.text_windows import text_windows
 from electra_jax.text.tokenizer import Tokenizer
-
-
-@dataclasses.dataclass(frozen=True)
-class FeatureOptions:
-  """How texts are cut.
-
-  Attributes:
-    max_length: tokens of a text at most, special tokens included.
-    max_query_length: pieces of a question at most.
-    doc_stride: pieces from one window of a context, or of a text, to the next.
-    double_unordered: whether training pairs without an order are used both
-      ways round, in the tasks that ask for it.
-    windows: what becomes of a text to classify or to rate that is too long;
-      one of `text_windows.WINDOWS`.
-    released_answer_spans: whether answers are learnt where the release finds
-      them; see `make_span_features`.
-  """
-
-  max_length: int = 128
-  max_query_length: int = 64
-  doc_stride: int = 128
-  double_unordered: bool = True
-  windows: str = "first"
-  released_answer_spans: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Features:
-  """One split of one task as numbers; n texts.
-
-  Attributes:
-    texts: ids of each, special tokens included.
-    first_lengths: [n] tokens of segment 0, which come first.
-    examples: [n] which example each is of.
-    targets: what the loss compares with, by name, each [n, ...]; zeros where
-      the example has no label.
-    spans: of questions, what decoding needs.
-    contexts: of questions, one for each example.
-    weights: [n] how much each text counts in the loss, so that the windows of
-      one example count once together; None where each counts once.
-    group: texts that belong together and stand behind each other: of an
-      embedding a text, its partner and, where there is one, its negative.
-    cut_pieces: [m] how many pieces of each example are in none of the texts:
-      of a text to classify or to rate, or of a question; None for tags.
-  """
-
-  texts: list[np.ndarray]
-  first_lengths: np.ndarray
-  examples: np.ndarray
-  targets: Mapping[str, np.ndarray]
-  spans: Sequence[SpanFeature] = ()
-  contexts: Sequence[TextPieces] = ()
-  weights: np.ndarray | None = None
-  cut_pieces: np.ndarray | None = None
-  group: int = 1
-
-  def __len__(self) -> int:
-    return len(self.texts)
 
 
 def make_features(
@@ -114,6 +57,8 @@ def make_features(
     return _span_features(examples, tokenizer, options, for_training)
   if task.kind == "embedding":
     return _group_features(task, examples, tokenizer, options, for_training)
+  if task.kind == "generation":
+    return generation_features(examples, tokenizer, options)
   return _text_features(
       task,
       examples,
@@ -133,7 +78,7 @@ def with_labels(task: Task, examples: Sequence[Example]) -> Task:
   Raises:
     UserError: fewer than two labels are found.
   """
-  if task.kind == "embedding":
+  if task.kind in ("embedding", "generation"):
     return task
   if task.kind not in ("tagging", "questions"):
     takes_pairs = any(example.other_text is not None for example in examples)
@@ -189,16 +134,31 @@ def _with_scheme(task: Task, examples: Sequence[TaggedExample]) -> Task:
 
 def cut_note(features: Features, options: FeatureOptions) -> str:
   """Says how many examples are longer than what is read of them, or ""."""
-  if features.cut_pieces is None or not features.cut_pieces.any():
-    return ""
-  cut, total = np.count_nonzero(features.cut_pieces), len(features.cut_pieces)
-  what, key = "texts", "max_length"
+  what, key = "texts", "data.max_length"
   if features.contexts:
-    what, key = "questions", "max_query_length"
+    what, key = "questions", "data.max_query_length"
+  if features.cut_target_pieces is not None:
+    what = "sources"
+  notes = (
+      _cut(features.cut_pieces, what, key, options),
+      _cut(
+          features.cut_target_pieces,
+          "targets",
+          "generation.max_target_length",
+          options,
+      ),
+  )
+  return "; ".join(filter(None, notes))
+
+
+def _cut(cut_pieces, what: str, key: str, options: FeatureOptions) -> str:
+  if cut_pieces is None or not cut_pieces.any():
+    return ""
+  limit = getattr(options, key.rpartition(".")[2])
   return (
-      f"{cut:,} of {total:,} {what} are longer than config.data.{key}="
-      f"{getattr(options, key)} tokens and lose their end"
-      f" ({int(features.cut_pieces.sum()):,} tokens in all)"
+      f"{np.count_nonzero(cut_pieces):,} of {len(cut_pieces):,} {what} are"
+      f" longer than config.{key}={limit} tokens and lose their end"
+      f" ({int(cut_pieces.sum()):,} tokens in all)"
   )
 
 

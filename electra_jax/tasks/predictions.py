@@ -9,9 +9,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from electra_jax.tasks import retrieval, scoring, squad_scoring, tag_schemes
+from electra_jax.tasks import (
+    generation_scoring,
+    retrieval,
+    scoring,
+    squad_scoring,
+    tag_schemes,
+)
 from electra_jax.tasks.examples import (
     Example,
+    GenerationExample,
     PairExample,
     QuestionExample,
     TaggedExample,
@@ -52,13 +59,15 @@ class Predictions(NamedTuple):
 
   Attributes:
     values: as `scoring.score` takes them: classes, tuples of them, ratings,
-      tags as learnt, or the texts of answers ("" for none); of an embedding,
+      tags as learnt, or the texts of answers ("" for none); of generation, the
+      written texts; of an embedding,
       what `retrieval.find_partners` returns.
     records: the same with text, probability and gold, for people; tags in the
       scheme of the data; of a long text also how many `windows` of it were
       read, or how many of its tokens were not (`cut_tokens`).
     answers: of questions, with candidates and null odds.
-    loss: mean cross-entropy of the gold classes in nats, where there are any.
+    loss: mean cross-entropy of the gold classes in nats, where there are any;
+      of generation, of the tokens of targets.
     rate: mean nats that a bottleneck keeps of a text, where there is one.
   """
 
@@ -134,13 +143,18 @@ def score(
     )
   if task.kind == "embedding":
     return retrieval.score_partners(task.metrics, examples, predictions.values)
-  if task.kind == "tagging":
-    gold = [list(learnt_tags(task, example)) for example in examples]
+  if task.kind == "generation":
+    scores = generation_scoring.score_texts(
+        task.metrics, examples, predictions.values
+    )
   else:
-    gold = [example.label for example in examples]
-  scores = scoring.score(
-      task.metrics, gold, predictions.values, labels=task.labels
-  )
+    if task.kind == "tagging":
+      gold = [list(learnt_tags(task, example)) for example in examples]
+    else:
+      gold = [example.label for example in examples]
+    scores = scoring.score(
+        task.metrics, gold, predictions.values, labels=task.labels
+    )
   if predictions.loss is not None:
     scores["loss"] = predictions.loss
   if predictions.rate is not None:
@@ -299,6 +313,8 @@ def _gold(example: Example) -> Any:
     return True if example.has_gold else None
   if isinstance(example, PairExample):
     return True  # Who belongs to whom, the file tells.
+  if isinstance(example, GenerationExample):
+    return example.target
   return example.label
 
 

@@ -53,8 +53,7 @@ def read_squad(name: str, source: Source, split: str) -> list[QuestionExample]:
       ),
   )
   examples = []
-  for place, context, question in _squad_questions(path):
-    example = _squad_example(context, question, place)
+  for place, example in squad_examples(path):
     if example.is_impossible and name == "squadv1":
       raise UserError(
           f"{place} has no answer, which SQuAD 1.1 does not know; read the file"
@@ -64,6 +63,18 @@ def read_squad(name: str, source: Source, split: str) -> list[QuestionExample]:
   if split != "train":
     _check_ids(examples, path)
   return _not_empty(examples, path)
+
+
+def squad_examples(
+    path: pathlib.Path,
+) -> Iterator[tuple[str, QuestionExample]]:
+  """Yields place and question of a file as of `read_squad`.
+
+  Raises:
+    UserError: the file is not of the form.
+  """
+  for place, context, question in _squad_questions(path):
+    yield place, _squad_example(context, question, place)
 
 
 def read_mrqa(name: str, source: Source, split: str) -> list[QuestionExample]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from etils import epath
 
-from electra_jax.tasks import glue, table, text_pairs
+from electra_jax.tasks import glue, table, text_pairs, text_to_text
 from electra_jax.tasks.question_files import SQUAD_VERSIONS
 from electra_jax.tasks.registry import find_task
 from electra_jax.tasks.reviews import REVIEW_TASKS
@@ -60,17 +60,16 @@ def write_synthetic_task(
 
   Args:
     name: a key of `TASKS`, or "table" for CSV files with the columns text and
-      label, or "embedding" for texts in lines; of "reviews", which brings its own data, nothing is written.
+      label, "embedding" for texts in lines, or a key of `text_to_text.METRICS`
+      for a table whose target is the source's first words, backwards; of
+      "reviews", which brings its own data, nothing is written.
     folder: gets a folder of the task's name, as the release has it.
     num_train: examples to train on.
     num_dev: examples of each split that is scored.
     num_test: examples of each split that is predicted.
     seed: another seed gives other examples by the same rule.
   """
-  table_columns = {"kind": "classification", "text": "text", "label": "label"}
-  if name == text_pairs.NAME:
-    table_columns = {"text": "text"}
-  task = find_task(name, table_columns)
+  task = find_task(name, _options_of(name))
   # The diagnostic set is only predicted.
   sizes = {"train": num_train} if task.dev_splits else {}
   sizes |= dict.fromkeys(task.dev_splits, num_dev)
@@ -84,6 +83,8 @@ def write_synthetic_task(
     elif name == text_pairs.NAME:
       lines = (f"{_sentence(rng)} {_sentence(rng)}" for _ in range(size))
       _write(folder / f"{split}.txt", lines)
+    elif task.kind == text_to_text.KIND:
+      _write_backwards(folder / f"{split}.tsv", rng, size)
     elif task.kind == "tagging":
       _write_tagging(folder / f"{split}.txt", name, rng, size)
     elif name in REVIEW_TASKS:
@@ -94,6 +95,15 @@ def write_synthetic_task(
       _write_mrqa(folder / f"{split}.jsonl", rng, size)
     else:
       _write_glue(folder, task, split, rng, size)
+
+
+def _options_of(name: str) -> dict[str, str]:
+  """Returns the columns of made-up tables."""
+  if name == text_pairs.NAME:
+    return {"text": "text"}
+  if name in text_to_text.METRICS:
+    return {"text": text_to_text.SOURCE, "target": text_to_text.TARGET}
+  return {"kind": "classification", "text": "text", "label": "label"}
 
 
 def _write_glue(
@@ -125,6 +135,14 @@ def _write_table(path: pathlib.Path, rng: random.Random, size: int) -> None:
     text = f"{_sentence(rng, _MARKERS[i % 2])}, {_sentence(rng)}"
     lines.append(f'"{text}",{TABLE_LABELS[i % 2]}')
   _write(path, lines)
+
+
+def _write_backwards(path: pathlib.Path, rng: random.Random, size: int) -> None:
+  rows = [(text_to_text.SOURCE, text_to_text.TARGET)]
+  for _ in range(size):
+    source = _sentence(rng)
+    rows.append((source, " ".join(source.split()[2::-1])))
+  _write(path, map("\t".join, rows))
 
 
 def _write_tagging(
@@ -223,9 +241,7 @@ def make_task(names: list[str], folder: epath.PathLike) -> None:
   texts = []
   for name in names:
     write_synthetic_task(name, folder)
-    options = {"kind": "classification", "text": "text", "label": "label"}
-    if name == text_pairs.NAME:
-      options = {"text": "text"}
+    options = _options_of(name)
     task = find_task(name, options)
     for example in task.read(Source(folder, options=options), "train"):
       fields = [x for x in example[1:3] if x is not None]

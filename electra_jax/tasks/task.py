@@ -23,7 +23,7 @@ class Source:
   Attributes:
     folder: the folder that holds the task's folder or is it, or None.
     use_tfds: whether tensorflow-datasets brings the data.
-    options: what only the `table` task asks for, by name.
+    options: what only tasks of the user's own data ask for, by name.
   """
 
   folder: pathlib.Path | None = None
@@ -56,10 +56,11 @@ class Task:
 
   Attributes:
     name: as in `config.task`; also the scope of its head.
-    kind: "classification", "multilabel", "regression", "tagging", "questions"
-      or "embedding".
+    kind: "classification", "multilabel", "regression", "tagging",
+      "questions", "embedding" or "generation".
     metrics: names of scores, in `scoring.METRICS` or, of questions, in
-      `squad_scoring`; the first one selects the best seed.
+      `squad_scoring`, of generation in `generation_scoring`; the first one
+      selects the best seed.
     read: (source, split) -> examples; raises MissingSplitError, or a UserError
       that names file, line and fix.
     labels: classes or tags in the order of their ids; empty where the

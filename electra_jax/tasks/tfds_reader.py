@@ -1,6 +1,6 @@
 """The same tasks by tensorflow-datasets, which fetches and keeps the data."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from electra_jax.errors import UserError
@@ -79,6 +79,28 @@ def read_tfds(task: Task, split: str) -> list[Example]:
   features, records = _open(dataset, split)
   convert = _CONVERTERS[dataset.partition("/")[0]]
   return convert(task, features, records, is_train=split == "train")
+
+
+def read_tfds_rows(
+    dataset: str, split: str
+) -> Iterator[tuple[str, dict[str, Any]]]:
+  """Yields place and texts of every row of any dataset.
+
+  Args:
+    dataset: as tensorflow-datasets names it, "NAME/CONFIG:VERSION".
+    split: "train", "dev" (its validation) or "test".
+
+  Raises:
+    MissingSplitError: the dataset has no such split.
+    UserError: tensorflow-datasets is not installed, or cannot bring the data.
+  """
+  _, records = _open(dataset, split)
+  for number, record in enumerate(records):
+    texts = {
+        name: value.decode("utf-8") if isinstance(value, bytes) else value
+        for name, value in record.items()
+    }
+    yield f"{dataset} {split} row {number}", texts
 
 
 def _open(dataset: str, split: str) -> tuple[Mapping[str, Any], _Records]:

@@ -168,7 +168,8 @@ def layerwise_rates(
   """Returns each parameter's factor of the learning rate.
 
   A head has factor 1, the top layer layerwise_decay, and so on down to the
-  embeddings. With `released_layer_exponents` all but the head are one power
+  embeddings. A decoder's layers have those of the encoder's, and what else it
+  has, such as attention to the source, has factor 1. With `released_layer_exponents` all but the head are one power
   smaller, as in the release.
 
   Raises:
@@ -182,7 +183,7 @@ def layerwise_rates(
   for i in range(num_layers):
     exponent = num_layers - 1 - i + below_head
     rules.append((rf"(.+/)?layer_{i}/.+", exponent))
-  rules.append((r"(task_specific|\w+_head)/.+", 0))
+  rules.append((r"(task_specific|decoder|\w+_head)/.+", 0))
   exponents = match_rules(rules, params, "layer-wise learning rate")
   return jax.tree.map(lambda n: config.layerwise_decay**n, exponents)
 

@@ -26,8 +26,9 @@ import numpy as np
 from electra_jax import config_files, finetune
 from electra_jax.devices import sharding
 from electra_jax.finetuning import task_data
-from electra_jax.finetuning.model import FinetunedModel, head_of
+from electra_jax.finetuning.model import FinetunedModel
 from electra_jax.finetuning.pretrained_encoder import find_encoder
+from electra_jax.finetuning.task_predictor import head_of
 from electra_jax.finetuning.trainer import make_task_trainer
 from electra_jax.tasks.batches import Batches, TaskBatch
 from electra_jax.tasks.features import make_features

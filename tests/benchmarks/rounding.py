@@ -25,7 +25,7 @@ from etils import epath
 import electra_jax
 from electra_jax.devices import sharding
 from electra_jax.finetuning import task_data
-from electra_jax.finetuning.model import TaskPredictor
+from electra_jax.finetuning.task_predictor import TaskPredictor
 from electra_jax.interop.workdir import read_finetuned
 from electra_jax.runs import workdir as workdirs
 from tests.benchmarks import sets

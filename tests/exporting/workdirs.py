@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from electra_jax.disk.scratch import open_scratch
 from electra_jax.finetuning import finetune, task_data
-from electra_jax.finetuning.model import heads_of
 from electra_jax.finetuning.pretrained_encoder import find_encoder
+from electra_jax.finetuning.task_predictor import heads_of
 from electra_jax.finetuning.trainer import init_params
 from electra_jax.interop.model import PretrainedState
 from electra_jax.interop.workdir import facts_of_copy, write_pretrained

@@ -13,8 +13,9 @@ from electra_jax.finetuning import finetune, total_loss, trainer
 from electra_jax.finetuning.inputs import parse_inputs
 from electra_jax.finetuning.losses import regression_loss
 from electra_jax.finetuning.many_texts import ManyTexts
-from electra_jax.finetuning.model import FinetunedModel, heads_of
+from electra_jax.finetuning.model import FinetunedModel
 from electra_jax.finetuning.task_data import find_tasks
+from electra_jax.finetuning.task_predictor import heads_of
 from electra_jax.interop import google
 from electra_jax.interop import workdir as interop
 from electra_jax.models.bottleneck import Bottleneck, BottleneckOutput

@@ -13,9 +13,10 @@ from electra_jax.devices import sharding
 from electra_jax.errors import UserError
 from electra_jax.finetuning import diffcse, finetune
 from electra_jax.finetuning.inputs import parse_inputs
-from electra_jax.finetuning.model import TaskPredictor, head_of
 from electra_jax.finetuning.pretrained_encoder import find_encoder
+from electra_jax.finetuning.programs import training_batches
 from electra_jax.finetuning.task_data import find_tasks, read_task, source_of
+from electra_jax.finetuning.task_predictor import TaskPredictor, head_of
 from electra_jax.finetuning.trainer import make_task_trainer
 from electra_jax.tasks.packing import PackedTexts
 from electra_jax.trees import path_names
@@ -78,7 +79,7 @@ def steps_of(config, devices, steps=2):
   start = find_encoder(config)
   mesh = sharding.make_mesh(devices=devices)
   tasks = [read_task(t, source_of(config)) for t in find_tasks(config)]
-  batches = finetune._training_batches(config, start, tasks, mesh)
+  batches = training_batches(config, start, tasks, mesh)
   detection = diffcse.make_detection(config, start)
   trainer = make_task_trainer(
       config,

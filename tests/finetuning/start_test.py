@@ -6,9 +6,9 @@ import pytest
 from electra_jax.devices import sharding
 from electra_jax.errors import UserError
 from electra_jax.finetuning import finetune
-from electra_jax.finetuning.model import head_of
 from electra_jax.finetuning.pretrained_encoder import find_encoder
 from electra_jax.finetuning.task_data import find_tasks
+from electra_jax.finetuning.task_predictor import head_of
 from electra_jax.finetuning.trainer import make_task_trainer
 from electra_jax.trees import path_names
 from tests import helpers

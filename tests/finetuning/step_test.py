@@ -6,9 +6,9 @@ import pytest
 
 from electra_jax.devices import sharding
 from electra_jax.finetuning import finetune
-from electra_jax.finetuning.model import heads_of
 from electra_jax.finetuning.pretrained_encoder import find_encoder
 from electra_jax.finetuning.task_data import find_tasks, read_task, source_of
+from electra_jax.finetuning.task_predictor import heads_of
 from electra_jax.finetuning.trainer import make_task_trainer
 from electra_jax.tasks.batches import Batches
 from electra_jax.tasks.features import FeatureOptions, make_features

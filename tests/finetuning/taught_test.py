@@ -13,8 +13,9 @@ from electra_jax.devices import sharding
 from electra_jax.errors import UserError
 from electra_jax.finetuning import task_data
 from electra_jax.finetuning.finetune import finetune
-from electra_jax.finetuning.model import FinetunedModel, head_of
+from electra_jax.finetuning.model import FinetunedModel
 from electra_jax.finetuning.pretrained_encoder import find_encoder
+from electra_jax.finetuning.task_predictor import head_of
 from electra_jax.finetuning.task_teacher import (
     find_task_teacher,
     taught_tasks,

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from etils import epath
 
 from electra_jax.devices import sharding
-from electra_jax.finetuning.model import TaskPredictor, head_of
+from electra_jax.finetuning.task_predictor import TaskPredictor, head_of
 from electra_jax.finetuning.trainer import init_params
 from electra_jax.interop import convert
 from electra_jax.interop.model import FinetunedState

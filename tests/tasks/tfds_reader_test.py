@@ -258,3 +258,24 @@ def test_errors(datasets, monkeypatch):
   monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
   with pytest.raises(UserError, match=r"glue/cola.*electra-jax\[tfds\]"):
     TASKS["cola"].read(TFDS, "train")
+
+
+def test_pairs_of_any_dataset_are_read(datasets):
+  pairs = [{"en": b"a house", "de": "ein H\u00e4uschen".encode()}]
+  datasets["wmt14_translate/de-en"] = ({}, {"train": pairs})
+  options = {
+      "text": "en",
+      "target": "de",
+      "dataset": "tfds:wmt14_translate/de-en",
+  }
+  task = find_task("translate", options)
+  source = Source(options=options)
+  (found,) = task.read(source, "train")
+  assert found[:4] == ("0", "a house", None, "ein H\u00e4uschen")
+  with pytest.raises(MissingSplitError, match="no split 'dev'"):
+    task.read(source, "dev")
+  options["target"] = "fr"
+  task = find_task("translate", options)
+  told = r"wmt14_translate/de-en train row 0 has no column 'fr'"
+  with pytest.raises(UserError, match=told):
+    task.read(Source(options=options), "train")

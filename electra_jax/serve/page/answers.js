@@ -101,6 +101,10 @@ const BY_KIND = {
     ];
   },
 
+  generation(record) {
+    return [big(record.written || "nothing", `score ${record.score.toFixed(2)}`)];
+  },
+
   questions(record) {
     const context = element("p", "context");
     if (!record.answer) {
