@@ -99,6 +99,17 @@ class StandIns:
       text = "\n".join(["question\tanswer", *rows]) + "\n"
       (path / f"{split}.tsv").write_text(text)
 
+  def _make_synopses(self, path):
+    write_synthetic_task("summarise", path.parent / "written")
+    shutil.copytree(path.parent / "written/summarise", path)
+
+  def _make_news(self, path):
+    path.mkdir()
+    for split in ("train", "dev"):
+      for language in ("en", "de"):
+        lines = (f"the cat {i} saw the river\n" for i in range(20))
+        (path / f"{split}.{language}").write_text("".join(lines))
+
   def _make_questions(self, path):
     write_synthetic_task("squad", path)
 

@@ -33,6 +33,8 @@ FINETUNE = """examples:
   electra-jax finetune --config finetune:task=table,size=small \\
       --config.init_from=run --config.table.train=reviews.csv \\
       --config.table.dev_percent=10 --config.data.windows=mean --workdir stars
+  electra-jax finetune --config finetune:task=summarise,size=small \\
+      --config.init_from=run --config.data.folder=pairs --workdir synopses
   electra-jax finetune --config finetune:squad,runlocal --workdir try
 The same command again resumes, and skips seeds that are finished; so does
   electra-jax finetune --workdir rte

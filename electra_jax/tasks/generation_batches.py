@@ -22,7 +22,7 @@ from electra_jax.tasks.generation_features import TARGET_IDS, TARGET_LENGTHS
 POOL = 32  # Batches that are sorted by length together.
 _ORDER_SEED = 2**31  # Added to the seed: of the order within a pool.
 _MULTIPLE = 8  # Of tokens a row.
-_SHARES = (4, 2, 1)  # A row has a quarter, half or all of the longest length.
+_SHARES = (2, 1)  # A row has half of the longest length, or all of it.
 
 
 class GenerationBatch(NamedTuple):
