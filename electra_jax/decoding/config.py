@@ -40,7 +40,7 @@ class DecodingConfig:
   def __post_init__(self):
     if self.method not in METHODS:
       raise UserError(
-          f"config.decoding.method is {self.method!r}; it must be one of"
+          f"config.generation.method is {self.method!r}; it must be one of"
           f" {', '.join(METHODS)}"
       )
     for name, is_right, rule in (
@@ -49,7 +49,7 @@ class DecodingConfig:
         (
             "min_length",
             0 <= self.min_length < self.max_length,
-            f"be from 0 to below max_length, {self.max_length}",
+            f"be from 0 to below max_target_length, {self.max_length}",
         ),
         ("length_penalty", self.length_penalty >= 0, "not be negative"),
         ("no_repeat_ngram", self.no_repeat_ngram >= 0, "not be negative"),
@@ -59,7 +59,7 @@ class DecodingConfig:
     ):
       if not is_right:
         value = getattr(self, name)
-        raise UserError(f"config.decoding.{name} is {value}; it must {rule}")
+        raise UserError(f"config.generation.{name} is {value}; it must {rule}")
 
   @property
   def beams(self) -> int:

@@ -75,5 +75,5 @@ def test_special_tokens_are_never_written_and_the_end_not_too_soon():
     ],
 )
 def test_nonsense_is_refused_by_name(name, value):
-  with pytest.raises(UserError, match=f"config.decoding.{name} is .?{value}"):
+  with pytest.raises(UserError, match=f"config.generation.{name} is .?{value}"):
     DecodingConfig(**{name: value})
