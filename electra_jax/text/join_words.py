@@ -9,6 +9,7 @@ _BEFORE = re.compile(r" (?=[,.;:!?%)\]}…])")
 _BEHIND = re.compile(r"(?<=[(\[{]) ")
 # Between what are words on both sides: it ' s, command - line, and / or.
 _BETWEEN = re.compile(r"(?<=\w) (['\u2019/-]) (?=\w)")
+_PLUSES = re.compile(r"(?<=\w) \+ \+")  # c + +
 _QUOTED = re.compile(r'" ([^"]*?) "')
 
 
@@ -29,4 +30,4 @@ def join_words(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
     return text
   text = _QUOTED.sub(r'"\1"', text)
   text = _BEHIND.sub("", _BEFORE.sub("", text))
-  return _BETWEEN.sub(r"\1", text)
+  return _BETWEEN.sub(r"\1", _PLUSES.sub("++", text))

@@ -28,7 +28,7 @@ WORDS = [
 @pytest.fixture(scope="module", name="own")
 def vocabulary():
   special = [names[0] for names in SPECIAL_NAMES.values()]
-  marks = list(",.;:!?%()[]{}'\"-/")
+  marks = list(",.;:!?%()[]{}'\"-/+")
   pieces = [*special, *marks, *WORDS, "##s"]
   return Tokenizer("wordpiece", "\n".join(pieces).encode())
 
@@ -40,6 +40,8 @@ def vocabulary():
         "see above (and/or see x): was it?",
         '"a film" was "it"; see [x]!',
         "x-y-x",
+        "a y++ film",
+        "x + y",
         "films",
         "",
     ],
