@@ -94,8 +94,8 @@ def read_finetuned(
   for task in tasks:
     if task.kind == "generation":
       raise UserError(
-          f"{workdir} has learned to write text ({task.name}), and no format of"
-          " convert and export holds such a network; ask it by electra-jax"
+          f"{workdir} has learned to write text ({task.name}), and convert,"
+          " export and prune take no such network; ask it by electra-jax"
           " predict, or from Python by electra_jax.open_run"
       )
   heads = heads_of(tasks, run.config)

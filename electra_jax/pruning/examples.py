@@ -13,8 +13,8 @@ from electra_jax.compress.importance import ExampleLoss
 from electra_jax.errors import UserError
 from electra_jax.finetuning import task_data
 from electra_jax.finetuning.forward import apply
-from electra_jax.finetuning.model import heads_of
 from electra_jax.finetuning.task_data import TaskData
+from electra_jax.finetuning.task_predictor import heads_of
 from electra_jax.finetuning.total_loss import loss_weights, summed_losses
 from electra_jax.models.bottleneck import without_rate
 from electra_jax.models.config import ElectraConfig, EncoderConfig

@@ -24,9 +24,9 @@ from electra_jax.disk.scratch import new_folder, open_scratch
 from electra_jax.errors import UserError
 from electra_jax.files import to_json, write_whole, writing
 from electra_jax.finetuning.evaluation import Evaluator
-from electra_jax.finetuning.model import TaskPredictor
 from electra_jax.finetuning.seeds import summarise, write_summary
 from electra_jax.finetuning.task_data import TaskData
+from electra_jax.finetuning.task_predictor import TaskPredictor
 from electra_jax.interop.model import FinetunedState, Model, PretrainedState
 from electra_jax.interop.workdir import (
     read_finetuned,

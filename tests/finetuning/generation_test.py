@@ -25,6 +25,7 @@ from electra_jax.finetuning.model import FinetunedModel, make_predictor
 from electra_jax.finetuning.pretrained_encoder import find_encoder
 from electra_jax.finetuning.programs import training_batches
 from electra_jax.finetuning.task_data import find_tasks, read_task, source_of
+from electra_jax.pruning.prune import prune
 from electra_jax.reporting.page import report
 from electra_jax.serve.served import open_models
 from electra_jax.tasks.examples import GenerationExample
@@ -269,6 +270,13 @@ def test_export_refuses_it_by_name(trained, tmp_path):
   _, workdir = trained
   with pytest.raises(UserError, match=r"write text \(translate\).*predict"):
     api.export(workdir, tmp_path / "out", to="onnx")
+  assert not (tmp_path / "out").exists()
+
+
+def test_prune_refuses_it_by_name(trained, tmp_path):
+  _, workdir = trained
+  with pytest.raises(UserError, match=r"write text \(translate\).*predict"):
+    prune(workdir, tmp_path / "out", remove_columns=0.5)
   assert not (tmp_path / "out").exists()
 
 
