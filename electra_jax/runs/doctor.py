@@ -27,6 +27,10 @@ EXTRAS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "scores of finetune and evaluate",
         ("scikit-learn>=1.5", "scipy>=1.13", "seqeval>=1.2.2"),
     ),
+    "text": (
+        "scores of translate, summarise and answer",
+        ("rouge-score>=0.1.2", "sacrebleu>=2.4"),
+    ),
     "interop": (
         "convert",
         ("google-crc32c>=1.5", "pyyaml>=6", "safetensors>=0.4"),
