@@ -84,7 +84,13 @@ def on_one_device(monkeypatch):
   return use
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    "task",
+    [
+        task if task == "sst" else pytest.param(task, marks=pytest.mark.slow)
+        for task in TASKS
+    ],
+)
 def test_many_lines_are_answered_as_one_at_a_time(
     tasks_run, tmp_path, task, one_device
 ):

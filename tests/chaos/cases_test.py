@@ -371,6 +371,7 @@ def test_flags_of_prepare(tmp_path, flags, tally):
   tally.check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sst", "mnli", "ner", "squad"])
 def test_lines_of_predict(name, tally):
   (task,) = task_data.find_tasks(helpers.finetune_config(name))

@@ -199,6 +199,7 @@ def test_kills(verb, starter, given, tmp_path, size, tally):
 KILLED = (-signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM, 0)
 
 
+@pytest.mark.slow
 def test_two_runs_in_one_workdir(starter, given, tmp_path, size, tally):
   whole = tmp_path / "whole"
   starter.run(pretrain(given, whole))

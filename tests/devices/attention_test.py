@@ -50,8 +50,12 @@ def plain():
     "axes",
     [
         {"data": 1},
-        {"data": 2, "fsdp": 2, "tensor": 1},
-        {"data": 2, "fsdp": 2, "tensor": 2},
+        pytest.param(
+            {"data": 2, "fsdp": 2, "tensor": 1}, marks=pytest.mark.slow
+        ),
+        pytest.param(
+            {"data": 2, "fsdp": 2, "tensor": 2}, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_training_does_not_depend_on_the_path(plain, axes):

@@ -49,6 +49,7 @@ def a_finished_run(tmp_path_factory):
   return workdir
 
 
+@pytest.mark.slow
 def test_a_stopped_run_ends_in_the_same_bits(tmp_path, whole):
   process = processes.start(*command(tmp_path))
   processes.stop(process, tmp_path / METRICS, 4, signal.SIGTERM)

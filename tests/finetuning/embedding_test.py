@@ -115,9 +115,8 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize(
-    "method", ["pairs", pytest.param("diffcse", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
 def test_devices_and_packing_change_nothing(start, method):
   config = config_of(start, **METHODS[method])
   one = steps_of(config, jax.devices()[:1])

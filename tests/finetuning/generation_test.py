@@ -46,7 +46,6 @@ WORDS = [
     "power",
     "law",
 ]
-SLOW_SHARED = pytest.param("shared", marks=pytest.mark.slow)
 ARCHITECTURES = ("unilm", "shared", "separate", "recurrent")
 
 
@@ -107,7 +106,8 @@ def steps_of(config, devices, steps=2):
   return records, before, jax.device_get(state.params)
 
 
-@pytest.mark.parametrize("architecture", ["unilm", SLOW_SHARED])
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["unilm", "shared"])
 def test_devices_and_accumulation_change_nothing(start, architecture):
   changes = {"generation.architecture": architecture}
   one = steps_of(config_of(start, **changes), jax.devices()[:1])
@@ -154,6 +154,7 @@ def a_finished_run(start, tmp_path_factory):
   return config, workdir
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_in_the_same_bits(trained, tmp_path):
   config, workdir = trained
   again = tmp_path / "again"

@@ -30,6 +30,7 @@ def uninterrupted(tmp_path_factory) -> pathlib.Path:
   return workdir
 
 
+@pytest.mark.slow
 def test_a_stopped_run_ends_in_the_same_bits(tmp_path, whole):
   process = processes.start(*command(tmp_path))
   output = processes.stop(process, tmp_path / METRICS, 4, signal.SIGTERM)

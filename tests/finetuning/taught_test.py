@@ -91,6 +91,7 @@ def few_steps(config, *, devices=1, steps=2, change=lambda data: data, **init):
   return records, jax.device_get(state.params)
 
 
+@pytest.mark.slow
 def test_the_same_on_eight_devices_and_in_parts(synthetic_task, teacher):
   records, params = few_steps(
       student_config(synthetic_task, teacher, "sst+ner", **STILL)
@@ -160,6 +161,7 @@ def test_texts_without_labels_have_the_teachers_answers_alone(
   assert record["loss"][0] == pytest.approx(whole, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_resumes_answers_and_keeps_its_teacher(
     tmp_path, synthetic_task, teacher, monkeypatch
 ):

@@ -201,14 +201,8 @@ def test_label_scores_are_those_of_whole_logits():
   assert is_best.any()
 
 
-@pytest.mark.parametrize(
-    "architecture",
-    [
-        "shared",
-        pytest.param("unilm", marks=pytest.mark.slow),
-        pytest.param("separate", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["shared", "unilm", "separate"])
 def test_what_is_computed_again_is_the_same(architecture):
   seeds = jnp.arange(3, dtype=jnp.uint32)
   gradients = []

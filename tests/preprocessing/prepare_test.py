@@ -415,6 +415,7 @@ def test_the_way_out_is_of_the_vocabulary(tmp_path, capsys):
   assert "larger" not in told
 
 
+@pytest.mark.slow
 def test_text_of_long_words_is_refused(tmp_path, capsys):
   words = ["".join(random.Random(i).choices("ACGT", k=300)) for i in range(9)]
   path = write(tmp_path / "corpus.txt", words)

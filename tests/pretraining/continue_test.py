@@ -78,6 +78,7 @@ def logits(workdir, ids, method, *more):
   )
 
 
+@pytest.mark.slow
 def test_another_length_starts_with_the_sources_answers(
     tmp_path, short_store, tiny_run, capsys
 ):
@@ -246,6 +247,7 @@ def test_the_shapes_may_be_those_of_the_source(tmp_path, store, tiny_run):
   assert pretrain(config, workdir, quiet=True).step == 1
 
 
+@pytest.mark.slow
 def test_a_run_resumed_before_its_first_checkpoint(tmp_path, store, tiny_run):
   config = helpers.store_config(store, init_from=str(tiny_run), **EVERY)
   pretrain(config, tmp_path, quiet=True)
