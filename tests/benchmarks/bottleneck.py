@@ -18,7 +18,6 @@ import sys
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
-import electra_jax
 from tests.benchmarks import sets
 
 EPOCHS = {200: 20.0, 500: 12.0, 1000: 8.0}  # By the number of texts.
@@ -39,12 +38,11 @@ def measure(args: argparse.Namespace, name: str, number: int, width: int):
       "bottleneck.dimensions": width,
       "bottleneck.beta": args.beta,
   }
-  summary = electra_jax.finetune(
+  summary = sets.learn(
       f"finetune:task=table,size={args.size}",
       folder / (f"{number}_k{width}_{args.beta:g}" if width else f"{number}"),
-      overrides=overrides,
-      quiet=True,
-  ).summary
+      overrides,
+  )
   scores = summary["seeds"].values()
   record = {
       "accuracies": [seed["table/dev/accuracy"] for seed in scores],

@@ -39,10 +39,10 @@ _METRIC = "table/dev/accuracy"
 
 def learn(args: argparse.Namespace, start, tables, workdir) -> list[float]:
   """Fine-tunes with all seeds; returns their dev accuracies."""
-  done = electra_jax.finetune(
+  summary = sets.learn(
       f"finetune:task=table,size={args.size},from_init",
       workdir,
-      overrides={
+      {
           "init_from": str(start),
           "seeds": args.seeds,
           "data.folder": str(tables),
@@ -50,11 +50,8 @@ def learn(args: argparse.Namespace, start, tables, workdir) -> list[float]:
           "train.num_epochs": args.epochs,
           "train.keep_all_models": False,
       },
-      quiet=True,
   )
-  if done.stopped_by is not None:
-    sys.exit(128 + done.stopped_by)
-  return [scores[_METRIC] for scores in done.summary["seeds"].values()]
+  return [scores[_METRIC] for scores in summary["seeds"].values()]
 
 
 def arms(args: argparse.Namespace) -> dict[str, tuple[int, float]]:

@@ -22,7 +22,6 @@ sys.path[:0] = [str(ROOT)]
 
 from etils import epath
 
-import electra_jax
 from electra_jax.devices import sharding
 from electra_jax.finetuning import task_data
 from electra_jax.finetuning.task_predictor import TaskPredictor
@@ -40,10 +39,10 @@ def learn(
   """Fine-tunes with all seeds; returns the workdir."""
   folder = pathlib.Path(args.out) / name
   workdir = folder / (quantization or "float32")
-  done = electra_jax.finetune(
+  sets.learn(
       f"finetune:task=table,size={args.size}",
       workdir,
-      overrides={
+      {
           "init_from": args.run,
           "seeds": args.seeds,
           "data.folder": str(folder),
@@ -51,10 +50,7 @@ def learn(
           "train.num_epochs": args.epochs,
           "model.quantization": quantization,
       },
-      quiet=True,
   )
-  if done.stopped_by is not None:
-    sys.exit(128 + done.stopped_by)
   return workdir
 
 

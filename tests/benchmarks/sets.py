@@ -1,9 +1,13 @@
-"""Labelled sets on disk: what scripts are told of them, and some of their texts."""
+"""Labelled sets on disk: what scripts are told of them, and learn from them."""
 
 import argparse
 import pathlib
 import random
+import sys
 from collections.abc import Mapping
+from typing import Any
+
+import electra_jax
 
 
 def make_parser(doc: str | None) -> argparse.ArgumentParser:
@@ -41,3 +45,24 @@ def write_few_texts(
     text = "\n".join([title, *rows[:count]])
     (folder / f"{name}.tsv").write_text(f"{text}\n")
   (folder / "dev.tsv").write_text((source / "dev.tsv").read_text())
+
+
+def learn(
+    config: Any, workdir: pathlib.Path, overrides: Mapping[str, Any] = {}
+) -> dict[str, Any]:
+  """Fine-tunes with all seeds, unless that is done already.
+
+  A signal that stops the run stops the script.
+
+  Args:
+    config: as of `electra_jax.finetune`.
+    workdir: of the run.
+    overrides: as of `electra_jax.finetune`.
+
+  Returns:
+    The summary of the seeds.
+  """
+  done = electra_jax.finetune(config, workdir, overrides=overrides, quiet=True)
+  if done.stopped_by is not None:
+    sys.exit(128 + done.stopped_by)
+  return done.summary
