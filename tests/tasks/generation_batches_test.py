@@ -119,10 +119,14 @@ def test_pairs_of_like_length_share_a_batch(many):
   steps = list(itertools.islice(batches_of(many).training(0), POOL))
   shapes = {(x.source_ids.shape[1], x.labels.shape[1]) for x in steps}
   assert shapes == set(itertools.product((16, 32), (8, 16)))
-  # Two sources of five have at most half of the longest length.
-  padded = sum(x.source_ids.size for x in steps)
-  whole = sum(x.source_ids.shape[0] * 32 for x in steps)
-  assert padded < 0.9 * whole
+  # As many batches of short sources as these fill: one at most is mixed.
+  short = sum(int((x.source_mask.sum(axis=1) <= 16).sum()) for x in steps)
+  found = sum(x.source_ids.shape[1] == 16 for x in steps)
+  assert found == short // 8 > 0
+  # So do targets within either, where both kinds are mixed once.
+  short = sum(int((x.weights.sum(axis=1) <= 8).sum()) for x in steps)
+  found = sum(x.labels.shape[1] == 8 for x in steps)
+  assert short // 8 - 2 <= found <= short // 8
 
 
 def test_the_network_sees_the_target_one_token_late(many):
