@@ -201,6 +201,7 @@ PLAN = [
     "finetuning.total_loss",
     "finetuning.trainer",
     "finetuning.generation_trainer",
+    "finetuning.predictor",
     "finetuning.text_writer",
     "finetuning.task_predictor",
     "finetuning.model",

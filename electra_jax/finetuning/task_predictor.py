@@ -1,7 +1,6 @@
 """The programs that answer a task by a head on the encoder, and score it."""
 
 import dataclasses
-import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from electra_jax.devices import sharding
-from electra_jax.finetuning import task_data
+from electra_jax.finetuning.predictor import Predictor
 from electra_jax.finetuning.trainer import make_predict_step
 from electra_jax.models.bottleneck import (
     Bottleneck,
@@ -32,13 +31,11 @@ from electra_jax.tasks.examples import (
     TaggedExample,
     TextExample,
 )
-from electra_jax.tasks.features import Features, cut_note, make_features
+from electra_jax.tasks.features import Features
 from electra_jax.tasks.predictions import Predictions
 from electra_jax.tasks.task import Task
 from electra_jax.tasks.text_windows import pool
 from electra_jax.text.tokenizer import Tokenizer
-
-_log = logging.getLogger(__name__)
 
 
 def head_of(
@@ -67,13 +64,8 @@ def heads_of(tasks: Iterable[Task], config: FinetuneConfig) -> list[HeadConfig]:
   return [head_of(task, config.model.head, bottleneck) for task in tasks]
 
 
-class TaskPredictor:
-  """The programs that answer; compiled once for each task and row count.
-
-  Attributes:
-    decode_options: how answers are chosen.
-    mesh: the devices.
-  """
+class TaskPredictor(Predictor):
+  """The programs that answer; compiled once for each task and row count."""
 
   def __init__(
       self,
@@ -83,18 +75,9 @@ class TaskPredictor:
       mesh: Mesh,
       buckets: Buckets | None = None,
   ):
-    self._buckets = buckets
-    self._config = config
-    self._encoder = encoder
-    self._tokenizer = tokenizer
-    self.mesh = mesh
-    self.decode_options = task_data.decode_options(config)
+    super().__init__(config, tokenizer, mesh)
+    self._encoder, self._buckets = encoder, buckets
     self._steps: dict[str, Callable[..., Any]] = {}
-
-  def features(self, task: Task, examples: Sequence[Example]) -> Features:
-    """Turns examples into numbers, as in evaluation."""
-    options = task_data.feature_options(self._config)
-    return make_features(task, examples, self._tokenizer, options)
 
   def predict(
       self,
@@ -105,9 +88,7 @@ class TaskPredictor:
   ) -> Predictions:
     """Answers every example; `features` spares making them again."""
     if features is None:
-      features = self.features(task, examples)
-      if note := cut_note(features, task_data.feature_options(self._config)):
-        _log.warning("%s: %s, as in fine-tuning", task.name, note)
+      features = self._told_features(task, examples)
     outputs = self.outputs(params, task, features)
     found = predictions.decode(
         task, examples, features, without_rate(outputs), self.decode_options
@@ -117,12 +98,6 @@ class TaskPredictor:
     # A long text counts once, whatever the number of its windows.
     rates = pool(outputs.rate[:, None], features.examples, "mean")
     return found._replace(rate=float(rates.mean()))
-
-  def score(
-      self, task: Task, examples: Sequence[Example], answers: Predictions
-  ) -> dict[str, float]:
-    """Scores predictions by the task's metrics."""
-    return predictions.score(task, examples, answers, self.decode_options)
 
   def batches(self, task: Task, features: Features) -> Batches:
     """Returns the batches of a split; of few texts, no larger than they."""

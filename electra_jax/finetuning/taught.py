@@ -28,7 +28,7 @@ class Answers(NamedTuple):
   projections: Projections
 
 
-class TaughtExamples(NamedTuple):
+class TrainingExamples(NamedTuple):
   """What a training step computes on; rows and texts first.
 
   Attributes:

@@ -1,6 +1,5 @@
 """The programs that write text: answers and scores of a task of that kind."""
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -11,18 +10,16 @@ from jaxtyping import Float32, Int32
 
 from electra_jax.decoding.texts import make_generate
 from electra_jax.devices import sharding
-from electra_jax.finetuning import task_data
 from electra_jax.finetuning.generation_checks import decoding_config
 from electra_jax.finetuning.generation_trainer import loss_of_batch
+from electra_jax.finetuning.predictor import Predictor
 from electra_jax.models.config import EncoderConfig
 from electra_jax.models.seq2seq import Seq2Seq
 from electra_jax.runs.buckets import Buckets
 from electra_jax.runs.finetune_config import FinetuneConfig
 from electra_jax.shapes import Params
-from electra_jax.tasks import predictions
 from electra_jax.tasks.examples import GenerationExample
 from electra_jax.tasks.feature_arrays import Features
-from electra_jax.tasks.features import cut_note, make_features
 from electra_jax.tasks.generation_batches import (
     GenerationBatches,
     lengths_up_to,
@@ -35,7 +32,6 @@ from electra_jax.text.join_words import join_words
 from electra_jax.text.tokenizer import Tokenizer
 
 _IN_FLIGHT = 2  # Batches: one is computed while the next waits for it.
-_log = logging.getLogger(__name__)
 
 
 class Written(NamedTuple):
@@ -52,13 +48,8 @@ class Written(NamedTuple):
   scores: Float32[np.ndarray, " n"]
 
 
-class TextWriter:
-  """Writes and scores; compiled once for each length of source.
-
-  Attributes:
-    decode_options: of other kinds of tasks; files of predictions ask for them.
-    mesh: the devices.
-  """
+class TextWriter(Predictor):
+  """Writes and scores; compiled once for each length of source."""
 
   def __init__(
       self,
@@ -68,10 +59,8 @@ class TextWriter:
       mesh: Mesh,
       buckets: Buckets | None = None,
   ):
-    self.mesh = mesh
-    self.decode_options = task_data.decode_options(config)
-    self._config, self._buckets = config, buckets
-    self._tokenizer = tokenizer
+    super().__init__(config, tokenizer, mesh)
+    self._buckets = buckets
     model = Seq2Seq(
         encoder,
         config.generation.architecture,
@@ -95,13 +84,6 @@ class TextWriter:
         out_shardings=whole,
     )
 
-  def features(
-      self, task: Task, examples: Sequence[GenerationExample]
-  ) -> Features:
-    """Turns examples into numbers."""
-    options = task_data.feature_options(self._config)
-    return make_features(task, examples, self._tokenizer, options)
-
   def predict(
       self,
       params: Params,
@@ -111,23 +93,12 @@ class TextWriter:
   ) -> Predictions:
     """Writes a text of every example; `features` spares making them again."""
     if features is None:
-      features = self.features(task, examples)
-      if note := cut_note(features, task_data.feature_options(self._config)):
-        _log.warning("%s: %s, as in fine-tuning", task.name, note)
+      features = self._told_features(task, examples)
     written = self.outputs(params, task, features)
     loss = None
     if np.all(features.targets[TARGET_LENGTHS] > 0):
       loss = self.loss(params, task, features)
     return self.decode(examples, features, written)._replace(loss=loss)
-
-  def score(
-      self,
-      task: Task,
-      examples: Sequence[GenerationExample],
-      answers: Predictions,
-  ) -> dict[str, float]:
-    """Scores predictions by the task's metrics."""
-    return predictions.score(task, examples, answers, self.decode_options)
 
   def outputs(
       self,

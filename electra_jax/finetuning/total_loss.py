@@ -72,7 +72,7 @@ def _text_loss(kind, targets, logits):
   return finetuning.classification_loss(logits, targets["labels"])
 
 
-def _rates(heads, outputs, batch) -> dict[str, Scalar]:
+def _bottleneck_rates(heads, outputs, batch) -> dict[str, Scalar]:
   """Returns the rate of each task's bottleneck, summed over its texts."""
   return {
       head.name: jnp.sum(outputs[head.name].rate * batch.weights[head.name])
@@ -96,7 +96,7 @@ def plain_loss(
   batch = examples.batch
   outputs = apply(model, params, batch, dropout_seeds=examples.dropout_seeds)
   losses = summed_losses(config, heads, outputs, batch, group)
-  rates = _rates(heads, outputs, batch)
+  rates = _bottleneck_rates(heads, outputs, batch)
   total = sum(
       (losses[name] + weights.rate * rates.get(name, 0.0)) * weight
       for name, weight in weights.tasks.items()

@@ -19,7 +19,7 @@ from electra_jax.finetuning import diffcse
 from electra_jax.finetuning.forward import apply
 from electra_jax.finetuning.taught import (
     TaskTeacher,
-    TaughtExamples,
+    TrainingExamples,
 )
 from electra_jax.finetuning.total_loss import (
     LossWeights,
@@ -117,13 +117,14 @@ def make_task_trainer(
     return params | detection.init_params() if detection else params
 
   abstract_params = jax.eval_shape(lambda: fresh_params(0))
-  rates = _rates(abstract_params, encoder, optimizing)
+  rates = _rate_factors(abstract_params, encoder, optimizing)
   optimizer = make_optimizer(optimizing, rates)
 
   def loss_fn(params, examples, weights):
-    summed = plain_loss if teacher is None else taught_loss
-    more = {"group": group, "detection": detection} if teacher is None else {}
-    return summed(config, heads, model, params, examples, weights, **more)
+    given = (config, heads, model, params, examples, weights)
+    if teacher is not None:
+      return taught_loss(*given)
+    return plain_loss(*given, group=group, detection=detection)
 
   def prepare(rng, batch):
     params = None
@@ -137,7 +138,7 @@ def make_task_trainer(
       masked = ()
       if detection is not None:
         masked = detection.draw(jax.random.fold_in(rng, 1), batch.texts)
-      return TaughtExamples(batch, seeds, masked=masked), weights
+      return TrainingExamples(batch, seeds, masked=masked), weights
     # Before the gradient is taken, and so without one.
     answers = map_parts(
         lambda part: teacher.answer(params, part),
@@ -146,7 +147,7 @@ def make_task_trainer(
     )
     tokens = jnp.sum(batch.texts.owners >= 0, dtype=float)
     weights = weights._replace(tokens=tokens)
-    return TaughtExamples(batch, seeds, answers), weights
+    return TrainingExamples(batch, seeds, answers), weights
 
   def root_key(batch):
     return jax.random.key((batch if teacher is None else batch.batch).seed)
@@ -258,7 +259,7 @@ def _smallest_call(heads) -> tuple[tuple, dict]:
   return args, {"word_places": tagging, "answer_starts": questions}
 
 
-def _rates(
+def _rate_factors(
     params: Params, encoder: EncoderConfig, config: OptimizerConfig
 ) -> Params:
   """Returns each parameter's factor; that of a detector is 1."""
