@@ -1,5 +1,7 @@
 """The verb `prune`: ordinary smaller runs, and one sentence for mistakes."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -13,8 +15,10 @@ from electra_jax.interop.convert import convert
 from electra_jax.interop.workdir import read_finetuned, read_pretrained
 from electra_jax.pretraining.model import PretrainedModel
 from electra_jax.pretraining.pretrain import pretrain
+from electra_jax.pruning.examples import pretraining_examples
 from electra_jax.pruning.prune import PRUNED_FILE, prune
 from electra_jax.runs import workdir as workdirs
+from electra_jax.runs.sections import replaced
 from electra_jax.runs.start_shapes import with_shapes_of_start
 from electra_jax.runs.weights import encoder_of
 from electra_jax.store.reader import open_store
@@ -80,6 +84,29 @@ def test_a_pruned_run_is_an_ordinary_smaller_one(run, small, store):
   assert np.isfinite(evaluate(small, store=store)["loss"])
   assert PretrainedModel(small).detect([TEXT])[0].probabilities
   assert helpers.read_json(small / "parameters.json")["networks"]
+
+
+def test_the_loss_before_is_that_of_the_whole_run(run, small, store, tmp_path):
+  one = prune(run, tmp_path / "one", remove_columns=1, store=store).losses
+  many = helpers.read_json(small / PRUNED_FILE)["loss"]
+  assert one[0] == many["before"]
+  # The column that counts least changes less than half of the heads do.
+  assert 0 < abs(one[1] - one[0]) < abs(many["after"] - many["before"])
+
+
+def test_a_run_that_its_teacher_taught_alone_tells_no_importance(run, store):
+  whole = workdirs.load(run)
+  weights = dict.fromkeys(("objective.gen_weight", "objective.disc_weight"), 0)
+  config = replaced(whole.config, weights)
+  with pytest.raises(UserError, match="heads are random, .* fine-tune it"):
+    pretraining_examples(
+        run,
+        dataclasses.replace(whole, config=config),
+        store=store,
+        texts=None,
+        split=None,
+        max_rows=8,
+    )
 
 
 def test_other_runs_start_from_a_pruned_one(small, store):
