@@ -12,6 +12,7 @@ import orbax.checkpoint as ocp
 import sentencepiece
 
 from electra_jax import config_files
+from electra_jax.devices import sharding
 from electra_jax.interop.names import params_from_released
 from electra_jax.models.config import (
     ElectraConfig,
@@ -152,6 +153,16 @@ def sentencepiece_model(**options) -> bytes:
       },
   )
   return model.getvalue()
+
+
+def after_steps(trainer, state, batches, steps: int):
+  """Metrics of some steps of a fine-tuning, and the parameters behind them."""
+  records = []
+  for _, batch in zip(range(steps), batches.training(0), strict=False):
+    batch = sharding.rows_to_global(trainer.mesh, batch)
+    state, sums = trainer.train_step(state, batch)
+    records.append(jax.device_get(sums))
+  return records, jax.device_get(state.params)
 
 
 def load_config(argument: str):

@@ -94,12 +94,9 @@ def steps_of(config, devices, steps=2):
   if detection is not None:
     params |= diffcse.restore(detection, start, mesh)
   before = jax.device_get(params)
-  state, records = trainer.init(0, params), []
-  for _, batch in zip(range(steps), batches.training(0), strict=False):
-    batch = sharding.rows_to_global(mesh, batch)
-    state, sums = trainer.train_step(state, batch)
-    records.append(jax.device_get(sums))
-  return records, before, jax.device_get(state.params)
+  state = trainer.init(0, params)
+  records, params = helpers.after_steps(trainer, state, batches, steps)
+  return records, before, params
 
 
 METHODS = {

@@ -96,14 +96,10 @@ def steps_of(config, devices, steps=2):
   batches = training_batches(config, start, tasks, mesh)
   trainer = make_generation_trainer(config, start.encoder, mesh, 10)
   params = restore_start(config, start, trainer)
-  state, records = trainer.init(0, params), []
+  state = trainer.init(0, params)
   before = jax.device_get(state.params)
-  for _, batch in zip(range(steps), batches.training(0), strict=False):
-    state, sums = trainer.train_step(
-        state, sharding.rows_to_global(mesh, batch)
-    )
-    records.append(jax.device_get(sums))
-  return records, before, jax.device_get(state.params)
+  records, params = helpers.after_steps(trainer, state, batches, steps)
+  return records, before, params
 
 
 @pytest.mark.slow

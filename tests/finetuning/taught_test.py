@@ -75,7 +75,7 @@ def few_steps(config, *, devices=1, steps=2, change=lambda data: data, **init):
       accumulation_steps=config.train.accumulation_steps,
       row_multiple=sharding.batch_shards(mesh),
   )
-  state, records = trainer.init(0, None), []
+  state = trainer.init(0, None)
   if init:
     params = {
         **teacher.params,
@@ -84,11 +84,7 @@ def few_steps(config, *, devices=1, steps=2, change=lambda data: data, **init):
     params["task_specific"].pop("ner")
     state = state._replace(params=jax.tree.map(np.array, params))
     state = jax.device_put(state, trainer.shardings)
-  for _, batch in zip(range(steps), batches.training(0), strict=False):
-    batch = sharding.rows_to_global(mesh, batch)
-    state, sums = trainer.train_step(state, batch)
-    records.append(jax.device_get(sums))
-  return records, jax.device_get(state.params)
+  return helpers.after_steps(trainer, state, batches, steps)
 
 
 @pytest.mark.slow

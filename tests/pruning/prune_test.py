@@ -98,7 +98,7 @@ def test_a_run_that_its_teacher_taught_alone_tells_no_importance(run, store):
   whole = workdirs.load(run)
   weights = dict.fromkeys(("objective.gen_weight", "objective.disc_weight"), 0)
   config = replaced(whole.config, weights)
-  with pytest.raises(UserError, match="heads are random, .* fine-tune it"):
+  with pytest.raises(UserError, match=r"heads are random, .* fine-tune it"):
     pretraining_examples(
         run,
         dataclasses.replace(whole, config=config),
