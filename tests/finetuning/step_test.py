@@ -43,12 +43,7 @@ def few_steps(config, devices, steps=3, **cutting):
       accumulation_steps=config.train.accumulation_steps,
       row_multiple=sharding.batch_shards(mesh),
   )
-  state, records = trainer.init(0, None), []
-  for _, batch in zip(range(steps), batches.training(0), strict=False):
-    batch = sharding.rows_to_global(mesh, batch)
-    state, sums = trainer.train_step(state, batch)
-    records.append(jax.device_get(sums))
-  return records, jax.device_get(state.params)
+  return helpers.after_steps(trainer, trainer.init(0, None), batches, steps)
 
 
 @pytest.fixture(scope="module", name="one")
