@@ -11,7 +11,6 @@ import numpy as np
 from electra_jax.devices import sharding
 from electra_jax.finetuning.model import FinetunedModel
 from electra_jax.models.bottleneck import without_rate
-from electra_jax.tasks import predictions
 from electra_jax.tasks.examples import Example
 from electra_jax.tasks.features import Features
 from electra_jax.tasks.predictions import Predictions
@@ -97,15 +96,7 @@ class ManyTexts:
       self, examples: Sequence[Example], features: Features, outputs: Any
   ) -> Predictions:
     """Says in words what the outputs mean."""
-    if self.task.kind == "generation":
-      return self._model.predictor.decode(examples, features, outputs)
-    return predictions.decode(
-        self.task,
-        examples,
-        features,
-        outputs,
-        self._model.predictor.decode_options,
-    )
+    return self._model.predictor.decode(self.task, examples, features, outputs)
 
 
 def _room_for(task: Task, features: Features, outputs: Any) -> Any:

@@ -90,14 +90,24 @@ class TaskPredictor(Predictor):
     if features is None:
       features = self._told_features(task, examples)
     outputs = self.outputs(params, task, features)
-    found = predictions.decode(
-        task, examples, features, without_rate(outputs), self.decode_options
-    )
+    found = self.decode(task, examples, features, without_rate(outputs))
     if not isinstance(outputs, BottleneckOutput):
       return found
     # A long text counts once, whatever the number of its windows.
     rates = pool(outputs.rate[:, None], features.examples, "mean")
     return found._replace(rate=float(rates.mean()))
+
+  def decode(
+      self,
+      task: Task,
+      examples: Sequence[Example],
+      features: Features,
+      outputs: Any,
+  ) -> Predictions:
+    """Says in words what outputs mean, those of a bottleneck without rate."""
+    return predictions.decode(
+        task, examples, features, outputs, self.decode_options
+    )
 
   def batches(self, task: Task, features: Features) -> Batches:
     """Returns the batches of a split; of few texts, no larger than they."""

@@ -98,7 +98,8 @@ class TextWriter(Predictor):
     loss = None
     if np.all(features.targets[TARGET_LENGTHS] > 0):
       loss = self.loss(params, task, features)
-    return self.decode(examples, features, written)._replace(loss=loss)
+    found = self.decode(task, examples, features, written)
+    return found._replace(loss=loss)
 
   def outputs(
       self,
@@ -156,11 +157,13 @@ class TextWriter(Predictor):
 
   def decode(
       self,
+      task: Task,
       examples: Sequence[GenerationExample],
       features: Features,
       written: Written,
   ) -> Predictions:
     """Turns ids into text."""
+    del task  # All write alike.
     end = self._tokenizer.special.sep
     texts = []
     for row, length in zip(written.tokens, written.lengths, strict=True):

@@ -169,8 +169,9 @@ def layerwise_rates(
 
   A head has factor 1, the top layer layerwise_decay, and so on down to the
   embeddings. A decoder's layers have those of the encoder's, and what else it
-  has, such as attention to the source, has factor 1. With `released_layer_exponents` all but the head are one power
-  smaller, as in the release.
+  has, such as attention to the source, has factor 1. With
+  `released_layer_exponents` all but the head are one power smaller, as in the
+  release.
 
   Raises:
     UserError: a parameter belongs to no depth.

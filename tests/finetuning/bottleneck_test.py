@@ -157,7 +157,7 @@ def test_the_loss_is_the_mean_over_samples():
   each = [regression_loss(sample, ratings) for sample in logits]
   np.testing.assert_allclose(each, [[0.25, 1.0], [0.25, 1.0]])
   assert float(found) == pytest.approx(0.25 + 0.5)
-  rates = total_loss._rates([head], outputs, batch)
+  rates = total_loss._bottleneck_rates([head], outputs, batch)
   assert float(rates["sts"]) == pytest.approx(3.0 + 2.5)
 
 
