@@ -1,14 +1,26 @@
 """The one exception that is meant for the user's eyes."""
 
+import re
 from collections.abc import Iterable
+
+_LONG_WORD = re.compile(r"\S{400,}")
+_WORD, _SENTENCE, _END = 200, 1_000, 300  # Characters that are kept.
 
 
 class UserError(Exception):
   """A mistake the user can mend, told in one sentence.
 
   The sentence names the value, the place and the fix. The command line prints
-  it without a traceback and ends with exit status 2.
+  it without a traceback and ends with exit status 2. Values are as long as
+  users' files make them: a word of 400 characters is cut off, and of a sentence
+  that is too long for a screen the middle is left out, for its end has the fix.
   """
+
+  def __init__(self, sentence: str):
+    words = _LONG_WORD.sub(lambda word: f"{word[0][:_WORD]}...", sentence)
+    if len(words) > _SENTENCE + _END:
+      words = f"{words[:_SENTENCE]} ... {words[-_END:]}"
+    super().__init__(words)
 
 
 def shown(value: object, longest: int = 80) -> str:

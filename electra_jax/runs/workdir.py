@@ -15,7 +15,7 @@ from jax.experimental import multihost_utils
 
 from electra_jax.disk.json_files import as_kind, read_json
 from electra_jax.disk.scratch import check_no_link_inside
-from electra_jax.errors import UserError
+from electra_jax.errors import UserError, shown
 from electra_jax.files import without_url_secrets, write_whole, writing
 from electra_jax.runs import history, lock, shipped
 from electra_jax.runs.console import Show
@@ -342,9 +342,9 @@ def check_not_given(run: Run, **arguments: Any) -> None:
   for name, value in arguments.items():
     if value is None or value is False:
       continue
-    shown = "" if value is True else f" {value}"  # A flag has no value.
+    told = "" if value is True else f" {value}"  # A flag has no value.
     raise UserError(
-        f"--{name.replace('_', '-')}{shown} has no meaning for a"
+        f"--{name.replace('_', '-')}{told} has no meaning for a"
         f" {run.kind.verb} run; leave it out"
     )
 
@@ -360,8 +360,9 @@ def _read_config(path: epath.Path, kind: Kind) -> Config:
     changed = kind.kept(history.changes(_plain(began), now))
     for change in changed:
       raise UserError(
-          f"{file} has config.{change.name} = {change.new!r} and the run began"
-          f" with {change.old!r}, as {history.HISTORY_FILE} says; {_RESTORE}"
+          f"{file} has config.{change.name} = {shown(change.new)} and the run"
+          f" began with {shown(change.old)}, as {history.HISTORY_FILE} says;"
+          f" {_RESTORE}"
       )
   return config
 
