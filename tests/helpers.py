@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+import pytest
 import sentencepiece
 
 from electra_jax import config_files
@@ -37,6 +38,11 @@ NARROW_ENCODER = {
     "model.hidden_size": 64,
     "model.embedding_size": 32,
 }
+
+
+def slow(*values):
+  """Returns a case of `parametrize` that the default set leaves out."""
+  return pytest.param(*values, marks=pytest.mark.slow)
 
 
 def golden_model(**overrides) -> Electra:

@@ -172,6 +172,7 @@ def test_many_lines_are_judged_as_one_at_a_time(tiny_run, tmp_path, one_device):
   assert_close(answers(tmp_path / "one"), found)
 
 
+@pytest.mark.slow
 def test_likelihoods_of_many_lines(tiny_run, tmp_path):
   source = tmp_path / "texts.jsonl"
   source.write_text('{"body": "a fine film"}\n{"body": "film fine a no"}\n')

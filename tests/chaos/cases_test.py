@@ -228,6 +228,7 @@ def test_broken_newest_checkpoints_again(trained, tmp_path, tally):
   tally.check()
 
 
+@pytest.mark.slow
 def test_a_workdir_that_is_removed_during_a_run(trained, tmp_path, tally):
   run = tmp_path / "run"
 
@@ -591,6 +592,7 @@ def test_disks_that_cannot_be_written(trained, tiny_disk, tally):
   tally.check()
 
 
+@pytest.mark.slow
 def test_devices_in_the_place_of_files(tmp_path, tally):
   command = ["plan", "--config", "pretrain:tiny", "--topology", "here"]
   # By a link, so that a fault of ours would not harm the device.

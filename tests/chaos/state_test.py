@@ -58,6 +58,7 @@ def test_broken_workdirs(trained, answers, tmp_path, size, tally):
   tally.check()
 
 
+@pytest.mark.slow
 def test_missing_files(trained, answers, tmp_path, size, tally):
   rng = random.Random(size.name)
   files = sorted(p for p in (trained / "run").rglob("*") if p.is_file())
@@ -76,6 +77,7 @@ def test_missing_files(trained, answers, tmp_path, size, tally):
   tally.check()
 
 
+@pytest.mark.slow
 def test_broken_stores(trained, answers, tmp_path, size, tally):
   rng = random.Random(f"stores {size.name}")
   (evaluate,) = (v for v in state.READING if v.name == "evaluate")

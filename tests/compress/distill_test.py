@@ -120,6 +120,7 @@ def test_a_student_is_an_ordinary_run(tmp_path, student):
   assert passed_on.distill.teacher == ""
 
 
+@pytest.mark.slow
 def test_heads_that_nobody_taught_are_told(tmp_path, tokenizer, caplog):
   values = {
       "distill.teacher": "base",
@@ -165,6 +166,7 @@ def test_another_teacher_is_refused_on_resuming(tmp_path, store, student):
     api.distill(None, workdir, quiet=True)
 
 
+@pytest.mark.slow
 def test_without_its_teacher_a_student_is_still_evaluated(
     tmp_path, student, caplog
 ):

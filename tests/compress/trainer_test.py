@@ -71,13 +71,11 @@ def on_one_device():
   return train(student_config())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param(
-            {"mesh.data": 2, "mesh.fsdp": 2, "mesh.tensor": 2},
-            marks=pytest.mark.slow,
-        ),
+        {"mesh.data": 2, "mesh.fsdp": 2, "mesh.tensor": 2},
         {"train.accumulation_steps": 2, "model.remat": "layer"},
     ],
 )

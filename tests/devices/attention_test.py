@@ -46,16 +46,13 @@ def plain():
   return after_a_step("xla", data=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "axes",
     [
         {"data": 1},
-        pytest.param(
-            {"data": 2, "fsdp": 2, "tensor": 1}, marks=pytest.mark.slow
-        ),
-        pytest.param(
-            {"data": 2, "fsdp": 2, "tensor": 2}, marks=pytest.mark.slow
-        ),
+        {"data": 2, "fsdp": 2, "tensor": 1},
+        {"data": 2, "fsdp": 2, "tensor": 2},
     ],
 )
 def test_training_does_not_depend_on_the_path(plain, axes):

@@ -132,6 +132,7 @@ def test_devices_and_packing_change_nothing(start, method):
     np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-3, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_generator_is_frozen_and_the_detector_learns(start):
   config = config_of(start, **METHODS["diffcse"])
   records, before, after = steps_of(config, jax.devices()[:1])
@@ -150,6 +151,7 @@ def test_the_generator_is_frozen_and_the_detector_learns(start):
   assert records[0]["loss"][0] == pytest.approx(whole, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_detector_judges_all_but_the_vector_and_padding(start):
   """With logits of 0 every judged token costs log 2, replaced or not."""
   config = config_of(start, **METHODS["diffcse"])

@@ -120,7 +120,10 @@ def test_devices_and_accumulation_change_nothing(start, architecture):
     np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-3, err_msg=name)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(
+    "architecture",
+    [name if name == "unilm" else helpers.slow(name) for name in ARCHITECTURES],
+)
 def test_a_run_starts_from_the_encoder_and_its_masked_lm(start, architecture):
   config = config_of(start, **{"generation.architecture": architecture})
   found, fresh = (
@@ -349,6 +352,7 @@ def test_what_does_not_fit_is_told_before_anything_is_written(
   assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_what_a_vocabulary_cannot_write_is_told(start, tmp_path, capsys):
   (tmp_path / "data").mkdir()
   rows = "source\ttarget\nwe\tdie H\u00e4user \u4e00\nthe\tdas \u4e00 Haus\n"

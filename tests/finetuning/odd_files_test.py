@@ -86,6 +86,7 @@ def test_odd_questions_are_learned_decoded_and_scored(
   assert records["c"]["text"] == "Anna Miller"  # Behind the first window.
 
 
+@pytest.mark.slow
 def test_odd_sentences_are_learned_and_scored(tmp_path, synthetic_task):
   (tmp_path / "CoLA").mkdir()
   good, bad = 'gj04\t1\t\tHe said "yes .', "gj04\t0\t*\tSaid he yes ."

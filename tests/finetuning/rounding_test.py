@@ -30,6 +30,7 @@ def test_devices_change_no_more_than_a_rounding(synthetic_task):
   assert not np.isclose(first["loss"][0], one[0]["loss"][0], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_scores_and_answers_are_of_the_rounded_model(tmp_path):
   config = helpers.finetune_config("sst", **INT4, **{"train.num_epochs": 1.0})
   summary = finetune.finetune(config, tmp_path, quiet=True).summary

@@ -36,6 +36,7 @@ def test_seeds_are_summed_up_and_only_the_best_model_kept(tmp_path, capsys):
     evaluate(tmp_path, seed=(best + 1) % 3)
 
 
+@pytest.mark.slow
 def test_a_finished_seed_is_not_run_again_and_more_can_follow(one_seed):
   workdir, summary = one_seed
   scores = workdir / "seed_0/scores.json"
@@ -47,6 +48,7 @@ def test_a_finished_seed_is_not_run_again_and_more_can_follow(one_seed):
   assert result.summary["seeds"]["0"] == summary["seeds"]["0"]
 
 
+@pytest.mark.slow
 def test_fewer_seeds_leave_the_best_one_best(tmp_path):
   config = helpers.finetune_config("table", **THREE)
   summary = finetune.finetune(config, tmp_path, quiet=True).summary

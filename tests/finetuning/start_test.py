@@ -42,6 +42,7 @@ def test_training_starts_from_the_pretrained_encoder(tiny_run):
   )
 
 
+@pytest.mark.slow
 def test_a_finetuned_run_is_a_start_as_well(tmp_path, tiny_run):
   first = tmp_path / "first"
   finetune.finetune(config_of(tiny_run), first, quiet=True)

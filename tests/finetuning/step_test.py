@@ -81,6 +81,7 @@ def test_packing_parts_and_devices_change_nothing(
     np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-3, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_released_sum_is_the_mean_times_the_batch(synthetic_task):
   found = []
   for reduction in ("mean", "sum"):
@@ -107,6 +108,7 @@ def test_windows_of_a_text_count_once_together(synthetic_task):
     assert sums["loss"][1] == 1
 
 
+@pytest.mark.slow
 def test_scores_do_not_depend_on_packing(tmp_path):
   scores = []
   for packing in (True, False):

@@ -128,6 +128,7 @@ def test_a_student_that_is_its_teacher_has_only_labels_to_learn(
   assert record["grad_norm"][0] < 1e-3
 
 
+@pytest.mark.slow
 def test_texts_without_labels_have_the_teachers_answers_alone(
     tmp_path, synthetic_task, teacher
 ):

@@ -35,6 +35,7 @@ def config_of(synthetic_task, folder, **overrides):
   return helpers.finetune_config("table", **synthetic_task | asked | overrides)
 
 
+@pytest.mark.slow
 def test_the_end_of_long_texts_is_learned_in_windows(
     synthetic_task, folder, tmp_path, capsys
 ):
@@ -51,6 +52,7 @@ def test_the_end_of_long_texts_is_learned_in_windows(
   assert {r["windows"] for r in helpers.read_records(path)} == {4}
 
 
+@pytest.mark.slow
 def test_what_is_cut_is_told_everywhere(
     synthetic_task, folder, tmp_path, capsys, caplog
 ):

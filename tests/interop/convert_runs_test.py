@@ -65,6 +65,7 @@ def a_finetuned_run(tmp_path_factory):
   return workdir
 
 
+@pytest.mark.slow
 def test_a_tagger_goes_out_with_its_labels(tagger, tmp_path):
   run = workdirs.load(tagger)
   labels = run.facts["tasks"][0]["labels"]

@@ -345,6 +345,7 @@ ODD = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
 def test_any_value_of_any_key_is_read_or_told(name, folder):
   """Without a traceback; of hundreds of pairs most are told."""

@@ -155,6 +155,7 @@ class ForwardTest(absltest.TestCase):
         low_bits = np.asarray(leaf).view(np.uint32) & 0xFFFF
         self.assertGreater(np.mean(low_bits != 0), 0.5, path)
 
+  @pytest.mark.slow
   def test_remat_changes_nothing(self):
     ids = self.golden["corrupted_input_ids"].astype(jnp.int32)
 

@@ -29,6 +29,7 @@ from electra_jax.models.seq2seq_params import init_params, start_from
 from electra_jax.models.task_heads import HeadConfig
 from electra_jax.models.task_model import TaskModel
 from electra_jax.trees import match_rules, path_names
+from tests import helpers
 
 BEGIN, END, PAD = 1, 2, 0
 CONFIG = EncoderConfig(
@@ -104,7 +105,13 @@ def test_the_mask_of_a_source_with_its_target():
 
 @pytest.mark.parametrize(
     ("architecture", "head_size"),
-    [*((name, None) for name in ARCHITECTURES), ("shared", 5)],
+    [
+        ("unilm", None),
+        ("shared", None),
+        ("recurrent", None),
+        helpers.slow("separate", None),
+        helpers.slow("shared", 5),
+    ],
 )
 def test_steps_give_what_whole_targets_give(architecture, head_size):
   """Two targets of each source, whose beams change places at every step."""
@@ -143,6 +150,7 @@ def test_a_token_sees_its_source_and_what_stands_before_it(architecture):
   assert (jnp.abs(changed - logits).max((0, 2)) > 1e-3).all()
 
 
+@pytest.mark.slow
 @every_architecture
 def test_padding_and_batch_change_nothing(architecture):
   seeds = jnp.arange(3, dtype=jnp.uint32)
@@ -156,7 +164,13 @@ def test_padding_and_batch_change_nothing(architecture):
   np.testing.assert_allclose(part, whole[some], rtol=1e-5, atol=1e-5)
 
 
-@every_architecture
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        name if name in ("unilm", "recurrent") else helpers.slow(name)
+        for name in ARCHITECTURES
+    ],
+)
 def test_texts_do_not_depend_on_padding_and_score_what_they_score(architecture):
   params, model = params_of(architecture), Seq2Seq(CONFIG, architecture)
   config = DecodingConfig("beam", beam_size=3, max_length=TARGET_LENGTH)

@@ -191,6 +191,7 @@ class PackingTest(parameterized.TestCase):
           one, other = np.asarray(one)[real], np.asarray(other)[real]
         close(one, other, 1e-4 if name == "squad" else 1e-5)
 
+  @pytest.mark.slow
   def test_changes_no_gradient_even_under_dropout(self):
     seeds = jnp.arange(6, dtype=jnp.uint32)
     labels = jnp.asarray(golden()["cls_label_ids"])

@@ -113,10 +113,10 @@ def test_a_phase_is_measured_without_a_store():
     ("objective", "generator", "accumulation_steps"),
     [
         ("electra", "masked_lm", 1),
-        ("replace_mlm", "random", 1),
-        pytest.param("electra", "masked_lm", 2, marks=pytest.mark.slow),
-        pytest.param("electric", "two_tower", 1, marks=pytest.mark.slow),
-        pytest.param("masked_lm", "masked_lm", 1, marks=pytest.mark.slow),
+        helpers.slow("replace_mlm", "random", 1),
+        helpers.slow("electra", "masked_lm", 2),
+        helpers.slow("electric", "two_tower", 1),
+        helpers.slow("masked_lm", "masked_lm", 1),
     ],
 )
 def test_each_network_computes_its_own_part_alone(

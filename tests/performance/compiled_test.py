@@ -14,7 +14,7 @@ from electra_jax.performance import compiled
 from electra_jax.pretraining.trainer import make_mesh, make_trainer
 from electra_jax.runs.networks import Vocabulary
 from electra_jax.text.tokenizer import SpecialIds
-from tests.helpers import tiny_config
+from tests.helpers import slow, tiny_config
 
 SPECIAL = SpecialIds(pad=0, unk=100, cls=101, sep=102, mask=103)
 
@@ -131,7 +131,7 @@ def test_the_step_is_compiled_without_its_arrays():
   assert step.needed_bytes == step.memory.total
 
 
-@pytest.mark.parametrize("accumulation_steps", [1, 2])
+@pytest.mark.parametrize("accumulation_steps", [1, slow(2)])
 def test_gradients_are_reduced_once(accumulation_steps):
   trainer, config = step_of(
       **{
@@ -145,7 +145,7 @@ def test_gradients_are_reduced_once(accumulation_steps):
   assert 0 <= sent - gradients < 200  # The sums of metrics.
 
 
-@pytest.mark.parametrize("accumulation_steps", [1, 2])
+@pytest.mark.parametrize("accumulation_steps", [1, slow(2)])
 def test_split_parameters_are_gathered_and_reduced_once(accumulation_steps):
   trainer, config = step_of(
       **{

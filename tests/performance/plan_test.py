@@ -129,6 +129,7 @@ def test_a_suggestion_is_compiled_and_fits(monkeypatch):
   assert plan(config, "here", suggest=False).suggestion == {}
 
 
+@pytest.mark.slow
 def test_a_state_too_large_for_a_device_is_split(monkeypatch):
   config = small_config(**{"mesh.fsdp": 1})
   monkeypatch.setattr(plans, "_limit", lambda *_: 1_800_000)
@@ -196,6 +197,7 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path, capsys):
   assert written["price"] == 1.5 and written["fits"] is None
 
 
+@pytest.mark.slow
 def test_a_state_too_large_for_a_device_is_split_by_default(monkeypatch):
   monkeypatch.setattr(trainers, "memory_of", lambda _: 3_000_000)
   assert plan(small_config(), "here").mesh["fsdp"] > 1

@@ -232,6 +232,7 @@ def test_a_resumed_run_keeps_its_start(tmp_path, store, tiny_run):
   assert facts["start"].startswith(f"weights of step {STEPS} in")
 
 
+@pytest.mark.slow
 def test_the_shapes_may_be_those_of_the_source(tmp_path, store, tiny_run):
   copy, workdir = tmp_path / "source", tmp_path / "run"
   shutil.copytree(tiny_run, copy)

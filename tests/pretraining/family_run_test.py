@@ -48,13 +48,8 @@ def runs_of_every_kind(tmp_path_factory, store):
   return run
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["electric"]
-    + [
-        pytest.param(n, marks=pytest.mark.slow) for n in RUNS if n != "electric"
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RUNS)
 def test_it_trains_evaluates_and_predicts(name, runs):
   workdir, result = runs(name)
   recorded = result.evaluation

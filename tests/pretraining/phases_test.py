@@ -304,6 +304,7 @@ def test_the_second_length_goes_on_with_lamb(finished):
   assert [int(end["opt_state/1/count"]) for end in ends] == [10, 10 + STEPS]
 
 
+@pytest.mark.slow
 def test_the_generator_of_stage_two_is_what_stage_one_has_trained(finished):
   first = helpers.read_params(finished("two_stage") / "phase_1", 10)
   second = helpers.read_params(finished("two_stage") / "phase_2", STEPS)

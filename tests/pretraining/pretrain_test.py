@@ -97,6 +97,7 @@ def test_a_finished_run_run_again_changes_nothing(tmp_path, finished):
   assert_same_end(tmp_path, finished)
 
 
+@pytest.mark.slow
 def test_a_broken_checkpoint_is_named_and_the_one_before_used(
     tmp_path, store, finished
 ):
@@ -110,6 +111,7 @@ def test_a_broken_checkpoint_is_named_and_the_one_before_used(
   assert_same_end(tmp_path, finished)
 
 
+@pytest.mark.slow
 def test_two_processes_read_the_same_rows_and_find_the_same_losses(
     tmp_path, store, finished
 ):

@@ -113,6 +113,7 @@ class ShardsTest(parameterized.TestCase):
 
 class EvaluationTest(absltest.TestCase):
 
+  @pytest.mark.slow
   def test_eight_devices_agree_with_one(self):
     # Eight devices need eight rows: the last three are empty.
     batch = helpers.batch_of(rows=5)
@@ -168,6 +169,7 @@ class DeterminismTest(absltest.TestCase):
     _, second, _ = train(small_config())
     jax.tree.map(np.testing.assert_array_equal, first, second)
 
+  @pytest.mark.slow
   def test_another_seed_is_another_run(self):
     _, first = train_on_one_device()
     _, _, second = train(small_config(seed=1), steps=1)

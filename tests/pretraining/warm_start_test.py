@@ -157,6 +157,7 @@ def test_a_finetuned_run_gives_its_best_encoder(finetuned):
   assert find(config).checkpoints.parent.name == "seed_1"
 
 
+@pytest.mark.slow
 def test_another_vocabulary_and_other_positions(run, tmp_path):
   folder, source = run
   pieces = [TOKENIZER.token(i) for i in range(TOKENIZER.vocab_size)]

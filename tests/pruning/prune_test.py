@@ -86,6 +86,7 @@ def test_a_pruned_run_is_an_ordinary_smaller_one(run, small, store):
   assert helpers.read_json(small / "parameters.json")["networks"]
 
 
+@pytest.mark.slow
 def test_the_loss_before_is_that_of_the_whole_run(run, small, store, tmp_path):
   one = prune(run, tmp_path / "one", remove_columns=1, store=store).losses
   many = helpers.read_json(small / PRUNED_FILE)["loss"]
@@ -124,6 +125,7 @@ def test_other_runs_start_from_a_pruned_one(small, store):
   assert (model.num_heads, model.head_size) == (2, 16)
 
 
+@pytest.mark.slow
 def test_a_finetuned_run_keeps_its_task(task_run, tmp_path):
   out = tmp_path / "out"
   done = prune(task_run, out, remove_heads=0.5, remove_columns=0.5, max_rows=8)
@@ -210,6 +212,7 @@ def test_two_towers_stay_beside_a_pruned_discriminator(store, tmp_path):
     helpers.assert_equal_trees(after.params[name], before.params[name])
 
 
+@pytest.mark.slow
 def test_the_command_removes_layers_by_number(run, tmp_path, capsys):
   """Without heads and columns to choose, no rows are needed."""
   out = tmp_path / "out"

@@ -310,6 +310,7 @@ def test_the_same_run_gives_the_same_page(tmp_path, run_page):
   assert one == other.replace(str(folder), place)
 
 
+@pytest.mark.slow
 def test_what_is_not_ours_is_not_overwritten(tmp_path):
   folder = made.pretrain_run(tmp_path / "run")
   (folder / "report.html").write_text("my notes")
