@@ -266,13 +266,6 @@ def test_convert_refuses_it_by_name(trained, tmp_path, to):
   assert not (tmp_path / "out").exists()
 
 
-def test_export_refuses_it_by_name(trained, tmp_path):
-  _, workdir = trained
-  with pytest.raises(UserError, match=r"write text \(translate\).*predict"):
-    api.export(workdir, tmp_path / "out", to="onnx")
-  assert not (tmp_path / "out").exists()
-
-
 def test_prune_refuses_it_by_name(trained, tmp_path):
   _, workdir = trained
   with pytest.raises(UserError, match=r"write text \(translate\).*predict"):
