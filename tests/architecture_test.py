@@ -232,6 +232,8 @@ PLAN = [
     "interop.model_card",
     "interop.workdir",
     "interop.written_text",
+    "interop.conversion",
+    "interop.convert_text",
     "interop.convert",
     "pruning.amounts",
     "pruning.examples",
