@@ -107,19 +107,13 @@ def convert(
     raise UserError(f"--to {to} is not one of {', '.join(FORMATS)}")
   target = new_folder(target, "TARGET")
   source_format = _format_of(source)
-  sharing = None
-  if isinstance(config, PretrainConfig):
-    sharing = config.model.embedding_sharing
   casing = {"lowercase": lowercase, "strip_accents": strip_accents}
-  model, own = _read(
-      source, source_format, tokenizer, casing, seed, sharing, config
-  )
+  model, own = _read(source, source_format, tokenizer, casing, seed, config)
   model, notes = _fitted(model, own, source, source_format, tokenizer)
   if isinstance(model, TextState):
-    return convert_text(
-        *(model, own, source, source_format, target),
-        **{"to": to, "config": config, "dtype": dtype, "notes": notes},
-    )
+    how = {"to": to, "config": config, "dtype": dtype, "seed": seed}
+    told = model, own, source, source_format, target
+    return convert_text(*told, **how, notes=notes)
   if to == "weights" and source_format == "workdir":
     config = _pretraining_of(source)
   elif to in ("workdir", "weights"):
@@ -129,34 +123,58 @@ def convert(
   if to in ("google", "huggingface"):
     model, filled = with_all_heads(model)
     notes += filled
-  left_out = model.left_out
   with whole_folder(target) as folder:
-    if to == "workdir":
-      facts = runs.facts_of_copy(own, str(source))
-      runs.write_pretrained(folder, model, config, own, facts)
-    elif to == "weights":
-      name = epath.Path(source).absolute().name  # Of "." as well.
-      runs.write_weights(folder, model, config, own, name)
-    elif to == "google":
-      google.write_model(folder, model)
-      notes += _notes_of(model)
-      own.save(folder)
-    else:
-      left_out += write_hugging_face(folder, model, own)
-      facts = read_facts(source, source_format, seed, model.step)
-      for path in (folder, *(folder / name for name in huggingface.NETWORKS)):
-        if (path / CONFIG_FILE).exists():
-          write_card(path, facts)
-      notes += _notes_of_exported(model)
+    told = source, source_format, seed
+    left_out, more = _write(folder, to, model, own, config, told)
+    notes += more
   return Conversion(
       source_format,
       count_parameters(model.params),
       model.step,
       model.moments is not None and to in ("workdir", "google"),
       model.fresh,
-      left_out,
+      model.left_out + left_out,
       notes,
   )
+
+
+def _write(
+    folder: epath.Path,
+    to: str,
+    model: Model,
+    own: Tokenizer,
+    config: PretrainConfig | None,
+    told: tuple[epath.PathLike, str, int | None],
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+  """Writes a model; returns what was left out, and notes.
+
+  Args:
+    folder: is there.
+    to: its format.
+    model: what it is to hold.
+    own: its tokenizer.
+    config: of a workdir.
+    told: source, its format and the seed, for a card.
+  """
+  source, source_format, seed = told
+  if to == "workdir":
+    facts = runs.facts_of_copy(own, str(source))
+    runs.write_pretrained(folder, model, config, own, facts)
+    return (), ()
+  if to == "weights":
+    name = epath.Path(source).absolute().name  # Of "." as well.
+    runs.write_weights(folder, model, config, own, name)
+    return (), ()
+  if to == "google":
+    google.write_model(folder, model)
+    own.save(folder)
+    return (), _notes_of(model)
+  left_out = write_hugging_face(folder, model, own)
+  facts = read_facts(source, source_format, seed, model.step)
+  for path in (folder, *(folder / name for name in huggingface.NETWORKS)):
+    if (path / CONFIG_FILE).exists():
+      write_card(path, facts)
+  return left_out, _notes_of_exported(model)
 
 
 def _format_of(source: epath.PathLike) -> str:
@@ -177,8 +195,11 @@ def _format_of(source: epath.PathLike) -> str:
 
 
 def _read(
-    source, source_format, tokenizer, casing, seed, sharing, config
+    source, source_format, tokenizer, casing, seed, config
 ) -> tuple[Model | TextState, Tokenizer]:
+  sharing = None
+  if isinstance(config, PretrainConfig):
+    sharing = config.model.embedding_sharing
   if source_format == "workdir":
     if tokenizer is not None:
       raise UserError(

@@ -1,9 +1,12 @@
 """Models that write text, in and out: workdirs and transformers' folders."""
 
+import jax
+import jax.numpy as jnp
 from etils import epath
 
 from electra_jax.errors import UserError
 from electra_jax.finetuning import task_data
+from electra_jax.interop.card_facts import read_facts
 from electra_jax.interop.conversion import (
     PRECISION,
     ROUNDED,
@@ -20,11 +23,13 @@ from electra_jax.interop.huggingface_tokenizer import (
     check_exportable,
     write_tokenizer,
 )
+from electra_jax.interop.model_card import write_card
 from electra_jax.interop.written_text import (
     TextState,
     text_config_of,
     write_text_state,
 )
+from electra_jax.models.seq2seq import Seq2Seq
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.config import PretrainConfig
 from electra_jax.runs.finetune_config import FinetuneConfig
@@ -34,6 +39,11 @@ from electra_jax.trees import count_parameters
 _TASK = (
     "the folder does not tell what its texts are: the run is one of task={task},"
     " which --config chooses, as in --config finetune:task=summarise"
+)
+_TWICE = (
+    "the model writes [CLS] first, as it has learned where labels began with it,"
+    " and this package never writes it: the texts may be poor until the run is"
+    " fine-tuned"
 )
 _BEAMS = (
     "transformers divides a beam's score by another power of its length,"
@@ -77,6 +87,7 @@ def convert_text(
     to: str,
     config: PretrainConfig | FinetuneConfig | None,
     dtype: str,
+    seed: int | None,
     notes: tuple[str, ...],
 ) -> Conversion:
   """Writes a model that writes text; see `convert.convert`.
@@ -90,6 +101,7 @@ def convert_text(
     to: what that is to be.
     config: of a workdir that is made.
     dtype: of its activations.
+    seed: whose model was read of a workdir, for its card.
     notes: what has been found so far.
 
   Raises:
@@ -101,7 +113,7 @@ def convert_text(
           f"{source} has learned to write text ({state.task.name}), and --to"
           f" {to} has no place for a decoder; choose --to huggingface"
       )
-    notes += _write_folder(state, own, source, target)
+    notes += _write_folder(state, own, source, seed, target)
   else:
     how = read_how(source, own.special)
     config = text_config_of(
@@ -110,6 +122,8 @@ def convert_text(
     with whole_folder(target) as folder:
       write_text_state(folder, state, config, own, str(source))
     notes += (_TASK.format(task=config.task),)
+    if _begins_twice(state, own):
+      notes += (_TWICE,)
   return Conversion(
       source_format,
       count_parameters(state.params),
@@ -121,8 +135,28 @@ def convert_text(
   )
 
 
+def _begins_twice(state: TextState, own: Tokenizer) -> bool:
+  """Says whether the likeliest token behind the beginning is itself."""
+  special = own.special
+  source = jnp.asarray([[special.cls, special.sep]], jnp.int32)
+  target = source[:, :1]
+  model = Seq2Seq(state.encoder, state.architecture)
+
+  @jax.jit
+  def run(params):
+    bound = model.bind({"params": params})
+    masks = jnp.ones_like(source), jnp.ones_like(target)
+    return bound.logits(bound(source, masks[0], target, masks[1]))
+
+  return int(run(state.params)[0, 0].argmax()) == special.cls
+
+
 def _write_folder(
-    state: TextState, own: Tokenizer, source: epath.PathLike, target: epath.Path
+    state: TextState,
+    own: Tokenizer,
+    source: epath.PathLike,
+    seed: int | None,
+    target: epath.Path,
 ) -> tuple[str, ...]:
   encoder, config = state.encoder, workdirs.load(source).config
   if state.architecture not in WRITABLE:
@@ -145,6 +179,7 @@ def _write_folder(
     write_tokenizer(folder, own, config.data.max_length, fills_in=False)
     if not (folder / OPTIONS_FILE).exists():
       own.save(folder)
+    write_card(folder, read_facts(source, "workdir", seed, state.step))
   notes = ()
   if config.model.dtype != "float32":
     notes += (PRECISION.format(dtype=config.model.dtype),)

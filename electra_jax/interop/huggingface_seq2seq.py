@@ -233,21 +233,26 @@ def _how(how: GenerationConfig, special: SpecialIds) -> dict[str, Any]:
           {special.cls, special.pad, special.unk, special.mask}
       ),
       "do_sample": how.method == "sample",
-      "num_beams": how.beam_size if how.method == "beam" else 1,
-      "length_penalty": how.length_penalty,
       "no_repeat_ngram_size": how.no_repeat_ngram,
       "max_length": how.max_target_length + 1,
       "min_length": how.min_length + 1 if how.min_length else 0,
-      **(
-          {
-              "temperature": how.temperature,
-              "top_k": how.top_k,
-              "top_p": how.top_p,
-          }
-          if how.method == "sample"
-          else {}
-      ),
+      **_OF_METHOD[how.method](how),
   }
+
+
+_OF_METHOD = {
+    "greedy": lambda how: {"num_beams": 1},
+    "beam": lambda how: {
+        "num_beams": how.beam_size,
+        "length_penalty": how.length_penalty,
+    },
+    "sample": lambda how: {
+        "num_beams": 1,
+        "temperature": how.temperature,
+        "top_k": how.top_k,
+        "top_p": how.top_p,
+    },
+}
 
 
 def _of_side(side: str, tensors: Mapping[str, np.ndarray]):
