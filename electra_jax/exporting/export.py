@@ -72,7 +72,8 @@ def export(
   the tokenizer, manifest.json and example.py. It appears once its logits have
   been compared with the run's own. The own logits of a run that was trained
   with rounded weights are rounded, and its float32 file is compared with what
-  it answers without rounding.
+  it answers without rounding. Of a run that writes text an encoder and a
+  decoder's step go out, for "onnx" alone.
 
   Args:
     workdir: of a pretrain or finetune run.
@@ -87,7 +88,8 @@ def export(
       texts, which a run of task=embedding has by default.
     seed: of a finetune run, whose model; by default the best.
     texts: lines for `predict` to compare on; by default what was held out.
-    check: how many of them; ROWS, and of each dev split EXAMPLES, by default.
+    check: how many of them; ROWS, of each dev split EXAMPLES, and SOURCES of a
+      run that writes text, by default.
     runtime: of "web": a folder of onnxruntime-web; by default npm fetches it.
     **vectors: of an embedder: `layer`, `pooling`, `dimensions`, `normalized`,
       as of `runs.vectors.EmbedsTexts.embedder`.

@@ -14,7 +14,6 @@ from electra_jax.exporting.networks import BATCH, Port, as_numpy, plain_config
 from electra_jax.finetuning.generation_checks import decoding_config
 from electra_jax.interop.written_text import TextState
 from electra_jax.models.config import EncoderConfig
-from electra_jax.models.seq2seq import longest_target
 from electra_jax.runs.finetune_config import FinetuneConfig
 from electra_jax.shapes import Params
 from electra_jax.tasks.task import Task
@@ -61,11 +60,6 @@ class TextNetwork:
   def is_recurrent(self) -> bool:
     """Whether a state is kept in place of keys and values."""
     return self.architecture == "recurrent"
-
-  @property
-  def longest_target(self) -> int:
-    """Tokens that the position table leaves to a target."""
-    return longest_target(self.config, self.architecture, self.source_length)
 
   @property
   def encoder_inputs(self) -> tuple[Port, ...]:

@@ -122,6 +122,8 @@ def convert_text(
     with whole_folder(target) as folder:
       write_text_state(folder, state, config, own, str(source))
     notes += (_TASK.format(task=config.task),)
+    if config.generation.method == "beam":
+      notes += (_BEAMS,)
     if _begins_twice(state, own):
       notes += (_TWICE,)
   return Conversion(

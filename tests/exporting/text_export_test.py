@@ -102,6 +102,18 @@ def test_every_architecture_writes_what_predict_writes(architecture, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_run_of_rounded_weights_is_compared_without_rounding(tmp_path):
+  changes = {"model.quantization": "int8", "model.num_layers": 1, **HOW}
+  run = writer(tmp_path / "run", helpers.GOLDEN / "vocab.txt", **changes)
+  one = text_export.prepare_text(
+      run, workdirs.load(run), seed=None, texts=TEXTS, check=None
+  )
+  assert np.abs(one.trials.logits - one.plain.logits).max() > 1e-4
+  done = export(run, tmp_path / "out", to="onnx", texts=TEXTS)
+  assert done.files[1].found.largest < 1e-4
+
+
+@pytest.mark.slow
 def test_pairs_of_given_texts_and_a_sentencepiece_vocabulary(tmp_path):
   vocabulary = tmp_path / "own.model"
   vocabulary.write_bytes(helpers.sentencepiece_model())

@@ -9,6 +9,7 @@ from etils import epath
 
 from electra_jax import api
 from electra_jax.errors import UserError
+from electra_jax.finetuning import finetune
 from electra_jax.finetuning.inputs import parse_inputs
 from electra_jax.finetuning.model import FinetunedModel
 from electra_jax.interop import huggingface_files
@@ -53,7 +54,8 @@ def test_a_folder_becomes_a_run_and_that_a_folder(architecture, tmp_path):
   recipe = "finetune:task=summarise"
   done = api.convert(source, tmp_path / "run", to="workdir", config=recipe)
   assert done.source_format == "huggingface" and not done.left_out
-  assert "the run is one of task=summarise" in done.notes[-1]
+  assert "the run is one of task=summarise" in done.notes[0]
+  assert "beam search may differ" in done.notes[1]
   run = workdirs.load(tmp_path / "run")
   written = run.config.generation
   assert written.architecture == architecture and written.method == "beam"
@@ -178,6 +180,22 @@ def test_every_verb_takes_the_run(tmp_path):
   assert set(found) == {f"translate/dev/{x}" for x in ("chrf", "bleu", "loss")}
   report([run], tmp_path / "page.html")
   assert "converted from" in (tmp_path / "page.html").read_text()
+  start = {"init_from": str(run), "data.folder": str(data)}
+  values = {
+      **start,
+      "data.synthetic": False,
+      "model.num_layers": 0,
+      "model.hidden_size": 0,
+      "model.embedding_size": 0,
+      "data.max_length": 16,
+      "generation.max_target_length": 8,
+      "generation.architecture": "shared",
+      "train.num_epochs": 1.0,
+      "train.batch_size": 8,
+  }
+  config = helpers.finetune_config("translate", **values)
+  config = helpers.override(config, {"task": "translate"})
+  finetune.finetune(config, tmp_path / "tuned", quiet=True)
   pytest.importorskip("onnx")
   pytest.importorskip("onnxruntime")
   done = api.export(run, tmp_path / "out", to="onnx", texts=["we the people"])
