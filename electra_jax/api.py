@@ -18,7 +18,7 @@ if TYPE_CHECKING:
   from electra_jax.exporting.export import Export
   from electra_jax.finetuning.finetune import FinetuneResult
   from electra_jax.finetuning.model import FinetunedModel
-  from electra_jax.interop.convert import Conversion
+  from electra_jax.interop.conversion import Conversion
   from electra_jax.performance.benchmark_result import BenchmarkResult
   from electra_jax.performance.plan_result import Plan
   from electra_jax.pretraining.model import PretrainedModel
@@ -283,10 +283,9 @@ def convert(
       of Hugging Face's; which of them is found out.
     target: a folder, which must not be there.
     to: "workdir", "weights", "huggingface" or "google".
-    config: the recipe to write into a workdir, "pretrain:small_pp" by default;
-      shapes are the model's.
-    **options: `tokenizer`, `lowercase`, `seed` and `dtype`, as of
-      `electra_jax.interop.convert.convert`.
+    config: the recipe of a workdir, "pretrain:small_pp" by default, of an
+      encoder-decoder "finetune:task=translate"; shapes are the model's.
+    **options: as of `electra_jax.interop.convert.convert`.
 
   Returns:
     What was written, what is new in it, and what was left out.
@@ -295,14 +294,16 @@ def convert(
     UserError: the source is none of the formats, or the target cannot hold it.
   """
   from electra_jax.interop.convert import convert
+  from electra_jax.interop.huggingface_seq2seq import is_encoder_decoder
   from electra_jax.runs.config import read_pretrain_config
+  from electra_jax.runs.finetune_config import read_finetune_config
   from electra_jax.runs.given import read_config
 
-  recipe = None
+  recipe, kind = None, ("pretrain:small_pp", read_pretrain_config)
+  if to == "workdir" and is_encoder_decoder(source):
+    kind = "finetune:task=translate", read_finetune_config
   if to in ("workdir", "weights"):
-    recipe = read_config(
-        config or "pretrain:small_pp", (), read_pretrain_config
-    )
+    recipe = read_config(config or kind[0], (), kind[1])
   return convert(source, target, to=to, config=recipe, **options)
 
 

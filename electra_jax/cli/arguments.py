@@ -176,8 +176,8 @@ def _add_convert(verb: argparse.ArgumentParser) -> None:
   verb.add_argument(
       "--config",
       metavar="FILE[:ARG]",
-      help="recipe for the new workdir (pretrain:small_pp); shapes"
-      " are the model's",
+      help="recipe for the new workdir (pretrain:small_pp, or"
+      " finetune:task=translate of an encoder-decoder); shapes are the model's",
   )
   verb.add_argument(
       "--dtype",

@@ -93,6 +93,7 @@ EXPORT = """examples:
   electra-jax export sst server --to onnx --int8
   electra-jax export run other --to stablehlo --network generator
   electra-jax export run page --to web --int8
+  electra-jax export summaries writer --to onnx    # an encoder, and a step
 OUTPUT appears once its answers have been compared with the run's own; float32
 files whose logits differ by more than 0.0001 are refused.
 """
@@ -102,6 +103,8 @@ CONVERT = """examples:
       --config pretrain:base --tokenizer vocab.txt
   electra-jax convert run exported --to huggingface
   electra-jax convert bert-base-uncased run --to workdir --seed 1
+  electra-jax convert bert2bert summaries --to workdir \\
+      --config finetune:task=summarise
 SOURCE is a workdir, a TensorFlow checkpoint of the released code (a folder or a
 prefix), or a folder of Hugging Face's: ELECTRA's, BERT's, or one that holds
 `discriminator` and `generator`.

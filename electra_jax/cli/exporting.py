@@ -59,7 +59,8 @@ def add_export(verb: argparse.ArgumentParser) -> None:
       "--check",
       type=int,
       metavar="N",
-      help="compare on so many rows (64), or examples of each dev set (1000)",
+      help="compare on so many rows (64), examples of each dev set (1000), or"
+      " sources of a run that writes text (64)",
   )
 
 

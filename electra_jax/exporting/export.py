@@ -1,6 +1,7 @@
 """The verb `export`: a run as a folder that another runtime reads."""
 
 import dataclasses
+import functools
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from electra_jax.exporting.embedders import (
     try_embedder,
 )
 from electra_jax.exporting.examples import EXAMPLE_FILE, example_of
-from electra_jax.exporting.findings import Finding, check_finding
+from electra_jax.exporting.findings import check_finding
 from electra_jax.exporting.manifest import Facts, ModelFile, write_manifest
 from electra_jax.exporting.networks import (
     EMBEDDER,
@@ -26,8 +27,16 @@ from electra_jax.exporting.networks import (
     network_of_pretraining,
     read_network,
 )
+from electra_jax.exporting.outcome import Export
 from electra_jax.exporting.targets import Target, find_target
 from electra_jax.exporting.task_trials import TaskTrials, try_finetuned
+from electra_jax.exporting.text_export import (
+    TextExport,
+    check_text_arguments,
+    prepare_text,
+    write_beside,
+    write_text,
+)
 from electra_jax.exporting.trials import PretrainedTrials, try_pretrained
 from electra_jax.files import is_remote, write_whole, writing
 from electra_jax.interop.huggingface_tokenizer import (
@@ -35,64 +44,11 @@ from electra_jax.interop.huggingface_tokenizer import (
     write_tokenizer,
 )
 from electra_jax.interop.model import FinetunedState, PretrainedState
+from electra_jax.interop.written_text import learned_to_write
 from electra_jax.runs import workdir as workdirs
 from electra_jax.text.tokenizer import OPTIONS_FILE
 
 ROWS, EXAMPLES = 64, 1000  # Tried by default: of pre-training, of a dev split.
-
-
-@dataclasses.dataclass(frozen=True)
-class Export:
-  """What was exported.
-
-  Attributes:
-    folder: that appeared.
-    target: one of TARGETS.
-    network: "discriminator", "generator" or "embedder".
-    step: updates done.
-    origin: of the rows that the files were tried on, in words.
-    own: what the run's own model answers on them.
-    files: with what was found.
-  """
-
-  folder: str
-  target: str
-  network: str
-  step: int
-  origin: str
-  own: Finding
-  files: tuple[ModelFile, ...]
-
-  def table(self) -> str:
-    """Lays out size and answers of every file."""
-    scores = sorted(self.own.scores)
-    rows = [("", "MB", "largest difference", "other answers", *scores)]
-    rows.append(
-        (
-            "the run itself",
-            *("", "", ""),
-            *(f"{self.own.scores[name]:.2f}" for name in scores),
-        )
-    )
-    rows += [
-        (
-            file.name,
-            f"{file.size / 1e6:.2f}",
-            f"{file.found.largest:.2g}",
-            f"{file.found.differing:,} of {file.found.answers:,}",
-            *(f"{file.found.scores[name]:.2f}" for name in scores),
-        )
-        for file in self.files
-    ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    return "\n".join([f"Tried on {self.origin}:", *lines])
 
 
 def export(
@@ -116,7 +72,8 @@ def export(
   the tokenizer, manifest.json and example.py. It appears once its logits have
   been compared with the run's own. The own logits of a run that was trained
   with rounded weights are rounded, and its float32 file is compared with what
-  it answers without rounding.
+  it answers without rounding. Of a run that writes text an encoder and a
+  decoder's step go out, for "onnx" alone.
 
   Args:
     workdir: of a pretrain or finetune run.
@@ -131,7 +88,8 @@ def export(
       texts, which a run of task=embedding has by default.
     seed: of a finetune run, whose model; by default the best.
     texts: lines for `predict` to compare on; by default what was held out.
-    check: how many of them; ROWS, and of each dev split EXAMPLES, by default.
+    check: how many of them; ROWS, of each dev split EXAMPLES, and SOURCES of a
+      run that writes text, by default.
     runtime: of "web": a folder of onnxruntime-web; by default npm fetches it.
     **vectors: of an embedder: `layer`, `pooling`, `dimensions`, `normalized`,
       as of `runs.vectors.EmbedsTexts.embedder`.
@@ -141,10 +99,18 @@ def export(
       logits differ. Nothing has been written then.
   """
   small = [name for name, on in (("int8", int8), ("int4", int4)) if on]
+  run = workdirs.load(workdir)
+  is_text = learned_to_write(run) and network != EMBEDDER
+  if is_text:
+    check_text_arguments(to, network, lengths)
   target = find_target(to, small)
   folder = _free(output)
   _check_arguments(to, check, runtime)
-  run = workdirs.load(workdir)
+  if is_text:
+    _check_no_vectors(_given(vectors))
+    check_exportable(run.tokenizer)
+    one = prepare_text(workdir, run, seed=seed, texts=texts, check=check)
+    return _export_text(folder, target, one, workdir, run, seed, small)
   own, state = _read(workdir, run, network, seed, vectors)
   networks = _networks(to, run, own, state, network)
   lengths = _lengths(to, target, own, lengths)
@@ -157,17 +123,8 @@ def export(
       for one, tried in zip(networks, trials, strict=True):
         files += _write(place, target, one, lengths, tried, small)
       _write_tokenizer(place, own, run)
-      facts = Facts(
-          to,
-          run,
-          pathlib.Path(workdir).absolute().name,
-          seed,
-          lengths,
-          {"jax": "jax"} | target.needs(bool(small)),
-          files,
-          trials[0].own.own(),
-          trials[0].own.origin,
-      )
+      facts = _facts(to, run, workdir, seed, lengths, target.needs(bool(small)))
+      facts = facts(files, trials[0].own.own(), trials[0].own.origin)
       if to == "web":
         loaded = target.small_files["int8"] if int8 else target.file
         _write_page(place, loaded, networks, run, facts.source, runtime)
@@ -186,6 +143,39 @@ def export(
   )
 
 
+def _export_text(
+    folder: epath.Path,
+    target: Target,
+    one: TextExport,
+    workdir: epath.PathLike,
+    run: workdirs.Run,
+    seed: int | None,
+    small: Sequence[str],
+) -> Export:
+  with open_scratch(folder) as scratch:
+    with writing(folder):
+      place = pathlib.Path(scratch.folder)
+      files = write_text(place, one, small)
+      facts = _facts("onnx", run, workdir, seed, (), target.needs(bool(small)))
+      facts = facts(files, one.trials.own(), one.trials.origin)
+      write_beside(place, one, facts)
+    scratch.publish()
+  own = one.network
+  told = own.name, own.step, facts.origin, facts.own, tuple(files)
+  return Export(os.fspath(folder), "onnx", *told)
+
+
+def _facts(to, run, workdir, seed, lengths, packages):
+  """Returns what makes `Facts` of files, own answers and their origin."""
+  name = pathlib.Path(workdir).absolute().name
+  packages = {"jax": "jax"} | packages
+  return functools.partial(Facts, to, run, name, seed, lengths, packages)
+
+
+def _given(vectors: Mapping[str, Any]) -> dict[str, Any]:
+  return {name: x for name, x in vectors.items() if x is not None}
+
+
 def _check_arguments(
     to: str, check: int | None, runtime: str | os.PathLike | None
 ) -> None:
@@ -200,7 +190,7 @@ def _check_arguments(
 def _read(workdir, run, network, seed, vectors: Mapping[str, Any]):
   """Reads the network that is asked for; an embedder has no other state."""
   check_exportable(run.tokenizer)
-  given = {name: x for name, x in vectors.items() if x is not None}
+  given = _given(vectors)
   if is_embedder(run, network):
     return read_embedder(workdir, run, seed, given), None
   _check_no_vectors(given)

@@ -19,6 +19,7 @@ from electra_jax.exporting.networks import (
     Head,
     Network,
 )
+from electra_jax.models.config import EncoderConfig
 from electra_jax.models.task_heads import NEVER
 from electra_jax.shapes import Params
 
@@ -134,7 +135,8 @@ def forward(
   Returns:
     Values by the names of `network.outputs`.
   """
-  hidden = _encode(ops, network, params, inputs)
+  tables, layers = params[network.parts[0]], params[network.parts[1]]
+  hidden = encode(ops, network.config, tables, layers, inputs)
   outputs = {}
   for head in network.heads:
     if head.kind == EMBEDDING:
@@ -146,14 +148,30 @@ def forward(
     if head.kind == "questions":
       found = _search(ops, of_head, hidden, inputs, network.beam_size)
     else:
-      table = params[network.parts[0]]["word_embeddings"]["embedding"]
+      table = tables["word_embeddings"]["embedding"]
       found = {"logits": _logits(ops, head, of_head, hidden, inputs, table)}
     outputs |= {head.prefix + name: value for name, value in found.items()}
   return outputs
 
 
-def _encode(ops, network, params, inputs) -> Value:
-  tables, layers = params[network.parts[0]], params[network.parts[1]]
+def encode(
+    ops: Operations,
+    config: EncoderConfig,
+    tables: Params,
+    layers: Params,
+    inputs: Mapping[str, Value],
+    kept: list[tuple[Value, Value]] | None = None,
+) -> Value:
+  """Computes the states of an encoder's last layer.
+
+  Args:
+    ops: how to compute.
+    config: shapes of the encoder.
+    tables: its embeddings.
+    layers: its projection and layers.
+    inputs: `input_ids`, `segment_ids` and `input_mask`.
+    kept: gets keys [B, N, H, L] and values [B, N, L, H] of each layer.
+  """
   segments = tables["token_type_embeddings"]["embedding"]
   places = tables["position_embeddings"]["embedding"] + segments[:1]
   step = (segments[1:2] - segments[:1])[None]
@@ -161,36 +179,85 @@ def _encode(ops, network, params, inputs) -> Value:
   hidden = ops.lookup(tables["word_embeddings"]["embedding"], ids)
   hidden = ops.add(hidden, ops.first_rows(places, ids))
   hidden = ops.add(hidden, ops.scaled_rows(step, inputs["segment_ids"]))
-  hidden = _norm(ops, hidden, tables["layer_norm"])
-  if "embeddings_project" in layers:
-    project = layers["embeddings_project"]
-    hidden = ops.project(hidden, project["kernel"], project["bias"])
+  hidden = projected(ops, norm(ops, hidden, tables["layer_norm"]), layers)
   bias = ops.attention_bias(inputs["input_mask"])
-  for i in range(network.config.num_layers):
+  for i in range(config.num_layers):
     layer = layers[f"layer_{i}"]
-    attended = _attend(
-        ops, hidden, bias, layer["attention"], network.config.num_heads
+    query, key, value = project_heads(
+        ops, hidden, layer["attention"], config.num_heads
     )
-    hidden = ops.add(hidden, attended)
-    hidden = _norm(ops, hidden, layer["attention_layer_norm"])
-    wide = ops.gelu(_linear(ops, hidden, layer["intermediate"]))
-    hidden = ops.add(hidden, _linear(ops, wide, layer["output"]))
-    hidden = _norm(ops, hidden, layer["output_layer_norm"])
+    if kept is not None:
+      kept.append((key, value))
+    scores = ops.add(ops.matmul(query, key), bias)
+    mixed = ops.matmul(ops.softmax(scores), value)
+    hidden = after_attention(
+        ops, hidden, mixed, layer["attention"], layer["attention_layer_norm"]
+    )
+    hidden = feed_forward(ops, hidden, layer)
   return hidden
 
 
-def _attend(ops, hidden, bias, params, num_heads) -> Value:
+def projected(ops: Operations, hidden: Value, layers: Params) -> Value:
+  """Brings embeddings to the width of the layers."""
+  if "embeddings_project" not in layers:
+    return hidden
+  project = layers["embeddings_project"]
+  return ops.project(hidden, project["kernel"], project["bias"])
+
+
+def project_heads(
+    ops: Operations, hidden: Value, params: Params, num_heads: int
+) -> tuple[Value, Value, Value]:
+  """Returns scaled queries, keys [B, N, H, L] and values of each head."""
+  key, value = read_heads(ops, hidden, params, num_heads)
+  return ask_heads(ops, hidden, params, num_heads), key, value
+
+
+def ask_heads(
+    ops: Operations, hidden: Value, params: Params, num_heads: int
+) -> Value:
+  """Returns the scaled queries of each head, [B, N, L, H]."""
   head_width = params["query"]["kernel"].shape[1] // num_heads
-  query = ops.scale(_linear(ops, hidden, params["query"]), head_width**-0.5)
-  key = _linear(ops, hidden, params["key"])
-  value = _linear(ops, hidden, params["value"])
-  scores = ops.matmul(
-      ops.heads(query, num_heads), ops.heads(key, num_heads, transposed=True)
-  )
-  mixed = ops.matmul(
-      ops.softmax(ops.add(scores, bias)), ops.heads(value, num_heads)
-  )
-  return _linear(ops, ops.join_heads(mixed), params["output"])
+  query = ops.scale(linear(ops, hidden, params["query"]), head_width**-0.5)
+  return ops.heads(query, num_heads)
+
+
+def read_heads(
+    ops: Operations, hidden: Value, params: Params, num_heads: int
+) -> tuple[Value, Value]:
+  """Returns keys [B, N, H, L] and values [B, N, L, H] of each head."""
+  key = linear(ops, hidden, params["key"])
+  value = linear(ops, hidden, params["value"])
+  key = ops.heads(key, num_heads, transposed=True)
+  return key, ops.heads(value, num_heads)
+
+
+def after_attention(
+    ops: Operations,
+    hidden: Value,
+    mixed: Value,
+    params: Params,
+    norm_params: Params,
+) -> Value:
+  """Adds what the heads have mixed, [B, N, L, H], and normalizes."""
+  attended = linear(ops, ops.join_heads(mixed), params["output"])
+  return norm(ops, ops.add(hidden, attended), norm_params)
+
+
+def feed_forward(ops: Operations, hidden: Value, layer: Params) -> Value:
+  """The second half of a layer."""
+  wide = ops.gelu(linear(ops, hidden, layer["intermediate"]))
+  hidden = ops.add(hidden, linear(ops, wide, layer["output"]))
+  return norm(ops, hidden, layer["output_layer_norm"])
+
+
+def masked_lm_logits(
+    ops: Operations, params: Params, hidden: Value, table: Any
+) -> Value:
+  """Logits of every piece of the vocabulary, [B, K, V]."""
+  hidden = ops.gelu(linear(ops, hidden, params["dense"]))
+  hidden = norm(ops, hidden, params["layer_norm"])
+  return ops.tied_logits(hidden, table, params["output_bias"])
 
 
 def _vectors(ops, head: Head, hidden, mask) -> Value:
@@ -206,19 +273,17 @@ def _vectors(ops, head: Head, hidden, mask) -> Value:
 
 def _logits(ops, head: Head, params, hidden, inputs, table) -> Value:
   if head.kind == DETECTION:
-    hidden = ops.gelu(_linear(ops, hidden, params["dense"]))
-    return ops.squeeze(_linear(ops, hidden, params["prediction"]))
+    hidden = ops.gelu(linear(ops, hidden, params["dense"]))
+    return ops.squeeze(linear(ops, hidden, params["prediction"]))
   if head.kind == MASKED_LM:
     hidden = ops.gather(hidden, inputs["positions"])
-    hidden = ops.gelu(_linear(ops, hidden, params["dense"]))
-    hidden = _norm(ops, hidden, params["layer_norm"])
-    return ops.tied_logits(hidden, table, params["output_bias"])
+    return masked_lm_logits(ops, params, hidden, table)
   if head.kind != "tagging":
     hidden = ops.first_token(hidden)
   if "out_proj" in params:  # Of Hugging Face's shape.
-    hidden = ops.gelu(_linear(ops, hidden, params["hidden"]))
-    return _linear(ops, hidden, params["out_proj"])
-  return _linear(ops, hidden, params["dense"])
+    hidden = ops.gelu(linear(ops, hidden, params["hidden"]))
+    return linear(ops, hidden, params["out_proj"])
+  return linear(ops, hidden, params["dense"])
 
 
 def _search(ops, params, hidden, inputs, beam_size) -> dict[str, Value]:
@@ -226,7 +291,7 @@ def _search(ops, params, hidden, inputs, beam_size) -> dict[str, Value]:
   outside = ops.context_bias(inputs["input_mask"], inputs["segment_ids"], NEVER)
   kernel, bias = params["end_hidden"]["kernel"], params["end_hidden"]["bias"]
   width = kernel.shape[0] // 2
-  start_logits = ops.squeeze(_linear(ops, hidden, params["start"]))
+  start_logits = ops.squeeze(linear(ops, hidden, params["start"]))
   start_logits = ops.add(start_logits, outside)
   start_log_probs, start_index = ops.top(
       ops.log_softmax(start_logits), beam_size
@@ -236,17 +301,15 @@ def _search(ops, params, hidden, inputs, beam_size) -> dict[str, Value]:
   ends = []
   for slot in range(beam_size):
     joint = ops.gelu(ops.add(of_ends, ops.one_slot(of_starts, slot)))
-    logits = ops.add(ops.squeeze(_linear(ops, joint, params["end"])), outside)
+    logits = ops.add(ops.squeeze(linear(ops, joint, params["end"])), outside)
     ends.append(logits)
   end_log_probs, end_index = ops.top(
       ops.log_softmax(ops.stack(ends)), beam_size
   )
   where = ops.matmul(ops.rows(ops.softmax(start_logits)), hidden)  # [B, 1, D]
   both = ops.join(ops.rows(ops.first_token(hidden)), where)
-  both = ops.gelu(_linear(ops, both, params["answerable_hidden"]))
-  impossible = ops.squeeze(
-      ops.squeeze(_linear(ops, both, params["answerable"]))
-  )
+  both = ops.gelu(linear(ops, both, params["answerable_hidden"]))
+  impossible = ops.squeeze(ops.squeeze(linear(ops, both, params["answerable"])))
   return {
       "start_log_probs": start_log_probs,
       "start_index": start_index,
@@ -256,9 +319,11 @@ def _search(ops, params, hidden, inputs, beam_size) -> dict[str, Value]:
   }
 
 
-def _linear(ops, x, params) -> Value:
+def linear(ops: Operations, x: Value, params: Params) -> Value:
+  """A linear layer with a bias."""
   return ops.affine(x, params["kernel"], params["bias"])
 
 
-def _norm(ops, x, params) -> Value:
+def norm(ops: Operations, x: Value, params: Params) -> Value:
+  """LayerNorm over the last axis."""
   return ops.layer_norm(x, params["scale"], params["bias"])

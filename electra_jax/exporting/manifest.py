@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from electra_jax import __version__
 from electra_jax.exporting.findings import TOLERANCE, Finding
 from electra_jax.exporting.networks import EMBEDDING, Head, Network, Port
+from electra_jax.exporting.text_network import TextNetwork
 from electra_jax.files import to_json, write_whole
 from electra_jax.finetuning.task_data import decode_options
 from electra_jax.runs import workdir as workdirs
@@ -71,9 +72,43 @@ class Facts(NamedTuple):
 def write_manifest(
     folder: pathlib.Path, network: Network, facts: Facts
 ) -> None:
-  """Writes manifest.json."""
-  tokenizer = facts.run.tokenizer
+  """Writes manifest.json of a network with heads."""
   trained = min(network.trained_length, max(facts.lengths, default=10**9))
+  own = {
+      "inputs": [_port(port) for port in network.inputs],
+      "outputs": [_port(port) for port in network.outputs],
+      "lengths": {
+          "shortest": network.shortest,
+          "longest": network.longest,
+          "trained": network.trained_length,
+          "fixed": list(facts.lengths) or None,
+          "example": trained,
+      },
+      "head": network.heads[0].kind if network.heads[0].task is None else None,
+      "vectors": _vectors(network.heads[0]),
+      "tasks": [
+          task_facts(network, head, facts.run)
+          for head in network.heads
+          if head.task is not None
+      ],
+  }
+  write_facts(folder, network, facts, own)
+
+
+def write_facts(
+    folder: pathlib.Path,
+    network: Network | TextNetwork,
+    facts: Facts,
+    own: Mapping[str, Any],
+) -> None:
+  """Writes manifest.json.
+
+  Args:
+    folder: with the files.
+    network: that they hold.
+    facts: about the export.
+    own: what is told of such networks alone.
+  """
   manifest = {
       "format": _FORMAT,
       "target": facts.target,
@@ -96,23 +131,8 @@ def write_manifest(
           for file in facts.files
           for part in file.parts
       ],
-      "inputs": [_port(port) for port in network.inputs],
-      "outputs": [_port(port) for port in network.outputs],
-      "lengths": {
-          "shortest": network.shortest,
-          "longest": network.longest,
-          "trained": network.trained_length,
-          "fixed": list(facts.lengths) or None,
-          "example": trained,
-      },
-      "head": network.heads[0].kind if network.heads[0].task is None else None,
-      "vectors": _vectors(network.heads[0]),
-      "tasks": [
-          task_facts(network, head, facts.run)
-          for head in network.heads
-          if head.task is not None
-      ],
-      "tokenizer": _tokenizer(tokenizer),
+      **own,
+      "tokenizer": _tokenizer(facts.run.tokenizer),
       "checks": {
           "rows": facts.origin,
           "tolerance_of_float32": TOLERANCE,

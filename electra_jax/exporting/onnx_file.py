@@ -3,6 +3,8 @@
 import contextlib
 import logging
 import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from electra_jax import __version__
 from electra_jax.errors import UserError
@@ -21,25 +23,50 @@ def write_onnx(path: pathlib.Path, network: Network) -> None:
   Raises:
     UserError: it is too large for a file of ONNX.
   """
+  check_size(count_parameters(network.params))
+  ops = OnnxOperations(network.params)
+  inputs = {port.name: port.name for port in network.inputs}
+  outputs = forward(ops, network, network.params, inputs)
+  write_graph(path, ops, outputs, network.inputs, network.outputs)
+
+
+def check_size(num_parameters: int) -> None:
+  """Raises a UserError where parameters are too many for one file of ONNX."""
+  if 4 * num_parameters > _MOST_BYTES:
+    raise UserError(
+        f"the network has {4 * num_parameters:,} bytes of parameters and a file"
+        f" of ONNX holds {_MOST_BYTES:,}; choose --to stablehlo"
+    )
+
+
+def write_graph(
+    path: pathlib.Path,
+    ops: OnnxOperations,
+    outputs: Mapping[str, str],
+    ports_in: Sequence[Port],
+    ports_out: Sequence[Port],
+) -> None:
+  """Writes the nodes that some outputs need, and checks the file.
+
+  Args:
+    path: of the file.
+    ops: what has been computed.
+    outputs: values by the names of `ports_out`.
+    ports_in: what goes in.
+    ports_out: what comes out.
+  """
   import onnx
   from onnx import helper
 
-  num_bytes = 4 * count_parameters(network.params)
-  if num_bytes > _MOST_BYTES:
-    raise UserError(
-        f"the network has {num_bytes:,} bytes of parameters and a file of ONNX"
-        f" holds {_MOST_BYTES:,}; choose --to stablehlo"
-    )
-  ops = OnnxOperations(network.params)
-  inputs = {port.name: port.name for port in network.inputs}
-  for name, value in forward(ops, network, network.params, inputs).items():
+  for name, value in outputs.items():
     ops.name_output(value, name)
+  nodes, needed = _needed(ops.nodes, [port.name for port in ports_out])
   graph = helper.make_graph(
-      ops.nodes,
+      nodes,
       "electra",
-      [_value(port) for port in network.inputs],
-      [_value(port) for port in network.outputs],
-      ops.initializers,
+      [_value(port) for port in ports_in],
+      [_value(port) for port in ports_out],
+      [one for one in ops.initializers if one.name in needed],
   )
   model = helper.make_model(
       graph,
@@ -50,6 +77,16 @@ def write_onnx(path: pathlib.Path, network: Network) -> None:
   )
   onnx.save_model(model, path)
   onnx.checker.check_model(str(path), full_check=True)
+
+
+def _needed(nodes: Sequence[Any], outputs: Iterable[str]):
+  """Returns the nodes that lead to outputs, and the names that they read."""
+  needed, kept = set(outputs), []
+  for node in reversed(nodes):
+    if needed.intersection(node.output):
+      needed.update(node.input)
+      kept.append(node)
+  return kept[::-1], needed
 
 
 def quantize_onnx(source: pathlib.Path, target: pathlib.Path) -> None:

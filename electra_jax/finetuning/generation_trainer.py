@@ -17,9 +17,11 @@ from electra_jax.models.electra import Electra
 from electra_jax.models.seq2seq import Seq2Seq
 from electra_jax.models.seq2seq_params import init_params, start_from
 from electra_jax.objectives.sequence_to_sequence import TargetLoss, target_loss
+from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.finetune_config import FinetuneConfig
 from electra_jax.shapes import Params
 from electra_jax.tasks.generation_batches import GenerationBatch
+from electra_jax.tasks.text_to_text import METRICS
 from electra_jax.training.checkpoint import Checkpointer
 from electra_jax.training.optimizer import (
     layerwise_rates,
@@ -32,7 +34,8 @@ from electra_jax.training.step import (
     make_train_step,
 )
 
-_ENCODER, _GENERATOR = "encoder", "generator"  # Parts of what is started from.
+# Parts of what is started from.
+_ENCODER, _GENERATOR, _NETWORK = "encoder", "generator", "network"
 
 
 class Examples(NamedTuple):
@@ -172,7 +175,8 @@ def restore_start(
   """Reads what a network that writes text starts from.
 
   That is the encoder, what has learned to predict words where there is such,
-  and the generator's layers if the decoder starts from them.
+  and the generator's layers if the decoder starts from them; of a run that
+  writes text by the same architecture it is all of the network.
 
   Returns:
     Parameters by their part, for `TaskTrainer.init`; None for random weights.
@@ -185,6 +189,13 @@ def restore_start(
     if asks:
       raise UserError(_no_generator("random weights"))
     return None
+  if not asks and _has_written(config):
+    with Checkpointer(start.checkpoints) as checkpointer:
+      return {
+          _NETWORK: checkpointer.read_params(
+              trainer.abstract.params, trainer.shardings.params
+          )
+      }
   encoder = start.restore(trainer.abstract.params, trainer.shardings.params)
   networks, wanted = start.networks, []
   if networks.has_token_head:
@@ -213,6 +224,17 @@ def restore_start(
   return {_ENCODER: encoder, _GENERATOR: found}
 
 
+def _has_written(config: FinetuneConfig) -> bool:
+  """Says whether the run to start from writes by the same architecture."""
+  run = workdirs.load(config.init_from)
+  if run.kind is not workdirs.FINETUNING:
+    return False
+  if run.config.task not in METRICS:
+    return False
+  ours, theirs = config.generation, run.config.generation
+  return ours.architecture == theirs.architecture
+
+
 def _no_generator(where: str) -> str:
   return (
       "config.generation.decoder_from is 'generator', and the decoder starts from"
@@ -224,6 +246,8 @@ def _no_generator(where: str) -> str:
 def _started(fresh: Params, start: Any, how: Any) -> Params:
   if not start:
     return fresh
+  if _NETWORK in start:
+    return start[_NETWORK]
   return start_from(
       fresh, start[_ENCODER], start.get(_GENERATOR), how.architecture
   )

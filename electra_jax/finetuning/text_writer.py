@@ -164,12 +164,25 @@ class TextWriter(Predictor):
   ) -> Predictions:
     """Turns ids into text."""
     del task  # All write alike.
+    ids = [
+        row[:length].tolist()
+        for row, length in zip(written.tokens, written.lengths, strict=True)
+    ]
+    return self.in_words(examples, features, ids, written.scores)
+
+  def in_words(
+      self,
+      examples: Sequence[GenerationExample],
+      features: Features,
+      ids: Sequence[Sequence[int]],
+      scores: Float32[np.ndarray, " n"],
+  ) -> Predictions:
+    """The same of ids without padding, whoever has written them."""
     end = self._tokenizer.special.sep
-    texts = []
-    for row, length in zip(written.tokens, written.lengths, strict=True):
-      ids = [int(i) for i in row[:length] if i != end]
-      texts.append(join_words(self._tokenizer, ids))
-    return decode_texts(examples, features, texts, written.scores)
+    texts = [
+        join_words(self._tokenizer, [i for i in row if i != end]) for row in ids
+    ]
+    return decode_texts(examples, features, texts, scores)
 
   def warm_up(self, params: Params, task: Task, rows: int, length: int) -> None:
     """Compiles the program on one of the buckets' shapes."""

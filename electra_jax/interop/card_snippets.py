@@ -119,6 +119,15 @@ tokens = tokenizer.convert_ids_to_tokens(inputs["input_ids"][0])
 for token, probability in zip(tokens, replaced):
   print(token, round(probability, 2))
 """
+_WRITE = """
+from transformers import AutoTokenizer, EncoderDecoderModel
+
+tokenizer = AutoTokenizer.from_pretrained(".")
+model = EncoderDecoderModel.from_pretrained(".")
+inputs = tokenizer({texts}, truncation=True, return_tensors="pt")
+written = model.generate(**inputs)
+print(tokenizer.decode(written[0], skip_special_tokens=True))
+"""
 _ONE = '"It was well worth the wait."'
 _PAIR = ('"A man sleeps."', '"Somebody rests."')
 _PIPELINE, _CLASS = "With a pipeline:", "With the model's class:"
@@ -131,6 +140,7 @@ _SNIPPETS = {
     "ElectraForQuestionAnswering": ((_PIPELINE, _ASK), (_CLASS, _ASK_MODEL)),
     "ElectraForMaskedLM": ((_PIPELINE, _FILL), (_CLASS, _FILL_MODEL)),
     "ElectraForPreTraining": ((_CLASS, _DETECT),),
+    "EncoderDecoderModel": ((_CLASS, _WRITE),),
 }
 
 

@@ -1,18 +1,21 @@
 """Models in and out: workdirs, Google's checkpoints, Hugging Face's folders."""
 
-import contextlib
-import dataclasses
-from collections.abc import Iterator
-
 from etils import epath
 
-from electra_jax.disk.scratch import new_folder, open_scratch
+from electra_jax.disk.scratch import new_folder
 from electra_jax.errors import UserError
-from electra_jax.files import writing
 from electra_jax.interop import google, huggingface, tf_checkpoint
 from electra_jax.interop import workdir as runs
 from electra_jax.interop.card_facts import read_facts
+from electra_jax.interop.conversion import (
+    PRECISION,
+    ROUNDED,
+    Conversion,
+    whole_folder,
+)
+from electra_jax.interop.convert_text import convert_text, fresh_text_state
 from electra_jax.interop.huggingface_files import CONFIG_FILE
+from electra_jax.interop.huggingface_seq2seq import is_encoder_decoder
 from electra_jax.interop.huggingface_tokenizer import (
     check_exportable,
     write_tokenizer,
@@ -25,27 +28,26 @@ from electra_jax.interop.model import (
     with_vocabulary,
 )
 from electra_jax.interop.model_card import write_card
+from electra_jax.interop.written_text import (
+    TextState,
+    learned_to_write,
+    read_text_state,
+    with_pieces,
+)
 from electra_jax.pretraining.data import warn_of_random_heads
 from electra_jax.runs import shipped
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.config import PretrainConfig
+from electra_jax.runs.finetune_config import FinetuneConfig
 from electra_jax.runs.networks import left_to_start
 from electra_jax.text.tokenizer import OPTIONS_FILE, Tokenizer, load_tokenizer
 from electra_jax.trees import count_parameters
 
 FORMATS = ("workdir", "weights", "huggingface", "google")
 _PADDING = 1024
-_PRECISION = (
-    "the run answers in {dtype} here and the folder in float32 there, so that"
-    " probabilities may differ by some hundredths"
-)
 _VECTORS = (
     "the run has learned vectors of texts, {pooling} of layer {layer}, which"
     " released code does not compute: its encoder alone was written"
-)
-_ROUNDED = (
-    "the run was trained with {quantization} weights and rounds here, and the"
-    " folder does not round there, so that its answers differ"
 )
 _WINDOWS = (
     "the run pools a long text over all its windows"
@@ -55,35 +57,12 @@ _WINDOWS = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Conversion:
-  """What was converted.
-
-  Attributes:
-    source_format: one of FORMATS.
-    num_parameters: scalars in the networks.
-    step: updates done by then.
-    has_moments: whether the optimizer's moments went along.
-    fresh: parts that the source lacks, freshly initialised.
-    left_out: parts of the source that the target lacks, for want of a place.
-    notes: what else differs, a sentence each.
-  """
-
-  source_format: str
-  num_parameters: int
-  step: int
-  has_moments: bool
-  fresh: tuple[str, ...]
-  left_out: tuple[str, ...]
-  notes: tuple[str, ...] = ()
-
-
 def convert(
     source: epath.PathLike,
     target: epath.PathLike,
     *,
     to: str,
-    config: PretrainConfig | None = None,
+    config: PretrainConfig | FinetuneConfig | None = None,
     tokenizer: epath.PathLike | None = None,
     lowercase: bool = True,
     strip_accents: bool = True,
@@ -98,6 +77,8 @@ def convert(
   alone, of which a generator of two towers is left out, each with a model card.
   Of a fine-tuned checkpoint the encoder is taken. A workdir made here has no
   token store: it fine-tunes, answers, and is evaluated on a store that is named.
+  An encoder-decoder of Hugging Face's becomes the workdir of a run that writes
+  text, and such a run becomes one of those.
 
   Args:
     source: a workdir, a checkpoint's folder or prefix, or a folder of Hugging
@@ -107,7 +88,8 @@ def convert(
     config: as of configs/pretrain.py: the recipe to write into a workdir, with
       the networks' shapes in place of its own. Where those leave objective,
       generator or embedding_sharing open, it decides. Only workdirs need it,
-      and weights of another source than a workdir, which has its own.
+      and weights of another source than a workdir, which has its own. Of an
+      encoder-decoder as of configs/finetune.py, for a task that writes text.
     tokenizer: vocab.txt, SentencePiece .model or folder; by default what lies
       beside the source.
     lowercase: whether a vocab.txt or .model is for lower case.
@@ -125,10 +107,13 @@ def convert(
     raise UserError(f"--to {to} is not one of {', '.join(FORMATS)}")
   target = new_folder(target, "TARGET")
   source_format = _format_of(source)
-  sharing = config.model.embedding_sharing if config is not None else None
   casing = {"lowercase": lowercase, "strip_accents": strip_accents}
-  model, own = _read(source, source_format, tokenizer, casing, seed, sharing)
+  model, own = _read(source, source_format, tokenizer, casing, seed, config)
   model, notes = _fitted(model, own, source, source_format, tokenizer)
+  if isinstance(model, TextState):
+    how = {"to": to, "config": config, "dtype": dtype, "seed": seed}
+    told = model, own, source, source_format, target
+    return convert_text(*told, **how, notes=notes)
   if to == "weights" and source_format == "workdir":
     config = _pretraining_of(source)
   elif to in ("workdir", "weights"):
@@ -138,34 +123,58 @@ def convert(
   if to in ("google", "huggingface"):
     model, filled = with_all_heads(model)
     notes += filled
-  left_out = model.left_out
-  with _whole(target) as folder:
-    if to == "workdir":
-      facts = runs.facts_of_copy(own, str(source))
-      runs.write_pretrained(folder, model, config, own, facts)
-    elif to == "weights":
-      name = epath.Path(source).absolute().name  # Of "." as well.
-      runs.write_weights(folder, model, config, own, name)
-    elif to == "google":
-      google.write_model(folder, model)
-      notes += _notes_of(model)
-      own.save(folder)
-    else:
-      left_out += write_hugging_face(folder, model, own)
-      facts = read_facts(source, source_format, seed, model.step)
-      for path in (folder, *(folder / name for name in huggingface.NETWORKS)):
-        if (path / CONFIG_FILE).exists():
-          write_card(path, facts)
-      notes += _notes_of_exported(model)
+  with whole_folder(target) as folder:
+    told = source, source_format, seed
+    left_out, more = _write(folder, to, model, own, config, told)
+    notes += more
   return Conversion(
       source_format,
       count_parameters(model.params),
       model.step,
       model.moments is not None and to in ("workdir", "google"),
       model.fresh,
-      left_out,
+      model.left_out + left_out,
       notes,
   )
+
+
+def _write(
+    folder: epath.Path,
+    to: str,
+    model: Model,
+    own: Tokenizer,
+    config: PretrainConfig | None,
+    told: tuple[epath.PathLike, str, int | None],
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+  """Writes a model; returns what was left out, and notes.
+
+  Args:
+    folder: is there.
+    to: its format.
+    model: what it is to hold.
+    own: its tokenizer.
+    config: of a workdir.
+    told: source, its format and the seed, for a card.
+  """
+  source, source_format, seed = told
+  if to == "workdir":
+    facts = runs.facts_of_copy(own, str(source))
+    runs.write_pretrained(folder, model, config, own, facts)
+    return (), ()
+  if to == "weights":
+    name = epath.Path(source).absolute().name  # Of "." as well.
+    runs.write_weights(folder, model, config, own, name)
+    return (), ()
+  if to == "google":
+    google.write_model(folder, model)
+    own.save(folder)
+    return (), _notes_of(model)
+  left_out = write_hugging_face(folder, model, own)
+  facts = read_facts(source, source_format, seed, model.step)
+  for path in (folder, *(folder / name for name in huggingface.NETWORKS)):
+    if (path / CONFIG_FILE).exists():
+      write_card(path, facts)
+  return left_out, _notes_of_exported(model)
 
 
 def _format_of(source: epath.PathLike) -> str:
@@ -186,14 +195,19 @@ def _format_of(source: epath.PathLike) -> str:
 
 
 def _read(
-    source, source_format, tokenizer, casing, seed, sharing
-) -> tuple[Model, Tokenizer]:
+    source, source_format, tokenizer, casing, seed, config
+) -> tuple[Model | TextState, Tokenizer]:
+  sharing = None
+  if isinstance(config, PretrainConfig):
+    sharing = config.model.embedding_sharing
   if source_format == "workdir":
     if tokenizer is not None:
       raise UserError(
           f"the workdir {source} has its own tokenizer; leave --tokenizer out"
       )
     run = workdirs.load(source)
+    if learned_to_write(run):
+      return read_text_state(source, run, seed), run.tokenizer
     if run.kind is workdirs.FINETUNING:
       return runs.read_finetuned(source, run, seed), run.tokenizer
     warn_of_random_heads(source, run.config)
@@ -206,16 +220,18 @@ def _read(
     own = load_tokenizer(tokenizer, **casing)
   else:
     own = read_tokenizer(huggingface.folders(source)[0])
+  if is_encoder_decoder(source):
+    return fresh_text_state(source, config), own
   return huggingface.read_model(source, seed or 0, sharing), own
 
 
 def _fitted(
-    model: Model,
+    model: Model | TextState,
     own: Tokenizer,
     source: epath.PathLike,
     source_format: str,
     given: epath.PathLike | None,
-) -> tuple[Model, tuple[str, ...]]:
+) -> tuple[Model | TextState, tuple[str, ...]]:
   """Takes rows off a word table that are of no piece, and says so.
 
   Tables are padded to a multiple of 8 to 1,024 for speed; a row more is another
@@ -235,6 +251,8 @@ def _fitted(
       f"the word table has {rows:,} rows and the vocabulary {pieces:,} pieces;"
       f" the last {rows - pieces:,}, which no text can reach, were dropped"
   )
+  if isinstance(model, TextState):
+    return with_pieces(model, pieces), (note,)
   return with_vocabulary(model, pieces), (note,)
 
 
@@ -256,9 +274,9 @@ def _notes_of_exported(model: Model) -> tuple[str, ...]:
   """Says how a Hugging Face folder answers otherwise than the workdir."""
   notes = ()
   if model.encoder.dtype != "float32":
-    notes += (_PRECISION.format(dtype=model.encoder.dtype),)
+    notes += (PRECISION.format(dtype=model.encoder.dtype),)
   if model.encoder.quantization:
-    notes += (_ROUNDED.format(quantization=model.encoder.quantization),)
+    notes += (ROUNDED.format(quantization=model.encoder.quantization),)
   if isinstance(model, FinetunedState) and model.windows != "first":
     notes += (_WINDOWS.format(windows=model.windows, length=model.max_length),)
   return notes
@@ -316,12 +334,3 @@ def write_hugging_face(
   for part in written.folders:
     write_tokenizer(part, tokenizer, model.encoder.max_position_embeddings)
   return written.left_out
-
-
-@contextlib.contextmanager
-def _whole(target: epath.Path) -> Iterator[epath.Path]:
-  """Gives a folder that becomes the target if all goes well."""
-  with open_scratch(target) as scratch:
-    with writing(target):
-      yield scratch.folder
-    scratch.publish()

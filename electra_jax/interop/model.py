@@ -129,12 +129,6 @@ def with_vocabulary(model: PretrainedState, size: int) -> PretrainedState:
     size: pieces to keep.
   """
 
-  def cut(path: str, leaf: Any) -> Any:
-    is_table = path.endswith("word_embeddings/embedding")
-    is_cut = is_table or path.endswith("_head/output_bias")
-    return leaf[:size] if is_cut else leaf
-
-  leaves = [cut(path, leaf) for path, leaf in path_names(model.params)]
   networks = {
       name: dataclasses.replace(network, vocab_size=size)
       for name in ("discriminator", "generator")
@@ -142,8 +136,20 @@ def with_vocabulary(model: PretrainedState, size: int) -> PretrainedState:
   }
   return model._replace(
       config=dataclasses.replace(model.config, **networks),
-      params=jax.tree.unflatten(jax.tree.structure(model.params), leaves),
+      params=cut_vocabulary(model.params, size),
   )
+
+
+def cut_vocabulary(params: Params, size: int) -> Params:
+  """Returns parameters with the first rows of the word tables and biases."""
+
+  def cut(path: str, leaf: Any) -> Any:
+    is_table = path.endswith("word_embeddings/embedding")
+    is_cut = is_table or path.endswith("_head/output_bias")
+    return leaf[:size] if is_cut else leaf
+
+  leaves = [cut(path, leaf) for path, leaf in path_names(params)]
+  return jax.tree.unflatten(jax.tree.structure(params), leaves)
 
 
 def with_all_heads(model: Model) -> tuple[Model, tuple[str, ...]]:

@@ -36,6 +36,7 @@ _PIPELINES = {
     "ElectraForTokenClassification": "token-classification",
     "ElectraForQuestionAnswering": "question-answering",
     "ElectraForMaskedLM": "fill-mask",
+    "EncoderDecoderModel": "text2text-generation",
 }
 _KINDS = {
     "ElectraForSequenceClassification": "classifies texts",
@@ -43,6 +44,7 @@ _KINDS = {
     "ElectraForQuestionAnswering": "answers questions about a text",
     "ElectraForMaskedLM": "fills in masked words",
     "ElectraForPreTraining": "says which tokens of a text were replaced",
+    "EncoderDecoderModel": "writes a text from a text",
 }
 _NO_METRICS = ("total", "thresh")  # Ends of names.
 # Ours -> the hub's, where these differ.
@@ -153,13 +155,14 @@ def _metric(score: Score) -> str:
 
 def _introduction(config: dict[str, Any], facts: CardFacts) -> list[str]:
   class_name = config["architectures"][0]
-  layers = config["num_hidden_layers"]
+  shapes = config.get("encoder", config)  # Of either side.
+  layers = shapes["num_hidden_layers"]
   lines = [
       f"# {escaped(facts.name)}",
       "",
       f"An [ELECTRA](https://arxiv.org/abs/2003.10555) that"
       f" {_KINDS[class_name]}: {layers} layer{'s' if layers > 1 else ''} of"
-      f" {config['hidden_size']}, {config['vocab_size']:,} pieces, as"
+      f" {shapes['hidden_size']}, {shapes['vocab_size']:,} pieces, as"
       f" `{class_name}`.",
       f"It was made from {escaped(facts.source)}.",
   ]

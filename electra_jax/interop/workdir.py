@@ -94,9 +94,9 @@ def read_finetuned(
   for task in tasks:
     if task.kind == "generation":
       raise UserError(
-          f"{workdir} has learned to write text ({task.name}), and convert,"
-          " export and prune take no such network; ask it by electra-jax"
-          " predict, or from Python by electra_jax.open_run"
+          f"{workdir} has learned to write text ({task.name}), and prune takes"
+          " no such network; ask it by electra-jax predict, convert it to"
+          " huggingface, or export it to onnx"
       )
   heads = heads_of(tasks, run.config)
   abstract = jax.eval_shape(lambda: init_params(encoder, heads, 0))
@@ -205,7 +205,7 @@ def write_pretrained(
 
 def write_finetuned(
     workdir: epath.PathLike,
-    model: FinetunedState,
+    model: FinetunedState | Any,
     config: FinetuneConfig,
     tokenizer: Tokenizer,
     facts: Mapping[str, Any],
@@ -214,7 +214,7 @@ def write_finetuned(
 
   Args:
     workdir: a new folder.
-    model: what it is to hold.
+    model: with `params` and `step`.
     config: of one seed, of a model of these shapes.
     tokenizer: of the model's vocabulary.
     facts: about start, tasks and encoder.

@@ -283,6 +283,10 @@ def read_kind(kind: type, config: Any, sign: str, file: str) -> Any:
     config = config.copy_and_resolve_references().to_dict()
   if isinstance(config, Mapping) and sign not in config:
     raise UserError(
-        f"this config is not one of {file}: config.{sign} is missing"
+        f"this config is not one of {file}: config.{sign} is missing; give one"
+        f" that is, as in --config {_SHIPPED[sign]}"
     )
   return read_section(kind, config)
+
+
+_SHIPPED = {"objective": "pretrain:small", "task": "finetune:task=rte"}

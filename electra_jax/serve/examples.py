@@ -49,6 +49,21 @@ _TAGGING = (
     {"text": "Anna Meier flew from Vienna to New York on Monday."},
     {"text": "The museum in Oslo bought three paintings by Edvard Munch."},
 )
+_ANSWERABLE = (
+    {
+        "text": "Who wrote the letter?",
+        "other_text": "Her brother had written it in the train.",
+    },
+)
+_TO_SUMMARISE = (
+    {
+        "text": (
+            "The council of the old town has decided to build a new bridge over"
+            " the river. Work begins in spring and takes two years. Until then"
+            " boats carry people and bicycles across."
+        )
+    },
+)
 _BY_TASK = {
     "cola": (
         {"text": "The book was read by the whole class."},
@@ -62,12 +77,9 @@ _BY_TASK = {
     "mrpc": _PARAPHRASE,
     "qqp": _PARAPHRASE,
     "sts": _PARAPHRASE,
-    "qnli": (
-        {
-            "text": "Who wrote the letter?",
-            "other_text": "Her brother had written it in the train.",
-        },
-    ),
+    "qnli": _ANSWERABLE,
+    "answer": _ANSWERABLE,
+    "summarise": _TO_SUMMARISE,
 }
 
 

@@ -5,12 +5,16 @@ from collections.abc import Sequence
 
 from electra_jax.text.tokenizer import Tokenizer
 
-_BEFORE = re.compile(r" (?=[,.;:!?%)\]}…])")
-_BEHIND = re.compile(r"(?<=[(\[{]) ")
-# Between what are words on both sides: it ' s, command - line, and / or.
-_BETWEEN = re.compile(r"(?<=\w) (['\u2019/-]) (?=\w)")
-_PLUSES = re.compile(r"(?<=\w) \+ \+")  # c + +
-_QUOTED = re.compile(r'" ([^"]*?) "')
+# What is put in the place of what, in this order.
+JOINS = (
+    (r'" ([^"]*?) "', r'"\1"'),
+    (r" (?=[,.;:!?%)\]}…])", ""),
+    (r"(?<=[(\[{]) ", ""),
+    (r"(?<=\w) \+ \+", "++"),  # c + +
+    # Between what are words on both sides: it ' s, command - line, and / or.
+    ("(?<=\\w) (['\u2019/-]) (?=\\w)", r"\1"),
+)
+_JOINS = tuple((re.compile(pattern), text) for pattern, text in JOINS)
 
 
 def join_words(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
@@ -28,6 +32,6 @@ def join_words(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
   text = tokenizer.decode(ids)
   if tokenizer.kind != "wordpiece":
     return text
-  text = _QUOTED.sub(r'"\1"', text)
-  text = _BEHIND.sub("", _BEFORE.sub("", text))
-  return _BETWEEN.sub(r"\1", _PLUSES.sub("++", text))
+  for pattern, joined in _JOINS:
+    text = pattern.sub(joined, text)
+  return text

@@ -153,6 +153,37 @@ def a_finished_run(start, tmp_path_factory):
   return config, workdir
 
 
+@pytest.mark.parametrize("architecture", ["shared", "recurrent"])
+def test_a_run_starts_from_all_of_one_that_wrote_alike(
+    trained, start, architecture
+):
+  _, workdir = trained
+  changes = {
+      "init_from": str(workdir),
+      "generation.architecture": architecture,
+  }
+  config = config_of(start, **changes)
+  found = steps_of(config, jax.devices()[:1], 0)[1]
+  state = helpers.read_params(workdir / "seed_0", STEPS)
+  learned = {
+      name.removeprefix("params/"): x
+      for name, x in state.items()
+      if name.startswith("params/")
+  }
+  same = [
+      name
+      for name, x in path_names(found)
+      if name in learned and np.array_equal(x, learned[name])
+  ]
+  if architecture == "shared":
+    assert set(same) == learned.keys()
+  else:  # The encoder alone.
+    assert {name.split("/")[0] for name in same} == {
+        "embeddings",
+        "discriminator",
+    }
+
+
 @pytest.mark.slow
 def test_a_resumed_run_ends_in_the_same_bits(trained, tmp_path):
   config, workdir = trained
@@ -256,21 +287,6 @@ def test_texts_become_vectors_of_the_encoder(trained):
   _, workdir = trained
   vectors = api.open_run(workdir).embed(["we the people", "the law"])
   assert vectors.shape == (2, 64)
-
-
-@pytest.mark.parametrize("to", ["google", "huggingface"])
-def test_convert_refuses_it_by_name(trained, tmp_path, to):
-  _, workdir = trained
-  with pytest.raises(UserError, match=r"write text \(translate\).*predict"):
-    api.convert(workdir, tmp_path / "out", to=to)
-  assert not (tmp_path / "out").exists()
-
-
-def test_export_refuses_it_by_name(trained, tmp_path):
-  _, workdir = trained
-  with pytest.raises(UserError, match=r"write text \(translate\).*predict"):
-    api.export(workdir, tmp_path / "out", to="onnx")
-  assert not (tmp_path / "out").exists()
 
 
 def test_prune_refuses_it_by_name(trained, tmp_path):

@@ -1,6 +1,7 @@
 """The benchmark: its figures fit each other, its mistakes have one sentence."""
 
 import dataclasses
+import functools
 import json
 import re
 import types
@@ -251,9 +252,14 @@ def test_mistakes_have_one_sentence(recipe, arguments, message):
     benchmark(helpers.load_config(f"configs/{recipe}"), **arguments)
 
 
-def test_a_config_of_finetuning_is_refused():
-  with pytest.raises(UserError, match=r"not one of configs/pretrain\.py"):
-    api.benchmark("finetune:task=rte")
+@pytest.mark.parametrize("task", ["rte", "translate"])
+@pytest.mark.parametrize(
+    "measure", [api.benchmark, functools.partial(api.plan, topology="here")]
+)
+def test_a_config_of_finetuning_is_refused(measure, task):
+  fix = r"not one of configs/pretrain\.py.*give one.*--config pretrain:small"
+  with pytest.raises(UserError, match=fix):
+    measure(f"finetune:task={task}")
 
 
 def test_a_store_of_another_length_is_named(store):

@@ -150,6 +150,10 @@ _CANNED = {
         "context": "👩 Paul had written it.", "question": "Who?", "answer": "Paul",
         "start": 2, "end": 6, "probability": 0.5,
     },
+    "generation": {
+        "text": "x", "written": "A <b>bold</b> one,\nand another " + "wo" * 90,
+        "score": -1.256,
+    },
 }  # fmt: skip
 _SHOWN = {
     "classification": "<b>good</b>75 %<b>good</b>75 %bad25 %",
@@ -157,6 +161,7 @@ _SHOWN = {
     "regression": "2.50on a scale of 0 to 404",
     "tagging": "👩 Anna MeierPER saw  New YorkLOC.",
     "questions": "Paul50 %👩 Paul had written it.",
+    "generation": (f"A <b>bold</b> one,\nand another {'wo' * 90}Score -1.26"),
 }
 
 
@@ -202,10 +207,23 @@ def test_answers_of_every_kind_are_shown(browser):
       cut = kind == "classification"
       note = page.run("document.getElementById('status').textContent")
       assert note == ("7 tokens at the end were not read." if cut else "")
-    assert page.run(f"{answer}.querySelector('mark').textContent") == "Paul"
+      if kind == "questions":
+        assert page.run(f"{answer}.querySelector('mark').textContent") == "Paul"
+    check_written_text(page)
     assert page.problems == []
     page.open("about:blank")
     page.requests.clear()
+
+
+def check_written_text(page):
+  """Of two lines the second stands below the first, and none leaves a phone."""
+  style = "getComputedStyle(document.querySelector('.written'))"
+  assert page.run(f"{style}.whiteSpace") == "pre-wrap"
+  assert int(page.run(f"{style}.fontWeight")) == 400
+  page.look(width=390, height=800, mobile=True)
+  root = "document.documentElement"
+  assert page.run(f"{root}.scrollWidth - {root}.clientWidth") <= 0
+  page.look()
 
 
 @pytest.mark.parametrize("width", [320, 390, 1100])

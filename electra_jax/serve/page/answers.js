@@ -102,7 +102,15 @@ const BY_KIND = {
   },
 
   generation(record) {
-    return [big(record.written || "nothing", `score ${record.score.toFixed(2)}`)];
+    const isEmpty = !record.written.trim();
+    return [
+      element(
+        "p",
+        isEmpty ? "written is-empty" : "written",
+        isEmpty ? "The model wrote nothing." : record.written,
+      ),
+      element("p", "note score", `Score ${record.score.toFixed(2)}`),
+    ];
   },
 
   questions(record) {
