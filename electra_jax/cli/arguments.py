@@ -129,6 +129,18 @@ def _add_predict(verb: argparse.ArgumentParser) -> None:
   add_compilation_cache(verb)
   verb.add_argument("--question", help="questions: asked of every text")
   verb.add_argument(
+      "--interpolate",
+      type=int,
+      metavar="N",
+      help="autoencode: write N texts on the line between two",
+  )
+  verb.add_argument(
+      "--from-prior",
+      type=int,
+      metavar="N",
+      help="autoencode: write N texts of no text, of z drawn from the prior",
+  )
+  verb.add_argument(
       "--corrupt",
       action="store_true",
       help="let the generator replace tokens first",

@@ -19,13 +19,37 @@ def run_predict(args: argparse.Namespace) -> int:
         pseudo_log_likelihood=args.pseudo_log_likelihood,
     )
   else:
-    workdirs.check_not_given(run, task=args.task, question=args.question)
+    workdirs.check_not_given(
+        run,
+        task=args.task,
+        question=args.question,
+        interpolate=args.interpolate,
+        from_prior=args.from_prior,
+    )
   check_predict(args, run.kind is workdirs.PRETRAINING)
   if args.output is not None:
     return _write_answers(args)
+  if args.from_prior is not None:
+    printing.print_draws(
+        args.workdir,
+        args.from_prior,
+        task=args.task,
+        seed=args.seed,
+        as_json=args.json,
+    )
+    return 0
   file = args.file[0] if args.file else None
   lines = [] if args.held_out else read_typed(args.text, file)
-  if run.kind is workdirs.FINETUNING:
+  if args.interpolate is not None:
+    printing.print_line(
+        args.workdir,
+        lines,
+        args.interpolate,
+        task=args.task,
+        seed=args.seed,
+        as_json=args.json,
+    )
+  elif run.kind is workdirs.FINETUNING:
     printing.print_answers(
         args.workdir,
         lines,
