@@ -86,14 +86,14 @@ def make_generate_at(
     seed: of draws of tokens.
 
   Returns:
-    (params, latents [B, K], text_numbers [B]) -> Generated.
+    (params, latents [B, Z], text_numbers [B]) -> Generated.
   """
   ids = Ids(begin_id, end_id, pad_id, tuple(never_ids))
 
   @jax.jit
   def write_at(
       params: Params,
-      latents: Float[Array, "B K"],
+      latents: Float[Array, "B Z"],
       text_numbers: Int[Array, " B"],
   ) -> Generated:
     bound = functools.partial(model.apply, {"params": params})

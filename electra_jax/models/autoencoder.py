@@ -1,6 +1,6 @@
 """A variational autoencoder of text: encoder, Gaussian, decoder.
 
-The mean of the encoder's states over a text's tokens becomes a Gaussian of K
+The mean of the encoder's states over a text's tokens becomes a Gaussian of Z
 dimensions. The decoder of `seq2seq.Seq2Seq` writes the text again and sees z, a
 draw from that Gaussian, in place of the encoder's states: one state that it
 attends to, so that each of its layers adds a linear function of z (a recurrent
@@ -44,9 +44,9 @@ class Posterior(NamedTuple):
     divergences: from N(0, I), in nats of each dimension.
   """
 
-  mean: Float[Array, "B K"]
-  deviation: Float[Array, "B K"]
-  divergences: Float[Array, "B K"]
+  mean: Float[Array, "B Z"]
+  deviation: Float[Array, "B Z"]
+  divergences: Float[Array, "B Z"]
 
 
 class LatentHead(nn.Module):
@@ -54,7 +54,7 @@ class LatentHead(nn.Module):
 
   Attributes:
     config: of the encoder.
-    dimensions: K.
+    dimensions: Z.
   """
 
   config: EncoderConfig
@@ -76,7 +76,7 @@ class LatentHead(nn.Module):
         mean, deviation, divergences(mean, deviation, zeros, zeros)
     )
 
-  def state(self, latents: Float[Array, "B K"]) -> Float[Array, "B 1 D"]:
+  def state(self, latents: Float[Array, "B Z"]) -> Float[Array, "B 1 D"]:
     """Returns the one state that the decoder attends to."""
     return self.memory(latents)[:, None].astype(self.config.dtype)
 
@@ -89,7 +89,7 @@ class Autoencoder(Seq2Seq):
   """`Seq2Seq` whose decoder sees z alone; without a draw, z is the mean.
 
   Attributes:
-    dimensions: of z, K.
+    dimensions: of z, Z.
   """
 
   dimensions: int = 32
@@ -110,7 +110,7 @@ class Autoencoder(Seq2Seq):
       *,
       noise_seeds: RowSeeds,
       dropout_seeds: RowSeeds | None = None,
-  ) -> tuple[LabelScores, Posterior, Float[Array, "B K"]]:
+  ) -> tuple[LabelScores, Posterior, Float[Array, "B Z"]]:
     """Scores every label where z is drawn.
 
     Args:
@@ -151,7 +151,7 @@ class Autoencoder(Seq2Seq):
 
   def start_at(
       self,
-      latents: Float[Array, "B K"],
+      latents: Float[Array, "B Z"],
       *,
       beam_size: int = 1,
       max_length: int,
