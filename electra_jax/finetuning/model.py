@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import numpy as np
 from etils import epath
 
 from electra_jax.devices import sharding
@@ -27,9 +26,9 @@ from electra_jax.models.config import EncoderConfig
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.buckets import Buckets
 from electra_jax.runs.finetune_config import FinetuneConfig
-from electra_jax.runs.vectors import EmbedsTexts, VectorOptions
+from electra_jax.runs.vectors import LATENT, EmbedsTexts, VectorOptions
 from electra_jax.runs.weights import encoder_of, seed_folder
-from electra_jax.shapes import Float, Params
+from electra_jax.shapes import Params
 from electra_jax.tasks.examples import Example
 from electra_jax.tasks.prediction_files import write_outputs
 from electra_jax.tasks.predictions import Predictions, has_gold
@@ -204,17 +203,6 @@ class FinetunedModel(EmbedsTexts):
       raise UserError("there is no text to predict on; give some")
     return self.predictor.predict(self.params, self.task(task), examples)
 
-  def encode(self, texts: Sequence[str]) -> Float[np.ndarray, "n K"]:
-    """Returns z of each text: the mean of its Gaussian; of task=autoencode.
-
-    Raises:
-      UserError: the run is of another task, or there is no text.
-    """
-    predictor = self._autoencoder("encode")
-    if not texts:
-      raise UserError("there is no text to encode; give some")
-    return predictor.encode(self.params, self.task(), texts)
-
   def interpolate(
       self, first: str, last: str, steps: int = 5
   ) -> list[dict[str, Any]]:
@@ -248,6 +236,8 @@ class FinetunedModel(EmbedsTexts):
   def _embedding_parts(self):
     length = self.config.data.max_length
     parts = self._encoder, self.params, self.tokenizer, length
+    if latent_dimensions(self.config):
+      return *parts, VectorOptions(pooling=LATENT)
     learned = [task.vectors for task in self.tasks.values() if task.vectors]
     options = [
         VectorOptions(one.layer, one.pooling, one.dimensions) for one in learned

@@ -26,8 +26,9 @@ from electra_jax.models.bottleneck import (
 )
 from electra_jax.models.config import EncoderConfig
 from electra_jax.models.dropout import fold_seeds
+from electra_jax.models.encoder import Encoder
 from electra_jax.models.heads import LabelScores
-from electra_jax.models.layers import Linear, gelu
+from electra_jax.models.layers import Embeddings, Linear, gelu
 from electra_jax.models.pooling import pool_tokens
 from electra_jax.models.seq2seq import ENCODER_PLACE, Kept, Memory, Seq2Seq
 from electra_jax.shapes import Array, Float, Hidden, Int, RowSeeds
@@ -83,6 +84,34 @@ class LatentHead(nn.Module):
   def _linear(self, features: int) -> Linear:
     # In float32, as the logarithm of a deviation needs the digits.
     return Linear(features, "float32", nn.initializers.glorot_uniform())
+
+
+class LatentEncoder(nn.Module):
+  """The half of an `Autoencoder` that reads, with its parameters' names.
+
+  Attributes:
+    config: of the encoder.
+    dimensions: of z, Z.
+  """
+
+  config: EncoderConfig
+  dimensions: int
+
+  def setup(self):
+    self.embeddings = Embeddings(self.config)
+    self.discriminator = Encoder(self.config)
+    self.latent_head = LatentHead(self.config, self.dimensions)
+
+  def __call__(
+      self,
+      input_ids: Int[Array, "B S"],
+      input_mask: Int[Array, "B S"],
+      segment_ids: Int[Array, "B S"],
+  ) -> Float[Array, "B Z"]:
+    """Returns the mean of z of each text, in float32."""
+    embeddings = self.embeddings(input_ids, segment_ids)
+    states = self.discriminator(embeddings, input_mask).sequence
+    return self.latent_head(pool_tokens(states, input_mask, "mean")).mean
 
 
 class Autoencoder(Seq2Seq):

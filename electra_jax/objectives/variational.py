@@ -9,10 +9,9 @@ that predicts words well by itself learns to leave z alone: q becomes the prior
 for every text, and KL 0, which is called collapse.
 
 Source: Kingma and Welling (2014) for the bound; Kingma et al. (2016), "Improved
-variational inference with inverse autoregressive flow", §C.8, for free bits,
-there of a batch's mean, here of each text, as in Li et al. (2020), "Optimus",
-so that a loss does not depend on how a batch is split; Fu et al. (2019),
-"Cyclical annealing schedule", §3.2, for β.
+variational inference with inverse autoregressive flow", for free bits, there of
+a batch's mean, here of each text, so that a loss does not depend on how a batch
+is split; Fu et al. (2019), "Cyclical annealing schedule", for β.
 """
 
 import jax.numpy as jnp

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-ACTIVE_VARIANCE = 0.01  # Burda et al. (2016), §5.1.
+ACTIVE_VARIANCE = 0.01  # Burda et al. (2016).
 MOST_TEXTS = 4096  # Whose mutual information with z is estimated.
 _ROWS = 512  # Of the table of densities, that are held at a time.
 
@@ -65,7 +65,7 @@ def active_units(means: Float[np.ndarray, "n K"]) -> int:
     How many have a variance over texts above 0.01.
 
   Source: Burda, Grosse and Salakhutdinov (2016), "Importance weighted
-  autoencoders", §5.1.
+  autoencoders".
   """
   return int(np.sum(np.var(means, axis=0) > ACTIVE_VARIANCE))
 
@@ -87,7 +87,7 @@ def mutual_information(
     latents: one draw of each.
 
   Source: Hoffman and Johnson (2016), "ELBO surgery"; He et al. (2019),
-  "Lagging inference networks", §3.
+  "Lagging inference networks".
   """
   means, deviations, latents = (
       np.asarray(x, np.float64)[:MOST_TEXTS]

@@ -301,9 +301,22 @@ def test_predict_writes_texts_again_between_others_and_of_draws(
       {"written": x["written"], "score": pytest.approx(x["score"], rel=1e-4)}
       for x in drawn[:2]
   ]
-  latents = model.encode(ends)
-  assert latents.shape == (2, 4)
-  assert model.embed(ends).shape == (2, 64)  # Of the encoder.
+
+
+@pytest.mark.slow
+def test_the_vector_of_a_text_is_its_z(trained):
+  model, texts = api.open_run(trained), ["we the people of", "law power"]
+  vectors = model.embed(texts, normalized=False)
+  means = model.predictor.encode(model.params, model.task(), texts)
+  assert vectors.shape == (2, 4)
+  np.testing.assert_allclose(vectors, means, atol=1e-5)
+  assert model.embed(texts, pooling="mean").shape == (2, 64)  # The encoder's.
+  with pytest.raises(UserError, match="--layer is 0, and z is of the last"):
+    model.embed(texts, layer=0)
+  with pytest.raises(
+      UserError, match="--pooling is 'latent', and this run has"
+  ):
+    api.open_run("tiny-en").embed(texts, pooling="latent")
 
 
 @pytest.mark.slow
