@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from electra_jax.errors import UserError
@@ -136,4 +135,4 @@ def check_cycles(config: FinetuneConfig, num_steps: int) -> None:
 
 def text_seeds(numbers: Int[Array, " B"]) -> RowSeeds:
   """Returns seeds of the texts of a split by their numbers, for evaluation."""
-  return jax.lax.bitcast_convert_type(numbers.astype(jnp.int32), jnp.uint32)
+  return numbers.astype(jnp.uint32)

@@ -91,9 +91,9 @@ class Evaluator:
     )
     for name, split in self.dev_splits:
       data = self._data[name]
-      # A text is not told by itself, nor by its first words.
-      is_told = data.task.name == autoencoding.NAME
-      if data.task.kind == "generation" and not is_told:
+      # What copies a source is no baseline where it is the target.
+      is_own_target = data.task.name == autoencoding.NAME
+      if data.task.kind == "generation" and not is_own_target:
         told = describe_baselines(
             data.task.metrics, data.splits["train"], data.splits[split]
         )
