@@ -164,8 +164,8 @@ FINETUNING = (
         "autoencode_beta",
         "Beta, the weight of the divergence",
         "",
-        "It rises in cycles; at 1 the loss is the evidence lower bound, but for"
-        " free bits.",
+        "It rises in cycles; a point is the mean over the steps of a record. At"
+        " 1 the loss is the negative evidence lower bound, but for free bits.",
         is_smoothed=False,
     ),
     *(
