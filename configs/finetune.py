@@ -36,6 +36,13 @@ and a target:
       --config.init_from=RUN --config.data.folder=PAIRS \
       --config.table.text=source --config.table.target=target --workdir SUMMARIES
 
+task=autoencode learns, from texts alone (train.txt, dev.txt, or a column of a
+table), to write each text again from a few numbers:
+
+  electra-jax finetune --config finetune:task=autoencode,size=small \
+      --config.init_from=RUN --config.data.folder=TEXTS \
+      --config.table.text=text --workdir LATENT
+
 Several tasks share one encoder: task=mnli+rte. `,runlocal` runs the same code
 for a minute on made-up data. Published dev scores of the paper's base: CoLA
 65.8, SST 92.4, MRPC 87.9, STS 89.1, QQP 90.9, MNLI 86.2, QNLI 92.4, RTE 76.3;
@@ -79,11 +86,12 @@ TASKS = {
     "naturalqs": (2, 512),
     "hotpotqa": (2, 512),
     "embedding": (1, 64),  # Ours; SimCSE has 1 and 32.
-    "translate": (10, 128),  # Ours, as the two below.
+    "translate": (10, 128),  # Ours, as the three below.
     "summarise": (10, 256),
     "answer": (10, 256),
+    "autoencode": (10, 64),
 }
-WRITING = ("translate", "summarise", "answer")
+WRITING = ("translate", "summarise", "answer", "autoencode")
 
 
 def get_config(arg=None):
@@ -151,7 +159,7 @@ def get_config(arg=None):
 
   config.generation = (
       ConfigDict()
-  )  # Only for task=translate, summarise, answer.
+  )  # Only for task=translate, summarise, answer, autoencode.
   config.generation.architecture = (
       "shared"  # Or "unilm", "separate", "recurrent".
   )
@@ -168,6 +176,13 @@ def get_config(arg=None):
   config.generation.temperature = 1.0  # Of "sample", as the two below.
   config.generation.top_k = 0  # Likeliest tokens that are drawn from; 0: all.
   config.generation.top_p = 1.0  # Or those with so much probability together.
+
+  config.autoencoder = ConfigDict()  # Only for task=autoencode.
+  config.autoencoder.dimensions = 32  # Of z.
+  config.autoencoder.beta = 1.0  # Of the divergence from the prior.
+  config.autoencoder.cycles = 4  # Rises of beta from 0; Fu et al. (2019).
+  config.autoencoder.rise_proportion = 0.5  # Of a cycle; there, too.
+  config.autoencoder.free_bits = 0.25  # Nats of each dimension; 0 for none.
 
   config.model = ConfigDict()  # Shapes must be init_from's; 0 takes them.
   config.model.num_layers = layers
@@ -240,6 +255,13 @@ def get_config(arg=None):
       config.data.max_length = 96
       config.generation.max_target_length = 32
     config.optimizer.layerwise_decay = 1.0  # The decoder has to learn.
+    if args["task"] == "autoencode":  # A text is its own target.
+      config.table.text = "text"
+      config.table.target = ""
+      config.data.max_length = config.generation.max_target_length = 64
+      config.generation.architecture = "separate"
+      config.generation.label_smoothing = 0.0  # The loss is a likelihood.
+      config.generation.length_penalty = 0.0
     if args["task"] == "summarise":
       config.generation.no_repeat_ngram = 3  # Paulus et al. (2018).
   if args["size"] in ("tiny", "tiny_en"):

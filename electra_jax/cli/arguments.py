@@ -128,6 +128,7 @@ def _add_predict(verb: argparse.ArgumentParser) -> None:
   _add_model(verb)
   add_compilation_cache(verb)
   verb.add_argument("--question", help="questions: asked of every text")
+  _add_latent(verb)
   verb.add_argument(
       "--corrupt",
       action="store_true",
@@ -148,6 +149,21 @@ def _add_predict(verb: argparse.ArgumentParser) -> None:
       type=int,
       metavar="N",
       help="take N rows that training has held out, corrupted",
+  )
+
+
+def _add_latent(verb: argparse.ArgumentParser) -> None:
+  verb.add_argument(
+      "--interpolate",
+      type=int,
+      metavar="N",
+      help="autoencode: write N texts on the line between two",
+  )
+  verb.add_argument(
+      "--from-prior",
+      type=int,
+      metavar="N",
+      help="autoencode: write N texts of no text, of z drawn from the prior",
   )
 
 

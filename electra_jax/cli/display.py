@@ -10,6 +10,7 @@ import rich.text
 from etils import epath
 
 from electra_jax.cli.typed import by_index
+from electra_jax.errors import UserError
 from electra_jax.files import to_json
 from electra_jax.finetuning.inputs import parse_inputs
 from electra_jax.finetuning.model import FinetunedModel
@@ -243,6 +244,77 @@ def print_scores(
           f"{score.total:10.2f}  {per_token:7.3f} a token  rank {rank:3} "
           f" {_number(index, typed)}{visible(typed[index])}"
       )
+
+
+def print_line(
+    workdir: epath.PathLike,
+    lines: Sequence[str],
+    steps: int,
+    *,
+    task: str | None = None,
+    seed: int | None = None,
+    as_json: bool = False,
+) -> None:
+  """Prints texts on the line between two, as an autoencoder writes them.
+
+  Args:
+    workdir: of a finetune run of task=autoencode.
+    lines: what is typed; two that are not blank.
+    steps: how many texts.
+    task: the run's, if it is named.
+    seed: whose model, or None for the best.
+    as_json: a JSON object a line.
+
+  Raises:
+    UserError: there are not two texts, or the run is of another task.
+  """
+  texts = list(by_index(lines).values())
+  if len(texts) != 2:
+    raise UserError(
+        f"--interpolate {steps} lies between two texts, and {len(texts)}"
+        f" {'is' if len(texts) == 1 else 'are'} given; give two"
+    )
+  model = FinetunedModel(workdir, seed=seed)
+  model.task(task)
+  _print_written(model.interpolate(*texts, steps), as_json)
+
+
+def print_draws(
+    workdir: epath.PathLike,
+    count: int,
+    *,
+    task: str | None = None,
+    seed: int | None = None,
+    as_json: bool = False,
+) -> None:
+  """Prints texts of draws from an autoencoder's prior.
+
+  Args:
+    workdir: of a finetune run of task=autoencode.
+    count: how many texts.
+    task: the run's, if it is named.
+    seed: whose model, or None for the best.
+    as_json: a JSON object a line.
+
+  Raises:
+    UserError: the run is of another task, or no text is asked for.
+  """
+  model = FinetunedModel(workdir, seed=seed)
+  model.task(task)
+  _print_written(model.draw(count), as_json)
+
+
+def _print_written(records: Sequence[dict[str, Any]], as_json: bool) -> None:
+  console = rich.console.Console(highlight=False)
+  for record in records:
+    if as_json:
+      _print_json(record)
+      continue
+    place = f"{record['place']:.2f}  " if "place" in record else ""
+    line = rich.text.Text(place, style="dim")
+    line.append(visible(record["written"]) or "(nothing)", style="bold green")
+    line.append(f"  (score {record['score']:.2f})", style="dim")
+    console.print(line)
 
 
 def print_figures(figures: Mapping[str, float], *, as_json: bool) -> None:

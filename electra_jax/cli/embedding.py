@@ -58,7 +58,7 @@ def add_vector_flags(verb: argparse.ArgumentParser) -> None:
       "--pooling",
       choices=("mean", "cls", "max"),
       help="of the states of a text's tokens; cls: the first one's; by default"
-      " what the run was trained for, else mean",
+      " what the run was trained for (autoencode: z), else mean",
   )
   verb.add_argument(
       "--dimensions",

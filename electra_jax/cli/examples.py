@@ -72,6 +72,7 @@ PREDICT = """examples:
   electra-jax predict --workdir squad --question "Who wrote it?" "It was …"
   electra-jax predict --workdir rte --file pairs.tsv --json > answers.jsonl
   electra-jax predict --workdir sst --file texts.txt --output answers.jsonl
+  electra-jax predict --workdir latent "a cat" "a dog" --interpolate 5
 A pair of texts has a tab between them; a line that is a JSON object gives the
 fields by name ("text", "other_text"; "words"; "question", "context"). Answers
 come in the order of the lines; "index" is the number of the line, from 0, and a

@@ -19,13 +19,22 @@ def run_predict(args: argparse.Namespace) -> int:
         pseudo_log_likelihood=args.pseudo_log_likelihood,
     )
   else:
-    workdirs.check_not_given(run, task=args.task, question=args.question)
+    workdirs.check_not_given(
+        run,
+        task=args.task,
+        question=args.question,
+        interpolate=args.interpolate,
+        from_prior=args.from_prior,
+    )
   check_predict(args, run.kind is workdirs.PRETRAINING)
   if args.output is not None:
     return _write_answers(args)
   file = args.file[0] if args.file else None
-  lines = [] if args.held_out else read_typed(args.text, file)
-  if run.kind is workdirs.FINETUNING:
+  has_texts = not args.held_out and args.from_prior is None
+  lines = read_typed(args.text, file) if has_texts else []
+  if args.interpolate is not None or args.from_prior is not None:
+    _print_from_latents(args, lines)
+  elif run.kind is workdirs.FINETUNING:
     printing.print_answers(
         args.workdir,
         lines,
@@ -48,6 +57,16 @@ def run_predict(args: argparse.Namespace) -> int:
         as_json=args.json,
     )
   return 0
+
+
+def _print_from_latents(args: argparse.Namespace, lines: list[str]) -> None:
+  from electra_jax.cli import display as printing
+
+  how = {"task": args.task, "seed": args.seed, "as_json": args.json}
+  if args.from_prior is not None:
+    printing.print_draws(args.workdir, args.from_prior, **how)
+  else:
+    printing.print_line(args.workdir, lines, args.interpolate, **how)
 
 
 def _write_answers(args: argparse.Namespace) -> int:

@@ -61,6 +61,7 @@ def check_predict(args: argparse.Namespace, is_pretraining: bool) -> None:
   """Raises a UserError for flags of `predict` that do not go together."""
   scores = args.pseudo_log_likelihood
   _check_output(args)
+  _check_latent(args)
   if args.sort and not scores:
     raise UserError("--sort needs --pseudo-log-likelihood beside it")
   if scores and (args.corrupt or args.held_out):
@@ -107,11 +108,36 @@ def _check_output(args: argparse.Namespace) -> None:
       (f"--held-out {args.held_out}", args.held_out is not None),
       ("--corrupt", args.corrupt),
       ("--sort", args.sort),
+      (f"--interpolate {args.interpolate}", args.interpolate is not None),
+      (f"--from-prior {args.from_prior}", args.from_prior is not None),
   ):
     if given:
       raise UserError(
           f"--output {args.output} and {flag} do not go together; leave one of"
           " them out"
+      )
+
+
+def _check_latent(args: argparse.Namespace) -> None:
+  for flag, given in (
+      (f"--interpolate {args.interpolate}", args.interpolate is not None),
+      (f"--from-prior {args.from_prior}", args.from_prior is not None),
+  ):
+    if given and args.question is not None:
+      raise UserError(
+          f"{flag} and --question {args.question!r} do not go together; leave"
+          " one of them out"
+      )
+  if args.from_prior is None:
+    return
+  for flag, given in (
+      ("texts", args.text or args.file),
+      (f"--interpolate {args.interpolate}", args.interpolate is not None),
+  ):
+    if given:
+      raise UserError(
+          f"--from-prior {args.from_prior} writes from draws, and {flag} are"
+          " given; leave one of them out"
       )
 
 

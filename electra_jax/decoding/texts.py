@@ -8,8 +8,9 @@ import jax
 from electra_jax.decoding.config import DecodingConfig
 from electra_jax.decoding.generate import generate
 from electra_jax.decoding.steps import Generated, Ids
+from electra_jax.models.autoencoder import Autoencoder
 from electra_jax.models.seq2seq import Seq2Seq
-from electra_jax.shapes import Array, Int, Params
+from electra_jax.shapes import Array, Float, Int, Params
 
 
 def make_generate(
@@ -58,10 +59,57 @@ def make_generate(
         max_length=config.max_length,
         method="start",
     )
-
-    def step(kept, tokens, ancestry, place):
-      return bound(memory, kept, tokens, ancestry, place, method="step")
-
-    return generate(step, kept, text_numbers, config, ids, seed)
+    return _write(bound, memory, kept, text_numbers, config, ids, seed)
 
   return write
+
+
+def make_generate_at(
+    model: Autoencoder,
+    config: DecodingConfig,
+    *,
+    begin_id: int,
+    end_id: int,
+    pad_id: int,
+    never_ids: tuple[int, ...] = (),
+    seed: int = 0,
+) -> Callable[..., Generated]:
+  """Returns a compiled function that writes a text for each value of z.
+
+  Args:
+    model: the network; the others are as of `make_generate`.
+    config: how.
+    begin_id: is read at the first place.
+    end_id: ends a text.
+    pad_id: stands behind it.
+    never_ids: are not written, and neither are the first and the third.
+    seed: of draws of tokens.
+
+  Returns:
+    (params, latents [B, Z], text_numbers [B]) -> Generated.
+  """
+  ids = Ids(begin_id, end_id, pad_id, tuple(never_ids))
+
+  @jax.jit
+  def write_at(
+      params: Params,
+      latents: Float[Array, "B Z"],
+      text_numbers: Int[Array, " B"],
+  ) -> Generated:
+    bound = functools.partial(model.apply, {"params": params})
+    memory, kept = bound(
+        latents,
+        beam_size=config.beams,
+        max_length=config.max_length,
+        method="start_at",
+    )
+    return _write(bound, memory, kept, text_numbers, config, ids, seed)
+
+  return write_at
+
+
+def _write(bound, memory, kept, text_numbers, config, ids, seed) -> Generated:
+  def step(kept, tokens, ancestry, place):
+    return bound(memory, kept, tokens, ancestry, place, method="step")
+
+  return generate(step, kept, text_numbers, config, ids, seed)

@@ -38,6 +38,7 @@ RULES = (
         r"(generator|discriminator|cloze|token|target)_head/\w+/kernel",
         P("fsdp"),
     ),
+    (r"latent_head/\w+/kernel", P()),  # No side of it need divide.
     # A decoder that reads another text and writes this one.
     (
         r"decoder/(layer|cross)_\d+/(.*/)?(query|key|value|intermediate)/kernel",

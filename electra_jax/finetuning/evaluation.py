@@ -8,6 +8,7 @@ from etils import epath
 from electra_jax.finetuning.task_data import TaskData
 from electra_jax.finetuning.task_predictor import TaskPredictor
 from electra_jax.finetuning.text_writer import TextWriter
+from electra_jax.tasks import autoencoding
 from electra_jax.tasks.generation_scoring import describe_baselines
 from electra_jax.tasks.prediction_files import write_outputs
 from electra_jax.tasks.predictions import Predictions
@@ -90,7 +91,9 @@ class Evaluator:
     )
     for name, split in self.dev_splits:
       data = self._data[name]
-      if data.task.kind == "generation":
+      # What copies a source is no baseline where it is the target.
+      is_own_target = data.task.name == autoencoding.NAME
+      if data.task.kind == "generation" and not is_own_target:
         told = describe_baselines(
             data.task.metrics, data.splits["train"], data.splits[split]
         )

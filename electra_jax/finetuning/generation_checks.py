@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 from electra_jax.decoding.config import DecodingConfig
 from electra_jax.errors import UserError
+from electra_jax.models import autoencoder
 from electra_jax.models.config import EncoderConfig
 from electra_jax.models.seq2seq import longest_target
 from electra_jax.runs.finetune_config import FinetuneConfig
+from electra_jax.tasks import autoencoding
 from electra_jax.tasks.task import Task
 from electra_jax.tasks.text_to_text import KIND
 
@@ -14,6 +16,12 @@ from electra_jax.tasks.text_to_text import KIND
 def writes_text(tasks: Sequence[Task]) -> bool:
   """Says whether tasks write text."""
   return any(task.kind == KIND for task in tasks)
+
+
+def latent_dimensions(config: FinetuneConfig) -> int:
+  """Returns the size of z of an autoencoder; 0 for another task."""
+  is_one = config.task == autoencoding.NAME
+  return config.autoencoder.dimensions if is_one else 0
 
 
 def decoding_config(config: FinetuneConfig) -> DecodingConfig:
@@ -61,6 +69,9 @@ def check_generation(config: FinetuneConfig, tasks: Sequence[Task]) -> None:
       f"generation.decoder_from={how.decoder_from}": (
           how.decoder_from != "discriminator" and how.architecture != "separate"
       ),
+      f"generation.label_smoothing={how.label_smoothing}": (
+          how.label_smoothing > 0 and task.name == autoencoding.NAME
+      ),
   }
   for key, is_wrong in wrong.items():
     if is_wrong:
@@ -68,6 +79,9 @@ def check_generation(config: FinetuneConfig, tasks: Sequence[Task]) -> None:
           f"config.{key} has no meaning for task={task.name}, which writes"
           f" text{_REASONS.get(key.partition('=')[0], '')}; leave it out"
       )
+  is_latent = task.name == autoencoding.NAME
+  if is_latent and how.architecture not in autoencoder.ARCHITECTURES:
+    raise UserError(autoencoder.no_such_architecture(how.architecture))
 
 
 _REASONS = {
@@ -78,6 +92,9 @@ _REASONS = {
     "bottleneck.dimensions": " of many tokens' states",
     "distill.teacher": " and learns from its targets alone",
     "train.loss_reduction": " and learns by the mean over tokens",
+    "generation.label_smoothing": (
+        " whose likelihood is a part of the evidence lower bound"
+    ),
     "generation.decoder_from": (
         " with config.generation.architecture=separate alone from another"
         " network"

@@ -10,8 +10,16 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from electra_jax.devices import sharding
 from electra_jax.devices.attention import make_attend
 from electra_jax.errors import UserError
+from electra_jax.finetuning.autoencoder_loss import (
+    autoencoder_loss,
+    beta_at,
+    check_cycles,
+    drawn_loss,
+)
+from electra_jax.finetuning.generation_checks import latent_dimensions
 from electra_jax.finetuning.pretrained_encoder import PretrainedEncoder
 from electra_jax.finetuning.trainer import TaskTrainer, optimizer_config
+from electra_jax.models.autoencoder import make_network
 from electra_jax.models.config import EncoderConfig
 from electra_jax.models.electra import Electra
 from electra_jax.models.seq2seq import Seq2Seq
@@ -19,7 +27,7 @@ from electra_jax.models.seq2seq_params import init_params, start_from
 from electra_jax.objectives.sequence_to_sequence import TargetLoss, target_loss
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.finetune_config import FinetuneConfig
-from electra_jax.shapes import Params
+from electra_jax.shapes import Params, Scalar
 from electra_jax.tasks.generation_batches import GenerationBatch
 from electra_jax.tasks.text_to_text import METRICS
 from electra_jax.training.checkpoint import Checkpointer
@@ -50,6 +58,18 @@ class Examples(NamedTuple):
   dropout_seeds: jax.Array
 
 
+class BatchWeights(NamedTuple):
+  """What the parts of a loss are divided and multiplied by.
+
+  Attributes:
+    tokens: of the batch.
+    beta: of an autoencoder's divergence.
+  """
+
+  tokens: Scalar
+  beta: Scalar | float = 0.0
+
+
 def make_generation_trainer(
     config: FinetuneConfig, encoder: EncoderConfig, mesh: Mesh, num_steps: int
 ) -> TaskTrainer:
@@ -73,15 +93,19 @@ def make_generation_trainer(
       mesh, "number of attention heads", encoder.num_heads, ("tensor",)
   )
   optimizing = optimizer_config(config, num_steps)
-  model = Seq2Seq(
+  dimensions = latent_dimensions(config)
+  if dimensions:
+    check_cycles(config, num_steps)
+  model = make_network(
       encoder,
       how.architecture,
+      dimensions,
       sharding.constrain_hidden(mesh),
       make_attend(config.model.attention, mesh),
   )
 
   def fresh_params(seed):
-    return init_params(encoder, how.architecture, seed)
+    return init_params(encoder, how.architecture, seed, dimensions)
 
   abstract_params = jax.eval_shape(lambda: fresh_params(0))
   rates = layerwise_rates(abstract_params, encoder.num_layers, optimizing)
@@ -89,11 +113,14 @@ def make_generation_trainer(
 
   train_step = make_train_step(
       _prepare,
-      _make_loss(config, model),
+      (_make_latent_loss if dimensions else _make_loss)(config, model),
       optimizer,
       learning_rate_schedule(optimizing),
       root_key=lambda batch: jax.random.key(batch.seed),
       accumulation_steps=steps,
+      weights_at=lambda weights, step: weights._replace(
+          beta=beta_at(config.autoencoder, num_steps, step)
+      ),
   )
   abstract = abstract_state(lambda: fresh_params(0), optimizer)
   shardings = sharding.state_shardings(mesh, optimizer, abstract)
@@ -118,15 +145,17 @@ def make_generation_trainer(
   )
 
 
-def _prepare(rng: jax.Array, batch: GenerationBatch) -> tuple[Examples, Any]:
+def _prepare(
+    rng: jax.Array, batch: GenerationBatch
+) -> tuple[Examples, BatchWeights]:
   """Returns a step's examples, and the tokens that its loss is divided by."""
   seeds = jax.random.bits(rng, batch.labels.shape[:1], jnp.uint32)
   tokens = jnp.maximum(jnp.sum(batch.weights), 1.0)
-  return Examples(batch._replace(seed=()), seeds), tokens
+  return Examples(batch._replace(seed=()), seeds), BatchWeights(tokens)
 
 
 def _make_loss(config: FinetuneConfig, model: Seq2Seq):
-  def loss_fn(params, examples, tokens):
+  def loss_fn(params, examples, weights):
     found = loss_of_batch(
         model,
         params,
@@ -139,7 +168,19 @@ def _make_loss(config: FinetuneConfig, model: Seq2Seq):
         f"{config.task}_loss": (loss, count),
         f"{config.task}_token_accuracy": (correct, count),
     }
-    return loss / tokens, sums
+    return loss / weights.tokens, sums
+
+  return loss_fn
+
+
+def _make_latent_loss(config: FinetuneConfig, model: Seq2Seq):
+  def loss_fn(params, examples, weights):
+    batch, seeds = examples
+    found = drawn_loss(model, params, batch, seeds, has_dropout=True)
+    return autoencoder_loss(
+        *(found, batch.weights, config.autoencoder),
+        *(weights.tokens, weights.beta, config.task),
+    )
 
   return loss_fn
 

@@ -10,8 +10,15 @@ from etils import epath
 from electra_jax.devices import sharding
 from electra_jax.errors import UserError
 from electra_jax.finetuning import task_data
-from electra_jax.finetuning.generation_checks import writes_text
+from electra_jax.finetuning.generation_checks import (
+    latent_dimensions,
+    writes_text,
+)
 from electra_jax.finetuning.task_predictor import TaskPredictor, heads_of
+from electra_jax.finetuning.text_autoencoder import (
+    TextAutoencoder,
+    make_writer,
+)
 from electra_jax.finetuning.text_writer import TextWriter
 from electra_jax.finetuning.trainer import init_params
 from electra_jax.models import seq2seq_params
@@ -19,7 +26,7 @@ from electra_jax.models.config import EncoderConfig
 from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.buckets import Buckets
 from electra_jax.runs.finetune_config import FinetuneConfig
-from electra_jax.runs.vectors import EmbedsTexts, VectorOptions
+from electra_jax.runs.vectors import LATENT, EmbedsTexts, VectorOptions
 from electra_jax.runs.weights import encoder_of, seed_folder
 from electra_jax.shapes import Params
 from electra_jax.tasks.examples import Example
@@ -33,7 +40,7 @@ def make_predictor(
     tasks: Sequence[Task], config: FinetuneConfig, *rest: Any
 ) -> TaskPredictor | TextWriter:
   """Returns the programs that answer tasks; `rest` as of either class."""
-  return (TextWriter if writes_text(tasks) else TaskPredictor)(config, *rest)
+  return (make_writer if writes_text(tasks) else TaskPredictor)(config, *rest)
 
 
 def abstract_params(
@@ -41,10 +48,8 @@ def abstract_params(
 ) -> Params:
   """Returns the shapes of the parameters of tasks."""
   if writes_text(tasks):
-    architecture = config.generation.architecture
-    return jax.eval_shape(
-        lambda: seq2seq_params.init_params(encoder, architecture, 0)
-    )
+    shapes = (config.generation.architecture, 0, latent_dimensions(config))
+    return jax.eval_shape(lambda: seq2seq_params.init_params(encoder, *shapes))
   heads = heads_of(tasks, config)
   return jax.eval_shape(lambda: init_params(encoder, heads, 0))
 
@@ -198,9 +203,41 @@ class FinetunedModel(EmbedsTexts):
       raise UserError("there is no text to predict on; give some")
     return self.predictor.predict(self.params, self.task(task), examples)
 
+  def interpolate(
+      self, first: str, last: str, steps: int = 5
+  ) -> list[dict[str, Any]]:
+    """Writes texts on the line between two; see `TextAutoencoder`.
+
+        for one in open_run("latent").interpolate("a cat", "a dog"):
+          print(one["place"], one["written"])
+
+    Raises:
+      UserError: the run is not of task=autoencode, or fewer steps than ends.
+    """
+    predictor = self._autoencoder("interpolate")
+    return predictor.interpolate(self.params, self.task(), first, last, steps)
+
+  def draw(self, count: int, seed: int = 0) -> list[dict[str, Any]]:
+    """Writes texts of draws from the prior; see `TextAutoencoder`.
+
+    Raises:
+      UserError: the run is not of task=autoencode, or no text is asked for.
+    """
+    return self._autoencoder("draw").draw(self.params, count, seed)
+
+  def _autoencoder(self, asked: str) -> TextAutoencoder:
+    if not isinstance(self.predictor, TextAutoencoder):
+      raise UserError(
+          f"this run has learned {', '.join(self.tasks)} and no z; to {asked}"
+          " texts, open a run of task=autoencode"
+      )
+    return self.predictor
+
   def _embedding_parts(self):
     length = self.config.data.max_length
     parts = self._encoder, self.params, self.tokenizer, length
+    if latent_dimensions(self.config):
+      return *parts, VectorOptions(pooling=LATENT)
     learned = [task.vectors for task in self.tasks.values() if task.vectors]
     options = [
         VectorOptions(one.layer, one.pooling, one.dimensions) for one in learned

@@ -25,7 +25,7 @@ from electra_jax.finetuning.task_data import TaskData
 from electra_jax.finetuning.task_predictor import TaskPredictor, heads_of
 from electra_jax.finetuning.task_teacher import training_features
 from electra_jax.finetuning.taught import TaskTeacher
-from electra_jax.finetuning.text_writer import TextWriter
+from electra_jax.finetuning.text_autoencoder import make_writer
 from electra_jax.finetuning.trainer import TaskTrainer, make_task_trainer
 from electra_jax.runs.finetune_config import FinetuneConfig
 from electra_jax.shapes import Params
@@ -98,7 +98,7 @@ def make_programs(
     trainer = make_generation_trainer(config, start.encoder, mesh, num_steps)
     params: Any = restore_start(config, start, trainer)
     return Programs(
-        batches, trainer, params, Evaluator(tasks, TextWriter(*rest))
+        batches, trainer, params, Evaluator(tasks, make_writer(*rest))
     )
   trainer = make_task_trainer(
       config,

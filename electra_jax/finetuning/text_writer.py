@@ -10,11 +10,14 @@ from jaxtyping import Float32, Int32
 
 from electra_jax.decoding.texts import make_generate
 from electra_jax.devices import sharding
-from electra_jax.finetuning.generation_checks import decoding_config
+from electra_jax.finetuning.generation_checks import (
+    decoding_config,
+    latent_dimensions,
+)
 from electra_jax.finetuning.generation_trainer import loss_of_batch
 from electra_jax.finetuning.predictor import Predictor
+from electra_jax.models.autoencoder import make_network
 from electra_jax.models.config import EncoderConfig
-from electra_jax.models.seq2seq import Seq2Seq
 from electra_jax.runs.buckets import Buckets
 from electra_jax.runs.finetune_config import FinetuneConfig
 from electra_jax.shapes import Params
@@ -61,22 +64,22 @@ class TextWriter(Predictor):
   ):
     super().__init__(config, tokenizer, mesh)
     self._buckets = buckets
-    model = Seq2Seq(
+    model = self._model = make_network(
         encoder,
         config.generation.architecture,
+        latent_dimensions(config),
         sharding.constrain_hidden(mesh),
     )
     special = tokenizer.special
+    self._special_ids = {
+        "begin_id": special.cls,
+        "end_id": special.sep,
+        "pad_id": special.pad,
+        "never_ids": (special.unk, special.mask),
+    }
     whole = NamedSharding(mesh, PartitionSpec())
     self._generate = jax.jit(
-        make_generate(
-            model,
-            decoding_config(config),
-            begin_id=special.cls,
-            end_id=special.sep,
-            pad_id=special.pad,
-            never_ids=(special.unk, special.mask),
-        ),
+        make_generate(model, decoding_config(config), **self._special_ids),
         out_shardings=whole,
     )
     self._loss = jax.jit(
@@ -95,11 +98,16 @@ class TextWriter(Predictor):
     if features is None:
       features = self._told_features(task, examples)
     written = self.outputs(params, task, features)
-    loss = None
-    if np.all(features.targets[TARGET_LENGTHS] > 0):
-      loss = self.loss(params, task, features)
     found = self.decode(task, examples, features, written)
-    return found._replace(loss=loss)
+    if np.any(features.targets[TARGET_LENGTHS] == 0):
+      return found
+    return found._replace(**self.costs(params, task, features))
+
+  def costs(
+      self, params: Params, task: Task, features: Features
+  ) -> dict[str, Any]:
+    """Returns what true targets cost, by the fields of `Predictions`."""
+    return {"loss": self.loss(params, task, features)}
 
   def outputs(
       self,
@@ -125,8 +133,7 @@ class TextWriter(Predictor):
     done = 0
 
     def run(batch, numbers):
-      number_of_row = np.zeros(len(batch.labels), np.int32)
-      number_of_row[: len(numbers)] = features.examples[numbers]
+      number_of_row = self._numbers_of_rows(batch, features, numbers)
       asked = (batch.source_ids, batch.source_mask, number_of_row)
       segments = sharding.rows_to_global(self.mesh, batch.source_segments)
       return self._generate(
@@ -164,10 +171,7 @@ class TextWriter(Predictor):
   ) -> Predictions:
     """Turns ids into text."""
     del task  # All write alike.
-    ids = [
-        row[:length].tolist()
-        for row, length in zip(written.tokens, written.lengths, strict=True)
-    ]
+    ids = without_padding(written.tokens, written.lengths)
     return self.in_words(examples, features, ids, written.scores)
 
   def in_words(
@@ -178,11 +182,14 @@ class TextWriter(Predictor):
       scores: Float32[np.ndarray, " n"],
   ) -> Predictions:
     """The same of ids without padding, whoever has written them."""
+    return decode_texts(examples, features, self.texts_of(ids), scores)
+
+  def texts_of(self, ids: Sequence[Sequence[int]]) -> list[str]:
+    """Joins the tokens of each text, without its end."""
     end = self._tokenizer.special.sep
-    texts = [
+    return [
         join_words(self._tokenizer, [i for i in row if i != end]) for row in ids
     ]
-    return decode_texts(examples, features, texts, scores)
 
   def warm_up(self, params: Params, task: Task, rows: int, length: int) -> None:
     """Compiles the program on one of the buckets' shapes."""
@@ -190,6 +197,12 @@ class TextWriter(Predictor):
     pieces = " ".join(["a"] * (length - (4 if other else 2)))
     example = GenerationExample("0", pieces, other, None)
     self.outputs(params, task, self.features(task, [example] * rows))
+
+  def _numbers_of_rows(self, batch, features: Features, numbers):
+    """Returns the number of each row's text in its file."""
+    found = np.zeros(len(batch.labels), np.int32)
+    found[: len(numbers)] = features.examples[numbers]
+    return found
 
   def _in_flight(self, task: Task, features: Features, run: Callable[..., Any]):
     """Yields numbers of texts and what a program says of them."""
@@ -218,3 +231,10 @@ class TextWriter(Predictor):
         source_lengths=lengths,
         target_lengths=lengths_up_to(self._config.generation.max_target_length),
     )
+
+
+def without_padding(
+    tokens: Int32[np.ndarray, "n T"], lengths: Int32[np.ndarray, " n"]
+) -> list[list[int]]:
+  """Returns the ids of each text, of its own length."""
+  return [row[:n].tolist() for row, n in zip(tokens, lengths, strict=True)]

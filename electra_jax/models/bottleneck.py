@@ -125,11 +125,21 @@ def divergence(
     prior_mean: of the prior.
     prior_log_deviation: logarithm of its standard deviation.
   """
+  return jnp.sum(
+      divergences(mean, deviation, prior_mean, prior_log_deviation), axis=-1
+  )
+
+
+def divergences(
+    mean: Float[Array, "B K"],
+    deviation: Float[Array, "B K"],
+    prior_mean: Float[Array, " K"],
+    prior_log_deviation: Float[Array, " K"],
+) -> Float[Array, "B K"]:
+  """Returns what `divergence` adds up: the nats of each dimension."""
   log_ratio = jnp.log(deviation) - prior_log_deviation[None]
   shift = (mean - prior_mean[None]) * jnp.exp(-prior_log_deviation)[None]
-  return jnp.sum(
-      0.5 * (jnp.exp(2 * log_ratio) + shift**2 - 1) - log_ratio, axis=-1
-  )
+  return 0.5 * (jnp.exp(2 * log_ratio) + shift**2 - 1) - log_ratio
 
 
 def gaussian_noise(

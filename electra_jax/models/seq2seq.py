@@ -50,7 +50,7 @@ from electra_jax.models.recurrent_decoder import (
 from electra_jax.shapes import Array, Float, Hidden, Int, RowSeeds
 
 ARCHITECTURES = ("unilm", "shared", "separate", "recurrent")
-_ENCODER_PLACE, _DECODER_PLACE = 0, 1  # Each draws its own dropout.
+ENCODER_PLACE, _DECODER_PLACE = 0, 1  # Each draws its own dropout.
 
 
 class Memory(NamedTuple):
@@ -131,31 +131,12 @@ class Seq2Seq(nn.Module):
     self._check_lengths(source_ids.shape[1], target_ids.shape[1])
     if source_segments is None:
       source_segments = jnp.zeros_like(source_ids)
+    given = (source_ids, source_mask, source_segments)
+    seeds = fold_seeds(dropout_seeds, ENCODER_PLACE)
     if self._is_one_stack:
-      return self._run_one_stack(
-          *(source_ids, source_mask, source_segments),
-          *(target_ids, target_mask),
-          fold_seeds(dropout_seeds, _ENCODER_PLACE),
-      )
-    states = self._encode(
-        *(source_ids, source_mask, source_segments),
-        fold_seeds(dropout_seeds, _ENCODER_PLACE),
-    )
-    embeddings = self.embeddings(target_ids, jnp.zeros_like(target_ids))
-    seeds = fold_seeds(dropout_seeds, _DECODER_PLACE)
-    if self.architecture == "recurrent":
-      return self.decoder(
-          embeddings, recurrent_memory(states, source_mask), seeds
-      )
-    if self.is_initializing():
-      self.decoder(embeddings[:, :1], target_mask[:, :1], states[:, :1])
-    sources = self._read(states, source_mask)
-    return self._run_layers(
-        *(embeddings, target_mask, self.attend),
-        between=self._between(sources),
-        seeds=seeds,
-        remat=self.config.remat,
-    )
+      return self._run_one_stack(*given, target_ids, target_mask, seeds)
+    states, mask = self._encode(*given, seeds)
+    return self._decode(states, mask, target_ids, target_mask, dropout_seeds)
 
   def label_scores(
       self,
@@ -201,18 +182,13 @@ class Seq2Seq(nn.Module):
     self._check_lengths(source_ids.shape[1], max_length)
     if source_segments is None:
       source_segments = jnp.zeros_like(source_ids)
-    lengths = jnp.sum(source_mask > 0, axis=1)
-    batch = source_ids.shape[0]
-    past = empty_past(self.config, batch, beam_size, max_length)
     if self._is_one_stack:
       sources = self._projections(source_ids, source_mask, source_segments)
+      lengths = jnp.sum(source_mask > 0, axis=1)
+      past = empty_past(self.config, len(source_ids), beam_size, max_length)
       return Memory(sources, lengths), past
-    states = self._encode(source_ids, source_mask, source_segments, None)
-    if self.architecture == "recurrent":
-      memory = recurrent_memory(states, source_mask)
-      state = self.decoder.first_state(memory)[:, None]
-      return Memory(memory, lengths), jnp.repeat(state, beam_size, axis=1)
-    return Memory(self._read(states, source_mask), lengths), past
+    states, mask = self._encode(source_ids, source_mask, source_segments, None)
+    return self._memory(states, mask, beam_size, max_length)
 
   def step(
       self,
@@ -266,9 +242,44 @@ class Seq2Seq(nn.Module):
   def _table(self):
     return self.embeddings.word_table()
 
-  def _encode(self, ids, mask, segments, seeds: Seeds | None) -> Hidden:
+  def _encode(
+      self, ids, mask, segments, seeds: Seeds | None
+  ) -> tuple[Hidden, Int[Array, "B S"]]:
+    """Returns what the target is written from, and its mask."""
     embeddings = self.embeddings(ids, segments)
-    return self.discriminator(embeddings, mask, dropout_seeds=seeds).sequence
+    output = self.discriminator(embeddings, mask, dropout_seeds=seeds)
+    return output.sequence, mask
+
+  def _decode(
+      self, states, source_mask, target_ids, target_mask, dropout_seeds
+  ) -> Hidden:
+    embeddings = self.embeddings(target_ids, jnp.zeros_like(target_ids))
+    seeds = fold_seeds(dropout_seeds, _DECODER_PLACE)
+    if self.architecture == "recurrent":
+      return self.decoder(
+          embeddings, recurrent_memory(states, source_mask), seeds
+      )
+    if self.is_initializing():
+      self.decoder(embeddings[:, :1], target_mask[:, :1], states[:, :1])
+    sources = self._read(states, source_mask)
+    return self._run_layers(
+        *(embeddings, target_mask, self.attend),
+        between=self._between(sources),
+        seeds=seeds,
+        remat=self.config.remat,
+    )
+
+  def _memory(
+      self, states, mask, beam_size: int, max_length: int
+  ) -> tuple[Memory, Kept]:
+    """Returns what `start` does, of states that a target is written from."""
+    lengths = jnp.sum(mask > 0, axis=1)
+    if self.architecture == "recurrent":
+      memory = recurrent_memory(states, mask)
+      state = self.decoder.first_state(memory)[:, None]
+      return Memory(memory, lengths), jnp.repeat(state, beam_size, axis=1)
+    past = empty_past(self.config, len(states), beam_size, max_length)
+    return Memory(self._read(states, mask), lengths), past
 
   def _run_one_stack(
       self, ids, mask, segments, target_ids, target_mask, seeds

@@ -7,14 +7,17 @@ import jax
 import jax.numpy as jnp
 
 from electra_jax.errors import UserError
+from electra_jax.models.autoencoder import make_network
 from electra_jax.models.config import EncoderConfig
-from electra_jax.models.seq2seq import Seq2Seq
 from electra_jax.shapes import Params
 from electra_jax.trees import path_names
 
 
 def init_params(
-    config: EncoderConfig, architecture: str, seed: int | jax.Array
+    config: EncoderConfig,
+    architecture: str,
+    seed: int | jax.Array,
+    dimensions: int = 0,
 ) -> Params:
   """Returns fresh parameters; the encoder's are those of a `TaskModel`.
 
@@ -22,9 +25,10 @@ def init_params(
     config: the encoder's.
     architecture: one of `seq2seq.ARCHITECTURES`.
     seed: of what is drawn.
+    dimensions: of an autoencoder's z; 0 for another network.
   """
   ids = jnp.ones((1, 1), jnp.int32)
-  model = Seq2Seq(config, architecture)
+  model = make_network(config, architecture, dimensions)
   return model.init(jax.random.key(seed), *(ids,) * 5, method="label_scores")[
       "params"
   ]

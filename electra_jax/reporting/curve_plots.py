@@ -146,6 +146,28 @@ FINETUNING = (
         "How surprised the model is by the answers of the training examples;"
         " lower is better.",
     ),
+    Panel(
+        "autoencode_reconstruction",
+        "Reconstruction",
+        "nats per text",
+        "What a text costs that is written from a draw of z; lower is better.",
+    ),
+    Panel(
+        "autoencode_kl",
+        "Divergence of z from the prior",
+        "nats per text",
+        "What a draw of z may tell of its text, as it is: without free bits and"
+        " whatever beta is. At 0 the decoder leaves z alone, which is called"
+        " collapse.",
+    ),
+    Panel(
+        "autoencode_beta",
+        "Beta, the weight of the divergence",
+        "",
+        "It rises in cycles; a point is the mean over the steps of a record. At"
+        " 1 the loss is the negative evidence lower bound, but for free bits.",
+        is_smoothed=False,
+    ),
     *(
         panel
         for panel in PRETRAINING

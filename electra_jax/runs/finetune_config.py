@@ -101,7 +101,7 @@ class EmbeddingConfig:
 
 @dataclasses.dataclass(frozen=True)
 class GenerationConfig:
-  """How task=translate, summarise and answer write text.
+  """How task=translate, summarise, answer and autoencode write text.
 
   Attributes:
     architecture: "unilm", one stack that reads the source and writes the
@@ -138,6 +138,26 @@ class GenerationConfig:
   temperature: float = with_default(1.0, number(above=0))
   top_k: int = with_default(0, number(least=0))
   top_p: float = with_default(1.0, number(above=0, most=1))
+
+
+@dataclasses.dataclass(frozen=True)
+class AutoencoderConfig:
+  """How task=autoencode learns z; see objectives/variational.py.
+
+  Attributes:
+    dimensions: of z.
+    beta: of the divergence in the loss, that each cycle rises to; 1 is the
+      evidence lower bound.
+    cycles: rises of beta; 1 for one, 0 for the same beta throughout.
+    rise_proportion: of a cycle, in which beta rises from 0.
+    free_bits: nats of each dimension that cost nothing.
+  """
+
+  dimensions: int = with_default(32, number(**POSITIVE))
+  beta: float = with_default(1.0, number(least=0))
+  cycles: int = with_default(4, number(least=0))
+  rise_proportion: float = with_default(0.5, number(least=0, most=1))
+  free_bits: float = with_default(0.25, number(least=0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -292,6 +312,7 @@ class FinetuneConfig:
     distill: the teacher, if there is one.
     embedding: how task=embedding learns.
     generation: how tasks that write text do.
+    autoencoder: how task=autoencode learns.
   """
 
   task: str
@@ -310,6 +331,7 @@ class FinetuneConfig:
   distill: TaskDistillConfig = TaskDistillConfig()
   embedding: EmbeddingConfig = EmbeddingConfig()
   generation: GenerationConfig = GenerationConfig()
+  autoencoder: AutoencoderConfig = AutoencoderConfig()
 
 
 def read_finetune_config(config: Any) -> FinetuneConfig:

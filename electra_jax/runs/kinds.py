@@ -104,6 +104,7 @@ FINETUNING = Kind(
         "distill.",
         "embedding.",
         "generation.",
+        "autoencoder.",
     ),
     read=read_finetune_config,
     facts=TaskFacts,

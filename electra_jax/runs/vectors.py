@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from electra_jax.errors import UserError
+from electra_jax.models.autoencoder import LatentEncoder
 from electra_jax.models.config import EncoderConfig
 from electra_jax.models.pooling import (
     POOLINGS,
@@ -20,6 +21,7 @@ from electra_jax.shapes import Float, Params
 from electra_jax.text.tokenizer import Tokenizer
 
 LAYER, POOLING = -1, "mean"  # Of a run that was not trained to embed.
+LATENT = "latent"  # Pooling of a run of task=autoencode: z in place of states.
 WINDOWS = ("mean", "max", "first")
 
 _CHUNK_TEXTS = 4096  # That are held, and sorted by length, at a time.
@@ -33,7 +35,8 @@ class VectorOptions:
 
   Attributes:
     layer: whose states; 0 is what the first layer reads, -1 the last one.
-    pooling: "mean" or "max" over the tokens, or "cls", the first one's.
+    pooling: "mean" or "max" over the tokens, or "cls", the first one's; or
+      "latent", the mean of z of an autoencoder, which is of the last layer.
     dimensions: how many numbers are kept, from the first on; 0 for all.
     normalized: whether a vector is scaled to length 1.
     windows: of a text longer than a row: the "mean" or "max" over the vectors
@@ -48,7 +51,7 @@ class VectorOptions:
 
   def __post_init__(self):
     for name, value, names in (
-        ("--pooling", self.pooling, POOLINGS),
+        ("--pooling", self.pooling, (*POOLINGS, LATENT)),
         ("--windows", self.windows, WINDOWS),
     ):
       if value not in names:
@@ -78,7 +81,8 @@ class Embedder:
 
     Args:
       encoder: shapes of the discriminator.
-      params: its "embeddings", as it sees them, and "discriminator".
+      params: its "embeddings", as it sees them, and "discriminator"; of an
+        autoencoder "latent_head" as well.
       tokenizer: of its vocabulary.
       length: tokens of a row; positions past it are not trained.
       options: how a text becomes a vector.
@@ -87,8 +91,10 @@ class Embedder:
       UserError: there is no such layer, or fewer dimensions.
     """
     self.options = options
+    is_latent = options.pooling == LATENT
+    width = _latent_size(options, params) if is_latent else encoder.hidden_size
     self.dimensions = check_dimensions(
-        options.dimensions, encoder.hidden_size, "--dimensions"
+        options.dimensions, width, "--dimensions"
     )
     # In float32 whatever the run computes in: vectors are kept, and compared
     # with those of exported files.
@@ -99,10 +105,12 @@ class Embedder:
         remat="none",
     )
     self.encoder = encoder
-    model = TextEncoder(encoder, options.pooling)
-    self.params = {
-        name: params[name] for name in ("embeddings", "discriminator")
-    }
+    parts = ["embeddings", "discriminator"]
+    if is_latent:
+      model, parts = LatentEncoder(encoder, width), [*parts, "latent_head"]
+    else:
+      model = TextEncoder(encoder, options.pooling)
+    self.params = {name: params[name] for name in parts}
     self._run = jax.jit(
         lambda params, *rows: model.apply({"params": params}, *rows)
     )
@@ -236,6 +244,21 @@ class EmbedsTexts:
   ) -> tuple[EncoderConfig, Params, Tokenizer, int, VectorOptions]:
     """Returns what an `Embedder` is made of."""
     raise NotImplementedError
+
+
+def _latent_size(options: VectorOptions, params: Params) -> int:
+  """Returns how many numbers z has."""
+  if "latent_head" not in params:
+    raise UserError(
+        f"--pooling is {LATENT!r}, and this run has no z, as those of"
+        f" task=autoencode have; choose of {', '.join(POOLINGS)}"
+    )
+  if options.layer != LAYER:
+    raise UserError(
+        f"--layer is {options.layer}, and z is of the last layer; leave it out,"
+        f" or add --pooling {POOLING} for vectors of another"
+    )
+  return params["latent_head"]["mean"]["bias"].shape[0]
 
 
 def _unit(vectors: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "n D"]:

@@ -4,7 +4,8 @@ Where a long text was read in windows, their scores are pooled first.
 """
 
 import dataclasses
-from collections.abc import Sequence
+import types
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,6 +70,7 @@ class Predictions(NamedTuple):
     loss: mean cross-entropy of the gold classes in nats, where there are any;
       of generation, of the tokens of targets.
     rate: mean nats that a bottleneck keeps of a text, where there is one.
+    latent: scores of an autoencoder's z, by name, where targets are told.
   """
 
   values: list[Any]
@@ -76,6 +78,7 @@ class Predictions(NamedTuple):
   answers: Sequence[QuestionAnswer] = ()
   loss: float | None = None
   rate: float | None = None
+  latent: Mapping[str, float] = types.MappingProxyType({})
 
 
 def decode(
@@ -131,7 +134,8 @@ def score(
 
   Returns:
     The task's metrics in percent (mse as it is), `loss` in nats where the
-    kind has one, and `rate` in nats where there is a bottleneck.
+    kind has one, `rate` in nats where there is a bottleneck, and what
+    `latent_scores` has of an autoencoder.
   """
   if task.kind == "questions":
     best = {answer.id: answer.text for answer in predictions.answers}
@@ -144,8 +148,9 @@ def score(
   if task.kind == "embedding":
     return retrieval.score_partners(task.metrics, examples, predictions.values)
   if task.kind == "generation":
-    scores = generation_scoring.score_texts(
-        task.metrics, examples, predictions.values
+    metrics = [x for x in task.metrics if x not in predictions.latent]
+    scores = dict(predictions.latent) | generation_scoring.score_texts(
+        metrics, examples, predictions.values
     )
   else:
     if task.kind == "tagging":

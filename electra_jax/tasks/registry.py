@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from electra_jax.errors import UserError
-from electra_jax.tasks import table, text_pairs, text_to_text
+from electra_jax.tasks import autoencoding, table, text_pairs, text_to_text
 from electra_jax.tasks.examples import Example
 from electra_jax.tasks.glue import GLUE_TASKS
 from electra_jax.tasks.question_files import QUESTION_TASKS
@@ -20,10 +20,10 @@ def find_task(name: str, options: Mapping[str, Any] | None = None) -> Task:
   """Returns the task of a name.
 
   Args:
-    name: a key of `TASKS`, or for the user's own data "table", "embedding" or
-      a key of `text_to_text.METRICS`.
-    options: of `table_task`, `embedding_task` or `generation_task`; other tasks
-      have none.
+    name: a key of `TASKS`, or for the user's own data "table", "embedding",
+      "autoencode" or a key of `text_to_text.METRICS`.
+    options: of `table_task`, `embedding_task`, `autoencoding_task` or
+      `generation_task`; other tasks have none.
 
   Raises:
     UserError: there is no such task, or the options of a table are not right.
@@ -32,10 +32,13 @@ def find_task(name: str, options: Mapping[str, Any] | None = None) -> Task:
     return _with_tfds(table.table_task(options or {}))
   if name == text_pairs.NAME:
     return text_pairs.embedding_task(options or {})
+  if name == autoencoding.NAME:
+    return autoencoding.autoencoding_task(options or {})
   if name in text_to_text.METRICS:
     return text_to_text.generation_task(name, options or {})
   if name not in TASKS:
     own = [table.NAME, text_pairs.NAME, *text_to_text.METRICS]
+    own.append(autoencoding.NAME)
     raise UserError(
         f"the task {name!r} is unknown; choose one of {[*TASKS, *own]} in"
         " --config configs/finetune.py:task=…"

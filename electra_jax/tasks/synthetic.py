@@ -10,7 +10,13 @@ from collections.abc import Iterable
 
 from etils import epath
 
-from electra_jax.tasks import glue, table, text_pairs, text_to_text
+from electra_jax.tasks import (
+    autoencoding,
+    glue,
+    table,
+    text_pairs,
+    text_to_text,
+)
 from electra_jax.tasks.question_files import SQUAD_VERSIONS
 from electra_jax.tasks.registry import find_task
 from electra_jax.tasks.reviews import REVIEW_TASKS
@@ -60,7 +66,7 @@ def write_synthetic_task(
 
   Args:
     name: a key of `TASKS`, or "table" for CSV files with the columns text and
-      label, "embedding" for texts in lines, or a key of `text_to_text.METRICS`
+      label, "embedding" and "autoencode" for texts in lines, or a key of `text_to_text.METRICS`
       for a table whose target is the source's first words, backwards; of
       "reviews", which brings its own data, nothing is written.
     folder: gets a folder of the task's name, as the release has it.
@@ -80,6 +86,8 @@ def write_synthetic_task(
     rng = random.Random(f"{seed} {name} {split}")
     if name == table.NAME:
       _write_table(folder / f"{split}.csv", rng, size)
+    elif name == autoencoding.NAME:
+      _write(folder / f"{split}.txt", (_sentence(rng) for _ in range(size)))
     elif name == text_pairs.NAME:
       lines = (f"{_sentence(rng)} {_sentence(rng)}" for _ in range(size))
       _write(folder / f"{split}.txt", lines)
@@ -99,7 +107,7 @@ def write_synthetic_task(
 
 def _options_of(name: str) -> dict[str, str]:
   """Returns the columns of made-up tables."""
-  if name == text_pairs.NAME:
+  if name in (text_pairs.NAME, autoencoding.NAME):
     return {"text": "text"}
   if name in text_to_text.METRICS:
     return {"text": text_to_text.SOURCE, "target": text_to_text.TARGET}

@@ -123,12 +123,8 @@ def _check_places(options: Mapping[str, Any]) -> None:
         " files' names, as in --config.table.source_language=en"
         " --config.table.target_language=de, or neither for a table"
     )
+  check_dataset(options)
   dataset = options.get("dataset") or ""
-  if dataset and not dataset.removeprefix(DATASET):
-    raise UserError(
-        f"config.table.dataset is {dataset!r} and names none; give it as in"
-        " --config.table.dataset=tfds:wmt14_translate/de-en"
-    )
   if dataset and one:
     raise UserError(
         f"config.table.dataset is {dataset!r} and config.table.source_language"
@@ -142,15 +138,33 @@ def _check_places(options: Mapping[str, Any]) -> None:
     )
 
 
+def check_dataset(options: Mapping[str, Any]) -> None:
+  """Raises a UserError for a data set of no name."""
+  dataset = options.get("dataset") or ""
+  if dataset and not dataset.removeprefix(DATASET):
+    raise UserError(
+        f"config.table.dataset is {dataset!r} and names none; give it as in"
+        " --config.table.dataset=tfds:wmt14_translate/de-en"
+    )
+
+
+def find_dataset(source: Source, split: str) -> str:
+  """Returns the name of the data set that brings a split.
+
+  Raises:
+    MissingSplitError: it has no such split.
+    UserError: tensorflow-datasets is not installed, or cannot bring the data.
+  """
+  dataset = source.options["dataset"].removeprefix(DATASET)
+  next(read_tfds_rows(dataset, split), None)  # Tells a split that is not there.
+  return dataset
+
+
 def _find(name: str, source: Source, split: str) -> Any:
   """Returns where a split is: a path, two, or the name of a data set."""
   options = source.options
   if options.get("dataset"):
-    dataset = options["dataset"].removeprefix(DATASET)
-    next(
-        read_tfds_rows(dataset, split), None
-    )  # Tells a split that is not there.
-    return dataset
+    return find_dataset(source, split)
   if languages := _languages(options):
     return parallel_files.find_parallel(source, name, split, languages)
   suffixes = table_files.SUFFIXES
@@ -183,7 +197,7 @@ def _from_rows(
     def text(role, row=row, place=place):
       if role not in columns:
         return None
-      return _cell(row, columns[role], role, place)
+      return read_cell(row, columns[role], role, place)
 
     read = text("id") or str(number), text("text"), text("other_text")
     target = text("target") if split != "test" else _maybe(row, columns, place)
@@ -194,11 +208,23 @@ def _maybe(row, columns, place) -> str | None:
   """Returns the target of a row to predict, if it tells one."""
   if row.get(columns["target"]) in (None, ""):
     return None
-  return _cell(row, columns["target"], "target", place)
+  return read_cell(row, columns["target"], "target", place)
 
 
-def _cell(row: Mapping[str, Any], column: str, role: str, place: str) -> str:
-  """Returns a cell as text; "" where there is nothing."""
+def read_cell(
+    row: Mapping[str, Any], column: str, role: str, place: str
+) -> str:
+  """Returns a cell as text; "" where there is nothing.
+
+  Args:
+    row: by column.
+    column: one of them.
+    role: the key of config.table that names it.
+    place: of the row.
+
+  Raises:
+    UserError: there is no such column, or what it holds is no text.
+  """
   if column not in row:
     raise UserError(
         f"{place} has no column {column!r}, only {list(row)}; name one of them"
