@@ -71,7 +71,7 @@ def run(inputs):
 }
 _TEXT = """
 
-row = tokenizer.encode(*sys.argv[1].split("\\t"))
+row = tokenizer.encode(*sys.argv[1].split("\\t", 1))
 inputs = {
     "input_ids": np.array([row.ids], np.int32),
     "input_mask": np.array([row.attention_mask], np.int32),
@@ -279,7 +279,7 @@ _MAIN = """
 if __name__ == "__main__":
   print(json.dumps(answer({arguments}), ensure_ascii=False))
 """
-_OF_TEXT = _MAIN.format(arguments='*sys.argv[1].split("\\t")')
+_OF_TEXT = _MAIN.format(arguments='*sys.argv[1].split("\\t", 1)')
 _COMPARE = """
 
 def embed(text):

@@ -101,7 +101,7 @@ def answer(text, other_text=""):
 
 
 if __name__ == "__main__":
-  print(json.dumps(answer(*sys.argv[1].split("\\t")), ensure_ascii=False))
+  print(json.dumps(answer(*sys.argv[1].split("\\t", 1)), ensure_ascii=False))
 """
 
 

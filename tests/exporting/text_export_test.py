@@ -130,7 +130,7 @@ def test_pairs_of_given_texts_and_a_sentencepiece_vocabulary(tmp_path):
   model, example = FinetunedModel(run), opened(tmp_path / "out")
   for text in texts:
     (record,) = model.predict(parse_inputs(model.task(), [text])).records
-    found = example["answer"](*text.split("\t"))["answer"]
+    found = example["answer"](*text.split("\t", 1))["answer"]
     assert found["written"] == record["written"] != ""
 
 

@@ -358,6 +358,7 @@ def test_a_report_shows_the_divergence_and_samples(trained, tmp_path):
     [
         lambda run, out: api.convert(run, out, to="huggingface"),
         lambda run, out: api.export(run, out, to="onnx"),
+        lambda run, out: api.export(run, out, to="litert", network="embedder"),
         lambda run, out: prune(run, out, remove_columns=0.5),
     ],
 )
