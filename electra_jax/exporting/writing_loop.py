@@ -63,7 +63,7 @@ def beam(step, kept, how):
     order = np.argsort(-totals.ravel(), kind="stable")[: 2 * size]
     parents, tokens = np.divmod(order, logits.shape[1])
     totals = totals.ravel()[order]
-    for i in range(size):  # Of the others an end does not count.
+    for i in range(len(order))[:size]:  # Of the others an end does not count.
       if tokens[i] == end and totals[i] > NEVER / 2:
         text = [*texts[parents[i]], end]
         finished.append((float(totals[i]) / penalty(len(text), how), text))

@@ -266,11 +266,12 @@ def restore_start(
 
 
 def _has_written(config: FinetuneConfig) -> bool:
-  """Says whether the run to start from writes by the same architecture."""
+  """Says whether the run to start from is one of such a network."""
   run = workdirs.load(config.init_from)
   if run.kind is not workdirs.FINETUNING:
     return False
-  if run.config.task not in METRICS:
+  # An autoencoder has other parameters.
+  if not METRICS.keys() >= {config.task, run.config.task}:
     return False
   ours, theirs = config.generation, run.config.generation
   return ours.architecture == theirs.architecture

@@ -27,6 +27,7 @@ from electra_jax.runs.config import (
 from electra_jax.runs.finetune_config import FinetuneConfig
 from electra_jax.runs.networks import electra_config, method_of, vocabulary_of
 from electra_jax.runs.weights import encoder_of, seed_folder
+from electra_jax.tasks.text_to_text import METRICS
 from electra_jax.text.tokenizer import Tokenizer
 from electra_jax.training.checkpoint import Checkpointer
 from electra_jax.training.optimizer import AdamState
@@ -93,10 +94,14 @@ def read_finetuned(
   )
   for task in tasks:
     if task.kind == "generation":
+      is_from_text = task.name in METRICS
+      verbs = (
+          "prune takes" if is_from_text else "convert, export and prune take"
+      )
+      others = ", convert or export it" if is_from_text else ""
       raise UserError(
-          f"{workdir} has learned to write text ({task.name}), and prune takes"
-          " no such network; ask it by electra-jax predict, convert it to"
-          " huggingface, or export it to onnx"
+          f"{workdir} has learned to write text ({task.name}), and {verbs} no"
+          f" such network; ask it by electra-jax predict{others}"
       )
   heads = heads_of(tasks, run.config)
   abstract = jax.eval_shape(lambda: init_params(encoder, heads, 0))

@@ -12,7 +12,6 @@ from electra_jax.files import to_json, write_whole
 from electra_jax.finetuning import task_data
 from electra_jax.finetuning.generation_checks import (
     check_generation,
-    writes_text,
 )
 from electra_jax.finetuning.model import abstract_params
 from electra_jax.interop.model import cut_vocabulary
@@ -54,10 +53,11 @@ class TextState(NamedTuple):
 
 
 def learned_to_write(run: workdirs.Run) -> bool:
-  """Says whether a run has learned a task that writes text."""
-  if run.kind is not workdirs.FINETUNING:
-    return False
-  return writes_text(_tasks(run))
+  """Says whether a run has learned to write a text from another.
+
+  An autoencoder of text, which writes from numbers, is not one.
+  """
+  return run.kind is workdirs.FINETUNING and run.config.task in METRICS
 
 
 def read_text_state(
@@ -132,10 +132,10 @@ def text_config_of(
       generation=generation,
   )
   tasks = task_data.find_tasks(config)
-  if not writes_text(tasks):
+  if config.task not in METRICS:
     raise UserError(
-        f"--config is a recipe for task={config.task}, and the model writes text;"
-        f" give one of {', '.join(METRICS)}, as in --config"
+        f"--config is a recipe for task={config.task}, and the model writes a text"
+        f" from another; give one of {', '.join(METRICS)}, as in --config"
         " finetune:task=summarise"
     )
   check_generation(config, tasks)

@@ -123,7 +123,7 @@ def test_pairs_of_given_texts_and_a_sentencepiece_vocabulary(tmp_path):
       "generation.architecture": "unilm",
   }
   run = writer(tmp_path / "run", vocabulary, "answer", **changes)
-  texts = ["who\tthe Senate and the House " * 9, "the law\tof power"]
+  texts = ["who\t" + "the Senate and the House " * 9, "the law\tof power"]
   done = export(run, tmp_path / "out", to="onnx", texts=texts)
   assert done.origin == "2 sources that were given, written greedily"
   assert done.files[1].found.differing == 0

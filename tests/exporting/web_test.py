@@ -12,6 +12,7 @@ import pytest
 
 from electra_jax.cli import main as cli
 from electra_jax.errors import UserError
+from electra_jax.exporting import export as exporting
 from electra_jax.exporting import web
 from electra_jax.exporting.export import export
 from electra_jax.pretraining.model import PretrainedModel
@@ -134,8 +135,11 @@ def test_mistakes_leave_nothing_behind(tokenizer, tmp_path, monkeypatch):
   for name in web.RUNTIME:
     (tmp_path / "runtime" / name).unlink()
   monkeypatch.setattr(web.shutil, "which", lambda name: None)
+  read = exporting._read
+  monkeypatch.setattr(exporting, "_read", None)  # It is told before that.
   with pytest.raises(UserError, match="by npm, which is not installed"):
-    export(tmp_path / "gone", tmp_path / "new", **given)  # Before all else.
+    export(run, tmp_path / "new", **given)
+  monkeypatch.setattr(exporting, "_read", read)
   with pytest.raises(UserError, match="--runtime there has no meaning"):
     export(run, tmp_path / "new", to="onnx", runtime="there")
   assert sorted(tmp_path.rglob("*")) == before

@@ -137,7 +137,12 @@ def test_rows_of_no_piece_are_cut(tmp_path):
         (
             {},
             {"to": "workdir", "config": "finetune:task=rte"},
-            "a recipe for task=rte, and the model writes text",
+            "a recipe for task=rte, and the model writes a text",
+        ),
+        (
+            {},
+            {"to": "workdir", "config": "finetune:task=autoencode"},
+            "a recipe for task=autoencode, and the model writes a text",
         ),
     ],
 )
