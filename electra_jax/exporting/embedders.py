@@ -29,6 +29,7 @@ from electra_jax.finetuning.model import FinetunedModel
 from electra_jax.models.pooling import TextEncoder, unit_vectors
 from electra_jax.pretraining.model import PretrainedModel
 from electra_jax.runs import workdir as workdirs
+from electra_jax.runs.vectors import LATENT
 from electra_jax.tasks.text_groups import pair_of
 
 
@@ -54,7 +55,8 @@ def read_embedder(
     options: of `runs.vectors.EmbedsTexts.embedder`.
 
   Raises:
-    UserError: there is no such layer or model, or fewer dimensions.
+    UserError: there is no such layer or model, fewer dimensions, or vectors
+      that no file computes.
   """
   if run.kind is workdirs.FINETUNING:
     model = FinetunedModel(workdir, seed=seed)
@@ -63,6 +65,11 @@ def read_embedder(
     model = PretrainedModel(workdir)
   embedder = model.embedder(**options)
   how, encoder = embedder.options, embedder.encoder
+  if how.pooling == LATENT:
+    raise UserError(
+        f"the vectors of {workdir} are z of an autoencoder, which no exported"
+        " file computes; give --pooling mean for those of its encoder"
+    )
   params = jax.device_get(embedder.params)
   layers = {
       name: part

@@ -358,11 +358,13 @@ def test_a_report_shows_the_divergence_and_samples(trained, tmp_path):
     [
         lambda run, out: api.convert(run, out, to="huggingface"),
         lambda run, out: api.export(run, out, to="onnx"),
-        lambda run, out: api.export(run, out, to="litert", network="embedder"),
         lambda run, out: prune(run, out, remove_columns=0.5),
     ],
 )
 def test_other_formats_refuse_it_by_name(trained, tmp_path, leave):
   with pytest.raises(UserError, match=r"write text \(autoencode\).*predict"):
     leave(trained, tmp_path / "out")
+  assert not (tmp_path / "out").exists()
+  with pytest.raises(UserError, match=r"are z of an autoencoder.*--pooling"):
+    api.export(trained, tmp_path / "out", to="onnx", network="embedder")
   assert not (tmp_path / "out").exists()
