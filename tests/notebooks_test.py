@@ -30,8 +30,6 @@ SMALL = {
     ),
     "tpu_pod": "SIZE = 'tiny'\nBATCH = 8\nPRICE = 1.0",
 }
-# A few seconds each, where nothing is compiled for long.
-QUICK = ("tpu_pod",)
 MOST_BYTES = 100_000
 
 each_notebook = pytest.mark.parametrize("name", NAMES)
@@ -106,13 +104,8 @@ def test_its_links_lead_somewhere(name):
         assert is_here or path == "launch/env", path  # The reader's own.
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
-        for name in NAMES
-    ],
-)
+@pytest.mark.slow
+@each_notebook
 def test_it_runs_from_top_to_bottom(name, tmp_path):
   done = notebook_runner.run(
       notebook_runner.read(name),

@@ -63,6 +63,7 @@ def uninterrupted(tmp_path_factory, store, tiny_run):
   return workdir
 
 
+@pytest.mark.slow
 def test_the_run_tells_its_teacher_and_what_it_learned(student):
   losses = [r["relation_loss"] for r in helpers.read_metrics(student, "train")]
   assert len(losses) == STEPS and min(losses) > 0
@@ -90,6 +91,7 @@ def test_a_killed_run_ends_in_the_same_bits(tmp_path, store, tiny_run):
   )
 
 
+@pytest.mark.slow
 def test_a_student_is_an_ordinary_run(tmp_path, student):
   # It answers, …
   model = PretrainedModel(student)
@@ -145,6 +147,7 @@ def test_heads_that_nobody_taught_are_told(tmp_path, tokenizer, caplog):
   assert "the heads are random, and so are answers" in card.read_text()
 
 
+@pytest.mark.slow
 def test_another_teacher_is_refused_on_resuming(tmp_path, store, student):
   run = workdirs.load(student)
   teacher = tmp_path / "teacher"

@@ -175,6 +175,7 @@ def test_the_detector_judges_all_but_the_vector_and_padding(start):
   assert total == pytest.approx(8 * np.log(2), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_vector_reaches_the_detector(start):
   """Without the contrast, the encoder learns through the condition alone."""
   config = config_of(

@@ -51,6 +51,7 @@ def test_every_kind_learns(trained, task, score, least):
   assert again == pytest.approx(summary["seeds"]["0"], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_glue_files_are_as_the_server_asks(trained):
   workdir, _ = trained("sts")
   lines = (workdir / "seed_0/leaderboard/STS-B.tsv").read_text().splitlines()
@@ -64,6 +65,7 @@ def test_glue_files_are_as_the_server_asks(trained):
   assert first.split("\t")[1] in ("contradiction", "entailment", "neutral")
 
 
+@pytest.mark.slow
 def test_answers_are_slices_of_their_contexts(trained):
   workdir, _ = trained("squad")
   data = json.loads((workdir / "synthetic_task/squad/dev.json").read_text())

@@ -153,6 +153,7 @@ def a_finished_run(start, tmp_path_factory):
   return config, workdir
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("architecture", "changes"),
     [

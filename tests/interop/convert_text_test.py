@@ -75,6 +75,7 @@ def test_a_folder_becomes_a_run_and_that_a_folder(architecture, tmp_path):
   assert told["suppress_tokens"] == [0, 1, 2, 4]
 
 
+@pytest.mark.slow
 def test_embeddings_of_another_width_go_out_and_come_back(tmp_path):
   changes = {"generation.architecture": "separate", "generation.beam_size": 2}
   run = writer(tmp_path / "run", helpers.GOLDEN / "vocab.txt", **changes)

@@ -108,7 +108,7 @@ def test_the_mask_of_a_source_with_its_target():
     [
         ("unilm", None),
         ("shared", None),
-        ("recurrent", None),
+        helpers.slow("recurrent", None),
         helpers.slow("separate", None),
         helpers.slow("shared", 5),
     ],
@@ -166,10 +166,7 @@ def test_padding_and_batch_change_nothing(architecture):
 
 @pytest.mark.parametrize(
     "architecture",
-    [
-        name if name in ("unilm", "recurrent") else helpers.slow(name)
-        for name in ARCHITECTURES
-    ],
+    [name if name == "unilm" else helpers.slow(name) for name in ARCHITECTURES],
 )
 def test_texts_do_not_depend_on_padding_and_score_what_they_score(architecture):
   params, model = params_of(architecture), Seq2Seq(CONFIG, architecture)

@@ -113,6 +113,7 @@ def test_losses_are_finite_and_their_weights_are_known_before(
     np.testing.assert_array_equal(loss.weight, weights[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("objective", "generator"), DEFAULTS)
 def test_the_discriminator_does_not_train_the_generator(objective, generator):
   case = case_of(objective, generator, ("model.embedding_sharing", "none"))

@@ -145,7 +145,8 @@ def test_gradients_are_reduced_once(accumulation_steps):
   assert 0 <= sent - gradients < 200  # The sums of metrics.
 
 
-@pytest.mark.parametrize("accumulation_steps", [1, slow(2)])
+@pytest.mark.slow
+@pytest.mark.parametrize("accumulation_steps", [1, 2])
 def test_split_parameters_are_gathered_and_reduced_once(accumulation_steps):
   trainer, config = step_of(
       **{

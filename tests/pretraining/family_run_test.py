@@ -70,6 +70,7 @@ def test_it_trains_evaluates_and_predicts(name, runs):
     assert len(fill.tokens) == 2
 
 
+@pytest.mark.slow
 def test_electric_ranks_texts(runs, capsys):
   workdir, _ = runs("electric")
   texts = ["dra dre dri", "dri dre dra dra", "dre"]
@@ -90,6 +91,7 @@ def test_electric_ranks_texts(runs, capsys):
     assert line.endswith(texts[i])
 
 
+@pytest.mark.slow
 def test_a_text_longer_than_a_row_is_scored_in_parts(runs):
   predictor = PretrainedModel(runs("electric")[0])
   text = " ".join(["dra"] * 60)

@@ -136,6 +136,7 @@ class EvaluationTest(absltest.TestCase):
 
 class AccumulationTest(parameterized.TestCase):
 
+  @pytest.mark.slow
   def test_parts_add_up_to_the_whole(self):
     self.assert_parts_add_up(*train_on_one_device())
 
