@@ -123,8 +123,9 @@ def export(
       for one, tried in zip(networks, trials, strict=True):
         files += _write(place, target, one, lengths, tried, small)
       _write_tokenizer(place, own, run)
-      facts = _facts(to, run, workdir, seed, lengths, target.needs(bool(small)))
-      facts = facts(files, trials[0].own.own(), trials[0].own.origin)
+      needs = target.needs(bool(small))
+      facts_of = _make_facts_of(to, run, workdir, seed, lengths, needs)
+      facts = facts_of(files, trials[0].own.own(), trials[0].own.origin)
       if to == "web":
         loaded = target.small_files["int8"] if int8 else target.file
         _write_page(place, loaded, networks, run, facts.source, runtime)
@@ -156,8 +157,9 @@ def _export_text(
     with writing(folder):
       place = pathlib.Path(scratch.folder)
       files = write_text(place, one, small)
-      facts = _facts("onnx", run, workdir, seed, (), target.needs(bool(small)))
-      facts = facts(files, one.trials.own(), one.trials.origin)
+      needs = target.needs(bool(small))
+      facts_of = _make_facts_of("onnx", run, workdir, seed, (), needs)
+      facts = facts_of(files, one.trials.own(), one.trials.origin)
       write_beside(place, one, facts)
     scratch.publish()
   own = one.network
@@ -165,8 +167,8 @@ def _export_text(
   return Export(os.fspath(folder), "onnx", *told)
 
 
-def _facts(to, run, workdir, seed, lengths, packages):
-  """Returns what makes `Facts` of files, own answers and their origin."""
+def _make_facts_of(to, run, workdir, seed, lengths, packages):
+  """Returns (files, own answers, their origin) -> `Facts`."""
   name = pathlib.Path(workdir).absolute().name
   packages = {"jax": "jax"} | packages
   return functools.partial(Facts, to, run, name, seed, lengths, packages)
