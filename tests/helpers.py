@@ -33,6 +33,11 @@ ROOT = pathlib.Path(__file__).parents[1]
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 TINY = GOLDEN / "tiny_projected"
 VOCAB_SIZE = 100  # Of `batch_of`.
+# Of the tests' vocabulary, a piece each.
+WORDS = (
+    *("we", "the", "people", "of", "united"),
+    *("states", "senate", "house", "power", "law"),
+)
 NARROW_ENCODER = {
     "model.num_layers": 1,
     "model.hidden_size": 64,

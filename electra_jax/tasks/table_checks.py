@@ -13,7 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from electra_jax.errors import UserError
-from electra_jax.tasks.examples import TextExample
+from electra_jax.tasks.examples import (
+    GenerationExample,
+    PairExample,
+    TextExample,
+)
 from electra_jax.text.visible import visible
 
 # Spellings of a truth value: JSON's, Python's, and those of spreadsheets.
@@ -373,3 +377,15 @@ def _some(labels: Sequence[str], noun: str) -> str:
     return f"the {noun} {shown}"
   more = len(labels) - _SHOWN
   return f"{len(labels)} {noun}s ({shown}{', …' if more > 0 else ''})"
+
+
+def shared_texts(
+    train: Iterable[PairExample | GenerationExample],
+    dev: Sequence[PairExample | GenerationExample],
+) -> list[str]:
+  """Returns a note on texts of dev that stand in train as well, if any do."""
+  seen = {example.text for example in train}
+  shared = sum(example.text in seen for example in dev)
+  if not shared:
+    return []
+  return [f"{shared:,} of {len(dev):,} texts of dev stand in train as well"]

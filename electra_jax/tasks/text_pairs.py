@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from electra_jax.errors import UserError
-from electra_jax.tasks import table, table_files, task_files
+from electra_jax.tasks import table, table_checks, table_files, task_files
 from electra_jax.tasks.examples import PairExample
 from electra_jax.tasks.task import Source, Task
 
@@ -143,10 +143,4 @@ def _check(
 ) -> list[str]:
   """Returns notes on texts that dev shares with train."""
   table.check_one_dev(source, _find)
-  seen = {example.text for example in splits["train"]}
-  shared = sum(example.text in seen for example in splits["dev"])
-  if not shared:
-    return []
-  return [
-      f"{shared:,} of {len(splits['dev']):,} texts of dev stand in train as well"
-  ]
+  return table_checks.shared_texts(splits["train"], splits["dev"])

@@ -7,9 +7,8 @@ import jax.numpy as jnp
 
 from electra_jax.disk.scratch import open_scratch
 from electra_jax.finetuning import finetune, task_data
+from electra_jax.finetuning.model import abstract_params
 from electra_jax.finetuning.pretrained_encoder import find_encoder
-from electra_jax.finetuning.task_predictor import heads_of
-from electra_jax.finetuning.trainer import init_params
 from electra_jax.interop.model import PretrainedState
 from electra_jax.interop.workdir import facts_of_copy, write_pretrained
 from electra_jax.runs import workdir as workdirs
@@ -47,6 +46,11 @@ def finetuned(workdir, *names, **overrides):
       "questions.beam_size": 4,
   }
   config = helpers.finetune_config("+".join(names), **values | overrides)
+  return random_run(workdir, config)
+
+
+def random_run(workdir, config):
+  """A finished run of one seed of any tasks, with random weights."""
   start = find_encoder(config)
   source = task_data.source_of(config)
   tasks = [
@@ -54,8 +58,9 @@ def finetuned(workdir, *names, **overrides):
   ]
   facts = finetune.facts_of(start, tasks)
   workdirs.begin(workdir, workdirs.FINETUNING, config, start.tokenizer, facts)
-  heads = heads_of([data.task for data in tasks], config)
-  abstract = jax.eval_shape(lambda: init_params(start.encoder, heads, 0))
+  abstract = abstract_params(
+      [data.task for data in tasks], config, start.encoder
+  )
   params = jax.tree_util.tree_map_with_path(
       lambda path, x: 0.2 * x + (1 if path[-1].key == "scale" else 0),
       helpers.random_tree(abstract),

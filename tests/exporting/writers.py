@@ -1,31 +1,9 @@
 """Workdirs of runs that write text, with random weights; nobody trained them."""
 
-import json
-
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from electra_jax.finetuning import finetune, task_data
-from electra_jax.finetuning.model import abstract_params
-from electra_jax.finetuning.pretrained_encoder import find_encoder
-from electra_jax.runs import workdir as workdirs
-from electra_jax.training.checkpoint import Checkpointer
-from electra_jax.training.step import TrainState
 from tests import helpers
-
-WORDS = [
-    "we",
-    "the",
-    "people",
-    "of",
-    "united",
-    "states",
-    "senate",
-    "house",
-    "power",
-    "law",
-]
+from tests.exporting.workdirs import random_run
 
 
 def write_pairs(folder, counts, longest=5, questions=False):
@@ -34,7 +12,7 @@ def write_pairs(folder, counts, longest=5, questions=False):
   for split, count in counts.items():
     rows = ["\t".join(["source", *["other"] * questions, "target"])]
     for _ in range(count):
-      words = list(rng.permutation(WORDS)[: rng.integers(2, longest)])
+      words = list(rng.permutation(helpers.WORDS)[: rng.integers(2, longest)])
       sides = [words, *[words[:2]] * questions, words[::-1]]
       rows.append("\t".join(map(" ".join, sides)))
     (folder / f"{split}.tsv").write_text("\n".join(rows) + "\n")
@@ -60,20 +38,4 @@ def writer(workdir, vocabulary, task="translate", **overrides):
   }
   config = helpers.finetune_config(task, **values | overrides)
   config = helpers.override(config, {"task": task})
-  start = find_encoder(config)
-  source = task_data.source_of(config)
-  tasks = [task_data.read_task(t, source) for t in task_data.find_tasks(config)]
-  facts = finetune.facts_of(start, tasks)
-  workdirs.begin(workdir, workdirs.FINETUNING, config, start.tokenizer, facts)
-  abstract = abstract_params([x.task for x in tasks], config, start.encoder)
-  params = jax.tree_util.tree_map_with_path(
-      lambda path, x: 0.2 * x + (1 if path[-1].key == "scale" else 0),
-      helpers.random_tree(abstract),
-  )
-  seed = workdir / "seed_0"
-  state = TrainState(jnp.int32(3), jax.tree.map(jnp.asarray, params), ())
-  with Checkpointer(workdirs.checkpoints(seed)) as checkpointer:
-    checkpointer.save(state, 3)
-  (seed / "scores.json").write_text("{}")
-  (workdir / "scores.json").write_text(json.dumps({"best_seed": 0}))
-  return workdir
+  return random_run(workdir, config)

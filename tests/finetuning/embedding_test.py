@@ -24,18 +24,6 @@ from tests import helpers
 from tests.exporting.workdirs import pretrained
 
 STEPS = 4
-WORDS = [
-    "we",
-    "the",
-    "people",
-    "of",
-    "united",
-    "states",
-    "senate",
-    "house",
-    "power",
-    "law",
-]
 
 
 @pytest.fixture(scope="module", name="start")
@@ -46,7 +34,7 @@ def what_runs_start_from(tmp_path_factory, tokenizer):
   for split, count in (("train", 32), ("dev", 12)):
     rows = ["q\ta\tn"]
     for _ in range(count):
-      words = rng.permutation(WORDS)
+      words = rng.permutation(helpers.WORDS)
       sides = words[:4], words[3::-1], words[4:7]
       rows.append("\t".join(map(" ".join, sides)))
     (folder / f"{split}.tsv").write_text("\n".join(rows) + "\n")

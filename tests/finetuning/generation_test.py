@@ -32,32 +32,10 @@ from electra_jax.tasks.examples import GenerationExample
 from electra_jax.trees import path_names
 from tests import helpers
 from tests.exporting.workdirs import pretrained
+from tests.exporting.writers import write_pairs
 
 STEPS = 4
-WORDS = [
-    "we",
-    "the",
-    "people",
-    "of",
-    "united",
-    "states",
-    "senate",
-    "house",
-    "power",
-    "law",
-]
 ARCHITECTURES = ("unilm", "shared", "separate", "recurrent")
-
-
-def write_pairs(folder, counts, longest=5):
-  """Writes words, and the same words backwards."""
-  rng = np.random.default_rng(0)
-  for split, count in counts.items():
-    rows = ["source\ttarget"]
-    for _ in range(count):
-      words = rng.permutation(WORDS)[: rng.integers(2, longest)]
-      rows.append(f"{' '.join(words)}\t{' '.join(words[::-1])}")
-    (folder / f"{split}.tsv").write_text("\n".join(rows) + "\n")
 
 
 @pytest.fixture(scope="module", name="start")
@@ -266,7 +244,7 @@ def test_predict_prints_text_and_json(trained, capsys):
 def test_files_are_answered_as_a_few_texts_are(trained, tmp_path, start):
   _, workdir = trained
   model = FinetunedModel(workdir)
-  texts = [" ".join(WORDS[i : i + 3]) for i in range(6)]
+  texts = [" ".join(helpers.WORDS[i : i + 3]) for i in range(6)]
   one_by_one = [
       model.predict([GenerationExample("", text, None, None)]).values[0]
       for text in texts
