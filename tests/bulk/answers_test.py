@@ -84,13 +84,8 @@ def on_one_device(monkeypatch):
   return use
 
 
-@pytest.mark.parametrize(
-    "task",
-    [
-        task if task == "sst" else pytest.param(task, marks=pytest.mark.slow)
-        for task in TASKS
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("task", TASKS)
 def test_many_lines_are_answered_as_one_at_a_time(
     tasks_run, tmp_path, task, one_device
 ):
@@ -115,6 +110,7 @@ def test_many_lines_are_answered_as_one_at_a_time(
   assert_close(answers(tmp_path / "one"), found)
 
 
+@pytest.mark.slow
 def test_the_key_of_the_text_is_named_for_lines_of_any_file(
     tasks_run, tmp_path
 ):

@@ -94,6 +94,7 @@ def test_values_of_configs(size, tally):
   tally.check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flag",
     [
@@ -124,6 +125,7 @@ def test_flags_of_configs(trained, tmp_path, flag, tally):
   tally.check()
 
 
+@pytest.mark.slow
 def test_places_that_are_no_workdirs(trained, tmp_path, tally):
   (tmp_path / "file").write_text("mine")
   (tmp_path / "full").mkdir()
@@ -249,6 +251,7 @@ def test_a_workdir_that_is_removed_during_a_run(trained, tmp_path, tally):
   tally.check()
 
 
+@pytest.mark.slow
 def test_vocabularies_and_stores_that_were_changed(trained, tmp_path, tally):
   def swap(path):
     lines = path.read_bytes().split(b"\n")
@@ -432,6 +435,7 @@ def test_any_line_of_predict(size, tally):
   tally.check()
 
 
+@pytest.mark.slow
 def test_texts_of_predict(trained, tally):
   model = api.open_run(trained / "run")
   for text in ("", " ", "\ud800", "\0", "[MASK]", "\x1b[31m", "a" * 300_000,
@@ -536,6 +540,7 @@ def test_full_disks(trained, tmp_path, tiny_disk, tally):
   tally.check()
 
 
+@pytest.mark.slow
 def test_full_disks_of_other_verbs(trained, tiny_disk, tally):
   place = tiny_disk("disk", "size=256k")
   corpus = place.parent / "corpus.txt"
@@ -559,6 +564,7 @@ def test_full_disks_of_other_verbs(trained, tiny_disk, tally):
   tally.check()
 
 
+@pytest.mark.slow
 def test_disks_that_cannot_be_written(trained, tiny_disk, tally):
   place = tiny_disk("disk", "size=64m")
   run = copied(trained / "run", place / "run")

@@ -146,7 +146,7 @@ def made(folder: pathlib.Path) -> dict[str, str]:
         pytest.param(pretrain, marks=pytest.mark.slow),
         pytest.param(finetune, marks=pytest.mark.slow),
         prepare,
-        convert,
+        pytest.param(convert, marks=pytest.mark.slow),
     ],
 )
 def test_kills(verb, starter, given, tmp_path, size, tally):

@@ -93,6 +93,7 @@ def test_however_it_is_computed_the_result_is_the_same(changes):
     np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-5, err_msg=path)
 
 
+@pytest.mark.slow
 def test_a_student_that_is_its_teacher_has_nothing_to_learn():
   alone = {"objective.gen_weight": 0.0, "objective.disc_weight": 0.0}
   still = {"model.hidden_dropout": 0.0, "model.attention_dropout": 0.0}

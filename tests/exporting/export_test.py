@@ -201,6 +201,7 @@ def test_rows_of_any_length_and_number_are_taken(run, tmp_path):
   np.testing.assert_allclose(onnx(inputs)["logits"][seen], alone, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_int8_is_smaller_and_told_beside_the_run(tasks, tmp_path):
   need("onnx")
   done = export(tasks, tmp_path / "out", to="onnx", int8=True, check=9)

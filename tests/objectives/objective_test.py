@@ -110,6 +110,7 @@ class GoldenTest(absltest.TestCase):
           gradient, expected, atol=1e-4 * scale, rtol=0, err_msg=path
       )
 
+  @pytest.mark.slow
   def test_area_under_the_curve_without_padding(self):
     from electra_jax.training import metrics
 

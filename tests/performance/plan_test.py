@@ -183,6 +183,7 @@ def test_without_its_compiler_the_extra_is_named(module, topology, extra):
     plan(small_config(), topology)
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_writes_json(tmp_path, capsys):
   file = tmp_path / "plans" / "small.json"
   arguments = ["plan", "--config", f"{ROOT}/configs/pretrain.py:small,runlocal"]
