@@ -122,6 +122,9 @@ def test_a_user_is_answered(trained):
   assert len(record["tags"]) == 6
   assert "Paris/" in render_prediction(model.task(), record).plain
 
+
+@pytest.mark.slow
+def test_a_question_of_a_user_is_answered(trained):
   model = FinetunedModel(trained("squad")[0])
   lines = ["the fox saw the cat"]
   examples = parse_inputs(model.task(), lines, question="who was seen ?")
@@ -130,6 +133,7 @@ def test_a_user_is_answered(trained):
   assert "who was seen ?" in render_prediction(model.task(), record).plain
 
 
+@pytest.mark.slow
 def test_a_long_context_is_answered_over_its_windows(trained):
   model = FinetunedModel(trained("squad")[0])
   # Nobody is named before the last window.
@@ -141,6 +145,7 @@ def test_a_long_context_is_answered_over_its_windows(trained):
   assert record["start"] >= len(filler)
 
 
+@pytest.mark.slow
 def test_answers_are_printed(trained, capsys):
   workdir, _ = trained("mnli+pos")
   print_answers(workdir, ["one text\tanother"], task="mnli", as_json=True)

@@ -209,6 +209,7 @@ def test_a_bert_becomes_both_networks_of_the_second_stage(tmp_path, store):
   assert np.abs(after["embeddings"]["word_embeddings"]["embedding"]).max() > 0
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_start(tmp_path, store, tiny_run):
   copy, workdir = tmp_path / "source", tmp_path / "run"
   shutil.copytree(tiny_run, copy)
