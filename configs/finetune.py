@@ -66,7 +66,7 @@ from electra_jax.config_files import parse_arg
 #        layers width emb. rate  layer decay
 SIZES = {
     "tiny": (2, 128, 128, 3e-4, 0.8),
-    "tiny_en": (3, 128, 128, 3e-4, 0.8),
+    "tiny_en": (4, 128, 128, 3e-4, 0.8),
     "small": (12, 256, 128, 3e-4, 0.8),
     "base": (12, 768, 768, 1e-4, 0.8),
     "large": (24, 1024, 1024, 5e-5, 0.9),

@@ -9,8 +9,8 @@ Sizes:
             loss 3.37; the quickstart takes 1,000 of them). One encoder serves
             both networks, attention starts on neighbours, and samples are
             drawn at temperature 1.5.
-  tiny_en   3 layers of 128, length 64, else as tiny: the recipe of tiny-en,
-            which comes with the package (docs/tiny_en.md).
+  tiny_en   4 layers of 128, length 64, else as tiny; `tiny_en,stacked` made
+            tiny-en, which comes with the package (docs/tiny_en.md).
   small     the paper's Small: 14M parameters, length 128, 1M steps.
   base      the paper's Base: 110M, length 512, 766k steps.
   large     the paper's Large: 335M, length 512, 400k steps.
@@ -34,6 +34,8 @@ Runs of two phases, by a word behind the size (`base,staged`):
   two_stage  the paper's §3.2: masked language modelling for half of the steps,
              then as many of the discriminator, which starts from those weights
              while the generator, the same network, stays as it is.
+  stacked    fewer layers for half of the steps, then all of them, which start
+             as those of the first phase, repeated.
 Each phase is a workdir: RUN/phase_1 and RUN/phase_2, where the result lies.
 
 Memory: on 16 chips of TPU v5e, small takes 0.4 GiB a chip and base 7.1; large
@@ -52,7 +54,7 @@ from electra_jax.config_files import parse_arg
 #            layers width emb.  gen. length mask  rate  batch  steps
 SIZES = {
     "tiny": (2, 128, 128, 1.0, 32, 0.20, 1e-3, 64, 4_000),
-    "tiny_en": (3, 128, 128, 1.0, 64, 0.20, 1e-3, 32, 10_000),
+    "tiny_en": (4, 128, 128, 1.0, 64, 0.20, 1e-3, 32, 20_000),
     "small": (12, 256, 128, 1 / 4, 128, 0.15, 5e-4, 128, 1_000_000),
     "base": (12, 768, 768, 1 / 3, 512, 0.15, 2e-4, 256, 766_000),
     "large": (24, 1024, 1024, 1 / 4, 512, 0.25, 2e-4, 2048, 400_000),
@@ -70,6 +72,9 @@ SHAPES = (
     "generator_depth_ratio",
     "embedding_sharing",
 )
+
+# Of all layers, those that the first phase of `stacked` has; else half.
+FIRST_LAYERS = {"tiny_en": 3}
 
 # NVIDIA, DeepLearningExamples, TensorFlow2/LanguageModeling/ELECTRA:
 # scripts/configs/pretrain_config.sh, dgxa100_8gpu_amp. A batch is 8 devices x
@@ -91,13 +96,20 @@ def get_config(arg=None):
       size="small",
       staged=False,
       two_stage=False,
+      stacked=False,
       runlocal=False,
       from_init=False,
   )
   if args["size"] not in SIZES:
     raise ValueError(f"size {args['size']!r} is not one of {', '.join(SIZES)}")
-  if args["staged"] and args["two_stage"]:
-    raise ValueError("staged and two_stage exclude each other; choose one")
+  phases = [name for name in ("staged", "two_stage", "stacked") if args[name]]
+  if len(phases) > 1:
+    raise ValueError(f"{' and '.join(phases)} exclude each other; choose one")
+  if args["stacked"] and args["from_init"]:
+    raise ValueError(
+        "stacked says how many layers there are, and from_init leaves that to"
+        " another run; choose one"
+    )
   layers, width, embedding, ratio, length, mask, rate, batch, steps = SIZES[
       args["size"]
   ]
@@ -111,6 +123,7 @@ def get_config(arg=None):
   config.init.vocabulary = "same"  # Or "matched": rows by token text.
   config.init.fresh = ""  # Parts that it lacks: "discriminator_head,...".
   config.init.unused = ""  # Parts of it that are left out.
+  config.init.layers = "same"  # Or "stacked": repeated, up to num_layers.
 
   config.data = ConfigDict()
   config.data.store = ""  # Folder made by `electra-jax prepare`.
@@ -224,6 +237,9 @@ def get_config(arg=None):
     _stage(config, args["runlocal"])
   if args["two_stage"]:
     _split(config)
+  if args["stacked"]:
+    is_whole = not args["runlocal"]
+    _stack(config, is_whole and FIRST_LAYERS.get(args["size"]))
   return config
 
 
@@ -286,5 +302,26 @@ def _split(config):
   second.objective = ConfigDict({"name": "electra", "gen_weight": 0.0})
   second.optimizer = ConfigDict()
   second.optimizer.frozen = "generator,generator_embeddings,generator_head"
+  second.train = ConfigDict({"num_steps": steps})
+  config.phases.phase_1, config.phases.phase_2 = first, second
+
+
+def _stack(config, first_layers):
+  """Adds the phases of stacking: few layers, then all.
+
+  The second phase has 0.7 of the rate; that, and that each phase has half of
+  the steps, are the numbers of tiny-en and not the source's.
+
+  Source: Gong et al. (2019), "Efficient training of BERT by progressively
+  stacking", §3.
+  """
+  steps = config.train.num_steps // 2
+  first, second = ConfigDict(), ConfigDict()
+  first.model = ConfigDict()
+  first.model.num_layers = first_layers or max(1, config.model.num_layers // 2)
+  first.train = ConfigDict({"num_steps": steps})
+  second.init = ConfigDict({"layers": "stacked"})
+  second.optimizer = ConfigDict()
+  second.optimizer.learning_rate = 0.7 * config.optimizer.learning_rate
   second.train = ConfigDict({"num_steps": steps})
   config.phases.phase_1, config.phases.phase_2 = first, second

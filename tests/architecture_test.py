@@ -148,6 +148,7 @@ PLAN = [
     "pretraining.answers",
     "pretraining.model",
     "pretraining.phases",
+    "pretraining.stacking",
     "pretraining.transfer",
     "pretraining.warm_start",
     "pretraining.pretrain",

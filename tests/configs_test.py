@@ -133,7 +133,22 @@ def test_two_stages_take_the_steps_of_one(size):
   assert second.objective.gen_weight == 0
 
 
-@pytest.mark.parametrize("switch", ["staged", "two_stage"])
+@pytest.mark.parametrize("size", sizes())
+def test_stacked_phases_take_the_steps_of_one(size):
+  first, second = phases_of(f"{size},stacked")
+  whole = helpers.load_config(f"configs/pretrain.py:{size}")
+  assert first.train.num_steps == second.train.num_steps
+  assert 2 * first.train.num_steps == whole.train.num_steps
+  layers = whole.model.num_layers
+  few = 3 if size == "tiny_en" else layers // 2
+  assert (first.model.num_layers, second.model.num_layers) == (few, layers)
+  assert (first.init.layers, second.init.layers) == ("same", "stacked")
+  assert second.optimizer.learning_rate == pytest.approx(
+      0.7 * first.optimizer.learning_rate
+  )
+
+
+@pytest.mark.parametrize("switch", ["staged", "two_stage", "stacked"])
 @pytest.mark.parametrize("size", ["tiny", "base", "base,runlocal"])
 def test_phases_build(size, switch):
   trained = [
@@ -141,6 +156,9 @@ def test_phases_build(size, switch):
   ]
   if switch == "staged":
     assert jax.tree.leaves(trained[0]) == jax.tree.leaves(trained[1])
+  elif switch == "stacked":
+    layers = [len(x["discriminator"]) for x in trained]
+    assert layers[0] < layers[1] and trained[0].keys() == trained[1].keys()
   else:
     assert "generator" not in trained[0]
     assert jax.tree.leaves(trained[1]["generator"]) == jax.tree.leaves(
@@ -148,9 +166,17 @@ def test_phases_build(size, switch):
     )
 
 
-def test_staged_and_two_stage_exclude_each_other():
-  with pytest.raises(UserError, match="exclude each other; choose one"):
-    helpers.load_config("configs/pretrain.py:base,staged,two_stage")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("staged,two_stage", "staged and two_stage exclude each other; choose"),
+        ("two_stage,stacked", "two_stage and stacked exclude each other"),
+        ("stacked,from_init", "from_init leaves that to another run; choose"),
+    ],
+)
+def test_words_that_exclude_each_other(words, message):
+  with pytest.raises(UserError, match=message):
+    helpers.load_config(f"configs/pretrain.py:base,{words}")
 
 
 @pytest.mark.parametrize("size", sizes())

@@ -13,6 +13,7 @@ from etils import epath
 from electra_jax.devices import sharding
 from electra_jax.errors import UserError
 from electra_jax.models.config import ElectraConfig, EncoderConfig
+from electra_jax.pretraining.stacking import deeper, stacked
 from electra_jax.pretraining.trainer import Trainer, abstract_params
 from electra_jax.pretraining.transfer import (
     SHAPES,
@@ -50,7 +51,7 @@ class Transfer:
   """What a run takes of another's weights, and how.
 
   Attributes:
-    source: the other run's networks.
+    source: the other run's networks; of stacked layers with all of these.
     abstract: shapes and dtypes of its parameters.
     taken: parts of the new run that come from it.
     rows: its row of each token, -1 where it has none; or None where the
@@ -113,7 +114,8 @@ class WarmStart:
     carry_over = jax.jit(
         carry_over, out_shardings=trainer.shardings.params, donate_argnums=1
     )
-    return fresh._replace(params=carry_over(weights.params, fresh.params))
+    params = stacked(weights.params, transfer.source)
+    return fresh._replace(params=carry_over(params, fresh.params))
 
 
 def find_warm_start(
@@ -167,13 +169,18 @@ def plan_transfer(
       )
   }
   source, target = networks_of(run), trainer.model.config
+  abstract, wanted = _abstract(run, source), trainer.abstract.params
+  if config.init.layers == "stacked":
+    source = deeper(source, target, config.init_from)
   rows = _rows(config, run, tokenizer)
   _check_positions(config, source.discriminator, target.discriminator)
   if "discriminator" not in listed["unused"]:
     _check_encoder(config, source.discriminator, target.discriminator)
-  abstract, wanted = _abstract(run, source), trainer.abstract.params
   taken = choose_parts(
-      abstract, wanted, source, target, **listed, place=config.init_from
+      stacked(abstract, source),
+      *(wanted, source, target),
+      **listed,
+      place=config.init_from,
   )
   with_optimizer = config.init.optimizer == "restored"
   if with_optimizer:
@@ -234,6 +241,8 @@ def _check_encoder(
     if ours != theirs:
       name = "head_size" if name == "head_width" else name  # As it is set.
       fix = f"set --config.model.{name}={theirs}"
+      if name == "num_layers" and ours > theirs:
+        fix += ", or repeat its layers by --config.init.layers=stacked"
       raise UserError(
           f"config.model.{name} is {ours} and the run in {config.init_from} has"
           f" {theirs}; take all shapes of that run by --config"

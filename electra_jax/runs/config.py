@@ -30,6 +30,7 @@ class InitConfig:
     vocabulary: whether rows are taken by the text of their token.
     fresh: parts that it lacks, joined by commas.
     unused: parts of it that are left out, joined by commas.
+    layers: whether its layers are repeated, up to `model.num_layers`.
   """
 
   optimizer: str = choice("fresh", "restored")
@@ -37,6 +38,7 @@ class InitConfig:
   vocabulary: str = choice("same", "matched")
   fresh: str
   unused: str
+  layers: str = with_default("same", choice("same", "stacked"))
 
 
 @dataclasses.dataclass(frozen=True)

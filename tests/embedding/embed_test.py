@@ -71,7 +71,7 @@ def test_texts_are_read_from_what_people_have(tmp_path, monkeypatch):
         (["--input", "a.csv", "--output", "gs://b/v.npy"], "not a local file"),
         (["--input", "a.csv", "--output", "no/v.npy", "--field=t"], "cannot be"),
         (["--input", "a.jsonl", "--output", "./a.jsonl"], "would replace it"),
-        (["--output", "v.npy", "--layer", "9"], "this model has 3 layers"),
+        (["--output", "v.npy", "--layer", "9"], "this model has 4 layers"),
         (["--output", "v.npy", "--dimensions", "129"], "have 128 numbers"),
         (["--output", "v.npy", "--seed", "1"], "--seed"),
     ],

@@ -277,6 +277,7 @@ def undisturbed(tmp_path_factory):
     [
         ("staged", signal.SIGTERM),
         ("two_stage", signal.SIGKILL),
+        ("stacked", signal.SIGTERM),
     ],
 )
 @pytest.mark.slow

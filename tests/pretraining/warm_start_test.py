@@ -119,6 +119,18 @@ def test_the_state_of_step_0_on_any_mesh(run, axes):
     assert leaf.sharding.is_equivalent_to(other, leaf.ndim), name
 
 
+def test_a_deeper_run_repeats_the_layers(run):
+  folder, source = run
+  deep = {"model.num_layers": 3, "init.layers": "stacked"}
+  state = begin(config_of(init_from=folder, **deep), fsdp=2)
+  for name, part in source.params.items():
+    expected = dict(part)
+    if "layer_0" in expected:
+      expected |= {f"layer_{i}": part["layer_0"] for i in (1, 2)}
+    helpers.assert_equal_trees(dict(state.params[name]), expected)
+  assert "layer_2" in state.params["generator"]
+
+
 def test_the_origin_names_folder_and_step(run):
   start = find(config_of(init_from=run[0]))
   assert start.origin == f"weights of step 7 in {run[0]}/checkpoints"
@@ -206,7 +218,15 @@ def test_another_vocabulary_and_other_positions(run, tmp_path):
          "init.optimizer is 'restored' and config.init_from is empty"),
         ({"model.num_layers": 2},
          r"num_layers is 2 and the run in \S+ has 1; .*, or set --config.model."
-         "num_layers=1"),
+         "num_layers=1, or repeat its layers by --config.init.layers=stacked"),
+        ({"init.layers": "stacked"},
+         r"repeats the 1 layers of the run in \S+, and config.model.num_layers is"
+         " 1; set a larger one, or --config.init.layers=same"),
+        ({"init.layers": "stacked", "init_from": ""},
+         "init.layers is 'stacked' and config.init_from is empty"),
+        ({"init.layers": "twice"}, "layers is 'twice'; it must be 'same' or"),
+        ({"init.layers": "stacked", "init.optimizer": "restored",
+          "model.num_layers": 2}, "positions or parts are not the same; set"),
         ({"model.hidden_size": 128}, "or set --config.model.hidden_size=64"),
         ({"model.embedding_size": 64}, "set --config.model.embedding_size=32"),
         ({"model.num_heads": 2},
