@@ -74,7 +74,7 @@ class WarmStart:
     transfer: what it takes of them.
     checkpoints: the folder where they lie.
     origin: the same down to the step, in words; of another vocabulary, also
-      how many tokens were found.
+      how many tokens were found; and of how many layers which were made.
   """
 
   transfer: Transfer
@@ -141,6 +141,10 @@ def find_warm_start(
   if transfer.rows is not None:
     found, size = int(np.sum(transfer.rows >= 0)), len(transfer.rows)
     origin += f", {found:,} of {size:,} tokens matched"
+  if config.init.layers == "stacked":
+    few = networks_of(run).discriminator.num_layers
+    many = transfer.source.discriminator.num_layers
+    origin += f", layers repeated from {few} to {many}"
   return WarmStart(transfer, folder, origin)
 
 

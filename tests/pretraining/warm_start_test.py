@@ -122,7 +122,9 @@ def test_the_state_of_step_0_on_any_mesh(run, axes):
 def test_a_deeper_run_repeats_the_layers(run):
   folder, source = run
   deep = {"model.num_layers": 3, "init.layers": "stacked"}
-  state = begin(config_of(init_from=folder, **deep), fsdp=2)
+  config = config_of(init_from=folder, **deep)
+  assert find(config).origin.endswith(", layers repeated from 1 to 3")
+  state = begin(config, fsdp=2)
   for name, part in source.params.items():
     expected = dict(part)
     if "layer_0" in expected:
