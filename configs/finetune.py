@@ -268,6 +268,9 @@ def get_config(arg=None):
     config.model.dtype = "float32"
     config.train.num_epochs *= 2
     config.train.log_every_steps = 200
+  if args["size"] == "tiny_en" and config.data.max_length > 128:
+    config.data.max_length = 128  # All of its positions.
+    config.data.max_query_length = config.data.doc_stride = 32
   if args["runlocal"]:
     config.data.synthetic = True
     config.data.max_length = min(64, config.data.max_length)

@@ -14,6 +14,7 @@ from electra_jax.models.config import encoder_config
 from electra_jax.models.task_heads import HeadConfig
 from electra_jax.pretraining.phases import phase_configs
 from electra_jax.pretraining.trainer import make_trainer
+from electra_jax.runs import workdir as workdirs
 from electra_jax.runs.networks import Vocabulary, learns_by_itself
 from electra_jax.text.tokenizer import SpecialIds
 from electra_jax.trees import count_parameters
@@ -288,6 +289,19 @@ def test_finetuning_recipes_are_the_papers(task, size):
   assert (config.train.num_epochs, config.data.max_length) == (epochs, length)
   assert config.train.batch_size == 32
   assert config.model.hidden_dropout == config.model.attention_dropout == 0.1
+
+
+@pytest.mark.parametrize("task", [*FINETUNE_TASKS, "table", "rte+squad"])
+def test_finetuning_of_tiny_en_fits_into_its_positions(task):
+  data = helpers.load_config(
+      f"configs/finetune.py:task={task},size=tiny_en"
+  ).data
+  assert (
+      data.max_length
+      <= workdirs.load("tiny-en").config.model.max_position_embeddings
+  )
+  if "squad" in task:  # A window holds more than one goes on.
+    assert data.max_query_length + data.doc_stride + 3 <= data.max_length
 
 
 @pytest.mark.parametrize("size", ["small", "base", "large"])
