@@ -50,8 +50,8 @@ def phase_configs(
     needs_store: whether a phase without a token store is a mistake.
 
   Raises:
-    UserError: a name out of order, an unknown key, a value of another type, or
-      a phase without a token store.
+    UserError: a name out of order, an unknown key, a value of another type, a
+      phase without a token store, or layers to be stacked that are no more.
   """
   own = config.phases
   names = [f"phase_{i + 1}" for i in range(len(own))]
@@ -79,6 +79,8 @@ def phase_configs(
     phase = read_section(PretrainConfig, values, place)
     if needs_store:
       _check_store(phase, own[name], place)
+    if i > 0 and phase.init.layers == "stacked":
+      _check_deeper(phase, found[-1].config, place)
     found.append(Phase(name, phase, epath.Path(workdir) / name))
   return found
 
@@ -165,6 +167,18 @@ def record(
 
 def _last_step(phase: Phase) -> int:
   return phase.config.train.num_steps
+
+
+def _check_deeper(
+    config: PretrainConfig, before: PretrainConfig, place: str
+) -> None:
+  ours, theirs = config.model.num_layers, before.model.num_layers
+  if ours <= theirs:
+    raise UserError(
+        f"{place}.init.layers is 'stacked' and num_layers is {ours}, where the"
+        f" phase before has {theirs}; set a larger --config.model.num_layers, or"
+        " a smaller --config.phases.phase_1.model.num_layers"
+    )
 
 
 def _check_store(

@@ -238,6 +238,17 @@ def test_phases_must_agree_on_the_vocabulary(tmp_path, runs):
   assert runs[1] == ["phase_1", "phase_2"]
 
 
+def test_layers_to_be_stacked_are_counted_before_anything_is_trained(tmp_path):
+  own = [{"model": {"num_layers": 2}}, {"init": {"layers": "stacked"}}]
+  config = two(*own, **{"model.num_layers": 2})
+  message = (
+      r"phase_2.init.layers is 'stacked' and num_layers is 2, where .* has 2"
+  )
+  with pytest.raises(UserError, match=message):
+    _pretrain(config, tmp_path / "run", quiet=True)
+  assert not list(tmp_path.iterdir())
+
+
 # --- Whole runs ---
 
 
@@ -246,7 +257,7 @@ def start(workdir, switch):
   flags = {
       "model.hidden_size": 64,
       "model.embedding_size": 32,
-      "model.num_layers": 1,
+      "model.num_layers": 2 if switch == "stacked" else 1,
       "train.log_every_steps": 1,
       "train.eval_every_steps": 4,
       "train.checkpoint_every_steps": 4,
