@@ -73,7 +73,7 @@ SHAPES = (
     "embedding_sharing",
 )
 
-# Of all layers, those that the first phase of `stacked` has; else half.
+# Layers of the first phase of `stacked`, where they are not half of all.
 FIRST_LAYERS = {"tiny_en": 3}
 
 # NVIDIA, DeepLearningExamples, TensorFlow2/LanguageModeling/ELECTRA:
@@ -238,8 +238,10 @@ def get_config(arg=None):
   if args["two_stage"]:
     _split(config)
   if args["stacked"]:
-    is_whole = not args["runlocal"]
-    _stack(config, is_whole and FIRST_LAYERS.get(args["size"]))
+    first_layers = config.model.num_layers // 2
+    if not args["runlocal"]:
+      first_layers = FIRST_LAYERS.get(args["size"], first_layers)
+    _stack(config, first_layers)
   return config
 
 
@@ -317,11 +319,10 @@ def _stack(config, first_layers):
   """
   steps = config.train.num_steps // 2
   first, second = ConfigDict(), ConfigDict()
-  first.model = ConfigDict()
-  first.model.num_layers = first_layers or max(1, config.model.num_layers // 2)
+  first.model = ConfigDict({"num_layers": first_layers})
   first.train = ConfigDict({"num_steps": steps})
   second.init = ConfigDict({"layers": "stacked"})
-  second.optimizer = ConfigDict()
-  second.optimizer.learning_rate = 0.7 * config.optimizer.learning_rate
+  rate = 0.7 * config.optimizer.learning_rate
+  second.optimizer = ConfigDict({"learning_rate": rate})
   second.train = ConfigDict({"num_steps": steps})
   config.phases.phase_1, config.phases.phase_2 = first, second

@@ -24,23 +24,25 @@ def deeper(
     place: the source's name, for messages.
 
   Raises:
-    UserError: the target's discriminator is not deeper, or its generator less
-      deep.
+    UserError: the target's discriminator is not deeper.
   """
-  discriminator = _deeper(source.discriminator, target.discriminator)
-  ours, theirs = discriminator.num_layers, source.discriminator.num_layers
-  if ours == theirs:
+  theirs, ours = (
+      source.discriminator.num_layers,
+      target.discriminator.num_layers,
+  )
+  if ours <= theirs:
     raise UserError(
         "config.init.layers is 'stacked', which repeats the"
         f" {theirs} layers of the run in {place}, and config.model.num_layers"
-        f" is {target.discriminator.num_layers}; set a larger one, or"
-        " --config.init.layers=same"
+        f" is {ours}; set a larger one, or --config.init.layers=same"
     )
   generator = source.generator
   if generator is not None and target.generator is not None:
     generator = _deeper(generator, target.generator)
   return dataclasses.replace(
-      source, discriminator=discriminator, generator=generator
+      source,
+      discriminator=_deeper(source.discriminator, target.discriminator),
+      generator=generator,
   )
 
 
@@ -61,6 +63,7 @@ def stacked(params: dict[str, Any], config: ElectraConfig) -> dict[str, Any]:
 
 
 def _deeper(source: EncoderConfig, target: EncoderConfig) -> EncoderConfig:
+  # A generator that is less deep stays: it fits nowhere, which is told later.
   layers = max(source.num_layers, target.num_layers)
   return dataclasses.replace(source, num_layers=layers)
 

@@ -51,7 +51,7 @@ class Transfer:
   """What a run takes of another's weights, and how.
 
   Attributes:
-    source: the other run's networks; of stacked layers with all of these.
+    source: the other run's networks, with as many layers as are taken.
     abstract: shapes and dtypes of its parameters.
     taken: parts of the new run that come from it.
     rows: its row of each token, -1 where it has none; or None where the
@@ -74,7 +74,7 @@ class WarmStart:
     transfer: what it takes of them.
     checkpoints: the folder where they lie.
     origin: the same down to the step, in words; of another vocabulary, also
-      how many tokens were found; and of how many layers which were made.
+      how many tokens were found; where layers are repeated, how many.
   """
 
   transfer: Transfer
